@@ -1,0 +1,1 @@
+"""prospect_emu: emulated FSPS photometry, with its errors, inside Prospector fits."""

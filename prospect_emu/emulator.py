@@ -1,0 +1,298 @@
+"""The emulator: parameter vectors in, apparent fluxes and their errors out."""
+
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from . import sfh
+from .errors import FilterError, ModelFileError, RangeError
+from .files import load_tensors, save_tensors
+from .filters import nearest_names
+from .magnitudes import arsinh_to_maggies, maggies_to_arsinh
+from .network import MLP
+
+KIND = "prospect_emu emulator"
+SCHEMA = 1
+
+# The network predicts arsinh magnitudes of a galaxy of this mass formed at this
+# distance; mass and distance then scale the flux exactly.
+REFERENCE_LOGMASS = 12.5
+REFERENCE_MPC = 1000.0
+
+
+def reference_scale(logmass, zred):
+    """Factor from the flux at the reference mass and distance to the apparent flux.
+
+    ``10**(logmass - 12.5) (1 + z) (1 Gpc / D_L(z))^2``, shape (...).
+    """
+    ratio = REFERENCE_MPC / sfh.luminosity_distance(zred)
+    return 10.0 ** (np.asarray(logmass) - REFERENCE_LOGMASS) * (1.0 + np.asarray(zred)) * ratio**2
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """An emulator of FSPS photometry for the 18-parameter model.
+
+    Use `load_emulator` to get one. Instances do not change.
+
+    Attributes
+    ----------
+    name : str
+    parameters : tuple of str
+        Names, in the order of a parameter vector.
+    bounds : ndarray, shape (nparam, 2)
+        The training box.
+    filters : tuple of str
+        Names of the emulated bands.
+    filter_hashes : tuple of str
+        SHA-256 of each transmission curve (`prospect_emu.filters.curve_hash`).
+    bias_mag, sigma_mag : ndarray, shape (nband,)
+        Mean and standard deviation of the test-set residuals, emulator minus
+        FSPS, in arsinh magnitudes (u0 = 35).
+    covariance : ndarray, shape (nband, nband)
+        Covariance of the same residuals, mag^2.
+    quantiles : ndarray, shape (nband, 9)
+        Their quantiles at the probabilities of -4..4 Gaussian sigma.
+    manifest : dict
+        Provenance: recipe, FSPS libraries and versions, fixed parameters,
+        training settings, checksums.
+    """
+
+    name: str
+    parameters: tuple
+    bounds: np.ndarray
+    filters: tuple
+    filter_hashes: tuple
+    bias_mag: np.ndarray
+    sigma_mag: np.ndarray
+    covariance: np.ndarray
+    quantiles: np.ndarray
+    manifest: dict
+    flux_net: MLP
+    mfrac_net: MLP
+
+    def __repr__(self):
+        widths = "-".join(str(n) for n in self.flux_net.widths)
+        return f"Emulator({self.name!r}, {len(self.filters)} bands, network {widths})"
+
+    def index(self, parameter):
+        """Position of a parameter in the vector."""
+        return self.parameters.index(parameter)
+
+    @property
+    def fixed(self):
+        """Fixed FSPS and Prospector parameters that the emulator assumes."""
+        return self.manifest["recipe"]["fixed"]
+
+    def check(self, theta):
+        """Raise `RangeError` unless all of `theta` (..., nparam) is finite and in the box."""
+        theta = np.asarray(theta, dtype=float)
+        n = len(self.parameters)
+        if theta.shape[-1:] != (n,):
+            raise RangeError(
+                f"A parameter vector of emulator {self.name!r} has {n} values "
+                f"({', '.join(self.parameters)}); got an array of shape {theta.shape}."
+            )
+        # Bounds are doubles of round decimals; a prior's own edge may sit one ulp off.
+        slack = 1e-9 * (self.bounds[:, 1] - self.bounds[:, 0])
+        bad = ~((theta >= self.bounds[:, 0] - slack) & (theta <= self.bounds[:, 1] + slack))
+        if bad.any():
+            where = np.argwhere(bad)[0]
+            i = where[-1]
+            lo, hi = self.bounds[i]
+            raise RangeError(
+                f"{self.parameters[i]} = {theta[tuple(where)]:.6g} lies outside the training box "
+                f"[{lo:.6g}, {hi:.6g}] of emulator {self.name!r}, which does not extrapolate."
+            )
+
+    def maggies(self, theta, check=True):
+        """Apparent fluxes.
+
+        Parameters
+        ----------
+        theta : array_like, shape (..., nparam)
+            In the order of `parameters`.
+        check : bool
+            Verify that `theta` lies inside the training box. A sampler whose
+            prior was verified once may leave it out.
+
+        Returns
+        -------
+        ndarray, shape (..., nband)
+            maggies, of the total mass formed ``10**logmass`` at ``zred``.
+
+        Raises
+        ------
+        RangeError
+            If `theta` has the wrong length, is not finite or leaves the box.
+        """
+        theta = np.asarray(theta, dtype=float)
+        if check:
+            self.check(theta)
+        flat = theta.reshape(-1, len(self.parameters))
+        scale = reference_scale(flat[:, 0], flat[:, self.index("zred")])
+        maggies = self.reference_maggies(flat) * scale[:, None]
+        return maggies.reshape(*theta.shape[:-1], len(self.filters))
+
+    def reference_maggies(self, theta):
+        """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, nparam), unchecked.
+
+        `reference_scale` turns them into apparent fluxes; with the redshift fixed
+        that is one power of ten, and no cosmology, per galaxy.
+        """
+        # Column 0 is logmass, which only scales the flux.
+        return arsinh_to_maggies(self.flux_net(theta[:, 1:]))
+
+    def magnitudes(self, theta, check=True):
+        """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""
+        return maggies_to_arsinh(self.maggies(theta, check))
+
+    def mfrac(self, theta, check=True):
+        """Surviving mass fraction, shape (...).
+
+        The network gives the fraction of each age bin from logzsol and zred;
+        the bins' masses weight them exactly.
+        """
+        theta = np.asarray(theta, dtype=float)
+        if check:
+            self.check(theta)
+        flat = theta.reshape(-1, len(self.parameters))
+        zred = flat[:, self.index("zred")]
+        per_bin = self.mfrac_net(np.stack([flat[:, self.index("logzsol")], zred], axis=1))
+        i = self.index("logsfr_ratios_1")
+        share = sfh.bin_masses(np.zeros(len(flat)), flat[:, i : i + sfh.NBINS - 1], zred)
+        return (per_bin * share).sum(axis=1).reshape(theta.shape[:-1])
+
+    def select(self, names):
+        """The emulator restricted to the bands `names`, in that order.
+
+        Raises
+        ------
+        FilterError
+            If a band is not emulated; all such bands and the nearest names are listed.
+        """
+        names = tuple(names)
+        if names == self.filters:
+            return self
+        unknown = [n for n in names if n not in self.filters]
+        if unknown:
+            lines = []
+            for n in unknown:
+                near = nearest_names(n, self.filters)
+                lines.append(n + (f" (nearest: {', '.join(near)})" if near else ""))
+            raise FilterError(
+                f"Emulator {self.name!r} does not know {len(unknown)} of the bands asked for: "
+                f"{'; '.join(lines)}. Mask them out, or train an emulator with these filters."
+            )
+        cols = np.array([self.filters.index(n) for n in names], dtype=int)
+        return replace(
+            self,
+            filters=names,
+            filter_hashes=tuple(self.filter_hashes[i] for i in cols),
+            bias_mag=self.bias_mag[cols],
+            sigma_mag=self.sigma_mag[cols],
+            covariance=self.covariance[np.ix_(cols, cols)],
+            quantiles=self.quantiles[cols],
+            flux_net=self.flux_net.select(cols),
+        )
+
+    def save(self, path):
+        """Write the emulator into one safetensors file (atomic)."""
+        tensors = {
+            **self.flux_net.tensors("flux"),
+            **self.mfrac_net.tensors("mfrac"),
+            "stats/bias": self.bias_mag,
+            "stats/sigma": self.sigma_mag,
+            "stats/covariance": self.covariance,
+            "stats/quantiles": self.quantiles,
+        }
+        manifest = {
+            **self.manifest,
+            "kind": KIND,
+            "schema": SCHEMA,
+            "name": self.name,
+            "parameters": list(self.parameters),
+            "bounds": self.bounds.tolist(),
+            "filters": list(self.filters),
+            "filter_hashes": list(self.filter_hashes),
+        }
+        save_tensors(path, tensors, manifest)
+
+    @classmethod
+    def load(cls, path):
+        """Read an emulator file; see `load_emulator`."""
+        tensors, m = load_tensors(path, KIND)
+        if m.get("schema") != SCHEMA:
+            raise ModelFileError(
+                f"{path} has schema {m.get('schema')}, this version reads schema {SCHEMA}; "
+                "update prospect_emu or make the file again."
+            )
+        try:
+            emulator = cls(
+                name=m["name"],
+                parameters=tuple(m["parameters"]),
+                bounds=np.array(m["bounds"], dtype=float),
+                filters=tuple(m["filters"]),
+                filter_hashes=tuple(m["filter_hashes"]),
+                bias_mag=tensors["stats/bias"],
+                sigma_mag=tensors["stats/sigma"],
+                covariance=tensors["stats/covariance"],
+                quantiles=tensors["stats/quantiles"],
+                manifest=m,
+                flux_net=MLP.from_tensors(tensors, "flux", str(path)),
+                mfrac_net=MLP.from_tensors(tensors, "mfrac", str(path)),
+            )
+        except KeyError as err:
+            raise ModelFileError(f"{path} lacks {err}; it is not a complete emulator.") from err
+        nband, npar = len(emulator.filters), len(emulator.parameters)
+        widths = emulator.flux_net.widths
+        if widths[-1] != nband or widths[0] != npar - 1 or emulator.bounds.shape != (npar, 2):
+            raise ModelFileError(
+                f"{path}: a network {widths[0]} -> {widths[-1]} does not fit {npar} parameters "
+                f"and {nband} bands; the file is inconsistent."
+            )
+        return emulator
+
+
+def _bundled():
+    folder = files("prospect_emu") / "data"
+    return {
+        Path(p.name).stem: p for p in sorted(folder.iterdir(), key=lambda p: p.name)
+        if p.name.endswith(".safetensors")
+    }  # fmt: skip
+
+
+def list_emulators():
+    """Names of the bundled emulators."""
+    return list(_bundled())
+
+
+def load_emulator(name):
+    """Load an emulator.
+
+    Parameters
+    ----------
+    name : str or path-like
+        The name of a bundled emulator (`list_emulators`) or the path of a file.
+
+    Returns
+    -------
+    Emulator
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such emulator, or the file is foreign or damaged. Nothing
+        in a file is ever executed.
+    """
+    bundled = _bundled()
+    if str(name) in bundled:
+        return Emulator.load(str(bundled[str(name)]))
+    if Path(name).is_file():
+        return Emulator.load(name)
+    raise ModelFileError(
+        f"There is no emulator {str(name)!r}: it is no file, and the bundled ones are "
+        f"{', '.join(bundled) or '(none)'}."
+    )

@@ -1,0 +1,114 @@
+"""Safe files: atomic writes, and tensors with a checksum. Reading never executes code."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .errors import ModelFileError, OutputError
+
+
+def check_writable(path, overwrite=False):
+    """Raise `OutputError` unless a file can be created at `path`; makes its folder."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another name or pass --overwrite.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as err:
+        raise OutputError(
+            f"Cannot write in {path.parent} ({err.strerror}); choose a folder you may write to."
+        ) from err
+
+
+def write_atomic(path, data):
+    """Write bytes so that `path` holds either all of them or what it held before."""
+    path = Path(path)
+    handle, tmp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(tmp, path)
+    except BaseException:
+        Path(tmp).unlink(missing_ok=True)
+        raise
+
+
+def fingerprint(obj):
+    """SHA-256 of a JSON-serialisable object, independent of key order."""
+    return hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()
+
+
+def tensor_digest(tensors):
+    """SHA-256 over names, types, shapes and bytes of a dict of arrays."""
+    h = hashlib.sha256()
+    for name in sorted(tensors):
+        a = np.ascontiguousarray(tensors[name])
+        h.update(f"{name}|{a.dtype.str}|{a.shape}|".encode())
+        h.update(a.tobytes())
+    return h.hexdigest()
+
+
+def save_tensors(path, tensors, manifest):
+    """Write arrays and a JSON manifest into one safetensors file, atomically.
+
+    The manifest gains ``sha256``, the digest of the arrays.
+    """
+    tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+    manifest = {**manifest, "sha256": tensor_digest(tensors)}
+    write_atomic(path, save(tensors, metadata={"manifest": json.dumps(manifest)}))
+
+
+def load_tensors(path, kind):
+    """Read what `save_tensors` wrote and verify it.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : str
+        Required value of ``manifest["kind"]``.
+
+    Returns
+    -------
+    (dict of ndarray, dict)
+        The arrays and the manifest.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, not safetensors, truncated, of another kind, or
+        fails its checksum.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path} does not exist; check the path.")
+    try:
+        with safe_open(str(path), framework="np") as f:
+            text = (f.metadata() or {}).get("manifest")
+            tensors = {k: f.get_tensor(k) for k in f.keys()}
+    except (SafetensorError, OSError, ValueError) as err:
+        raise ModelFileError(
+            f"{path} is not a complete safetensors file ({err}); it is truncated or of another "
+            "format (pickles are never loaded): copy or make it again."
+        ) from err
+    try:
+        manifest = json.loads(text)
+        found = manifest["kind"]
+    except (TypeError, ValueError, KeyError) as err:
+        raise ModelFileError(
+            f"{path} has no prospect_emu manifest; it was written by another program."
+        ) from err
+    if found != kind:
+        raise ModelFileError(f"{path} holds a {found!r}, not a {kind!r}; pass the right file.")
+    if manifest.get("sha256") != tensor_digest(tensors):
+        raise ModelFileError(f"{path} fails its checksum; it is damaged: copy or make it again.")
+    return tensors, manifest

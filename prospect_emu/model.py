@@ -1,0 +1,228 @@
+"""The 18-parameter galaxy model of Mathews et al. (2023, table 1) for Prospector.
+
+`PARAMETERS` fixes names and order; `BOX` the largest range each may take;
+`model_params` makes the dictionary that Prospector's models are built from.
+"""
+
+import numpy as np
+
+from . import priors, sfh
+from .errors import ModelMismatchError, RangeError
+
+RATIO_NAMES = tuple(f"logsfr_ratios_{i}" for i in range(1, sfh.NBINS))
+PARAMETERS = (
+    "logmass", "logzsol", *RATIO_NAMES, "dust2", "dust_index", "dust1_fraction",
+    "log_fagn", "log_agn_tau", "gas_logz", "zred",
+    "duste_qpah", "duste_umin", "log_duste_gamma",
+)  # fmt: skip
+
+BOX = {
+    "logmass": (6.0, 12.5),
+    "logzsol": (-1.98, 0.19),
+    **{name: (-5.0, 5.0) for name in RATIO_NAMES},
+    "dust2": (0.0, 4.0),
+    "dust_index": (-1.2, 0.4),
+    "dust1_fraction": (0.0, 2.0),
+    "log_fagn": (-5.0, float(np.log10(3.0))),
+    "log_agn_tau": (float(np.log10(5.0)), float(np.log10(150.0))),
+    "gas_logz": (-2.0, 0.5),
+    "zred": (0.5, 3.0),
+    "duste_qpah": (0.0, 7.0),
+    "duste_umin": (0.1, 25.0),
+    "log_duste_gamma": (-4.0, 0.0),
+}
+
+# What FSPS and Prospector keep fixed, by their own names. EmulatorSPS compares
+# a user's model with the values in the emulator's manifest.
+FIXED = {
+    "imf_type": 1,
+    "sfh": 3,
+    "dust_type": 4,
+    "dust1_index": -1.0,
+    "dust_tesc": 7.0,
+    "gas_logu": -1.0,
+    "add_neb_emission": True,
+    "add_neb_continuum": True,
+    "nebemlineinspec": True,
+    "add_dust_emission": True,
+    "add_agn_dust": True,
+    "add_igm_absorption": True,
+    "add_agb_dust_model": True,
+    "sigma_smooth": 0.0,
+    "mass_units": "mformed",
+}
+
+
+def default_priors():
+    """The fit priors of Mathews et al. (2023, table 1), by Prospector parameter name."""
+    six = np.zeros(sfh.NBINS - 1)
+    mass, met = BOX["logmass"], BOX["logzsol"]
+
+    def uniform(name):
+        return priors.Uniform(mini=BOX[name][0], maxi=BOX[name][1])
+
+    def normal(name, mean, sigma):
+        return priors.TruncatedNormal(mean=mean, sigma=sigma, mini=BOX[name][0], maxi=BOX[name][1])
+
+    return {
+        "massmet": priors.MassMet(
+            mass_mini=mass[0], mass_maxi=mass[1], z_mini=met[0], z_maxi=met[1]
+        ),
+        "logsfr_ratios": priors.TruncatedStudentT2(
+            mean=six, scale=six + 0.3, mini=six - 5.0, maxi=six + 5.0
+        ),
+        "dust2": normal("dust2", 0.3, 1.0),
+        "dust_index": uniform("dust_index"),
+        "dust1_fraction": normal("dust1_fraction", 1.0, 0.3),
+        "log_fagn": uniform("log_fagn"),
+        "log_agn_tau": uniform("log_agn_tau"),
+        "gas_logz": uniform("gas_logz"),
+        "zred": uniform("zred"),
+        "duste_qpah": normal("duste_qpah", 2.0, 2.0),
+        "duste_umin": normal("duste_umin", 1.0, 10.0),
+        "log_duste_gamma": normal("log_duste_gamma", -2.0, 1.0),
+    }
+
+
+# Transforms, in Prospector's depends_on form: keywords in, extras ignored.
+def massmet_to_logmass(massmet=None, **extras):
+    return massmet[0]
+
+
+def massmet_to_logzsol(massmet=None, **extras):
+    return massmet[1]
+
+
+def zred_to_agebins(zred=None, **extras):
+    return sfh.agebins(float(np.squeeze(zred)))
+
+
+def logsfr_ratios_to_mass(logmass=None, logsfr_ratios=None, zred=None, **extras):
+    return sfh.bin_masses(
+        float(np.squeeze(logmass)), np.asarray(logsfr_ratios), float(np.squeeze(zred))
+    )
+
+
+def dust1_fraction_to_dust1(dust1_fraction=None, dust2=None, **extras):
+    return dust1_fraction * dust2
+
+
+def log_fagn_to_fagn(log_fagn=None, **extras):
+    return 10.0**log_fagn
+
+
+def log_agn_tau_to_agn_tau(log_agn_tau=None, **extras):
+    return 10.0**log_agn_tau
+
+
+def log_duste_gamma_to_duste_gamma(log_duste_gamma=None, **extras):
+    return 10.0**log_duste_gamma
+
+
+_INIT = {
+    "massmet": np.array([10.0, -0.5]),
+    "logsfr_ratios": np.zeros(sfh.NBINS - 1),
+    "dust2": 0.3,
+    "dust_index": -0.4,
+    "dust1_fraction": 1.0,
+    "log_fagn": -3.0,
+    "log_agn_tau": 1.3,
+    "gas_logz": -0.5,
+    "duste_qpah": 2.0,
+    "duste_umin": 1.0,
+    "log_duste_gamma": -2.0,
+}
+
+_DERIVED = {
+    "logmass": massmet_to_logmass,
+    "logzsol": massmet_to_logzsol,
+    "agebins": zred_to_agebins,
+    "mass": logsfr_ratios_to_mass,
+    "dust1": dust1_fraction_to_dust1,
+    "fagn": log_fagn_to_fagn,
+    "agn_tau": log_agn_tau_to_agn_tau,
+    "duste_gamma": log_duste_gamma_to_duste_gamma,
+}
+
+
+def model_params(zred=None, zred_prior=None):
+    """Prospector's parameter dictionary for the 18-parameter model.
+
+    Free parameters: ``massmet`` (2), ``logsfr_ratios`` (6), ``dust2``,
+    ``dust_index``, ``dust1_fraction``, ``log_fagn``, ``log_agn_tau``,
+    ``gas_logz``, ``duste_qpah``, ``duste_umin``, ``log_duste_gamma``, and
+    ``zred`` unless it is given.
+
+    Parameters
+    ----------
+    zred : float, optional
+        Redshift to hold fixed. Without it, ``zred`` is free.
+    zred_prior : prior, optional
+        Prior of a free redshift; default uniform over ``BOX["zred"]``.
+
+    Returns
+    -------
+    dict
+        For `prospect.models.SpecModel`, `SedModel` and `EmulatorSpecModel`.
+
+    Raises
+    ------
+    RangeError
+        If `zred` is not a positive finite number.
+    """
+    prior = default_priors()
+    if zred is not None and not (np.isfinite(zred) and zred > 0):
+        raise RangeError(f"zred={zred!r} is not a redshift; give a positive number.")
+    if zred_prior is not None:
+        if zred is not None:
+            raise ModelMismatchError(
+                "zred is fixed and has a prior; give model_params either zred or zred_prior."
+            )
+        prior["zred"] = zred_prior
+
+    init_z = zred if zred is not None else float(np.mean(prior["zred"].range))
+    params = {
+        "zred": {"N": 1, "isfree": zred is None, "init": init_z, "prior": prior["zred"]},
+    }
+    for name, init in _INIT.items():
+        params[name] = {"N": np.size(init), "isfree": True, "init": init, "prior": prior[name]}
+    # After the free ones and in this order: Prospector evaluates depends_on in
+    # the order of the dictionary.
+    for name, transform in _DERIVED.items():
+        size = {"agebins": sfh.NBINS, "mass": sfh.NBINS}.get(name, 1)
+        params[name] = {"N": size, "isfree": False, "init": 0.0, "depends_on": transform}
+    for name, value in FIXED.items():
+        params[name] = {"N": 1, "isfree": False, "init": value}
+    return params
+
+
+def derived_quantities(theta, mfrac=None):
+    """Physical quantities that follow from parameter vectors.
+
+    Parameters
+    ----------
+    theta : array_like, shape (..., 18)
+        In the order of `PARAMETERS`.
+    mfrac : array_like, shape (...), optional
+        Surviving mass fraction.
+
+    Returns
+    -------
+    dict of ndarray, each of shape (...)
+        ``log_sfr_100`` (log10 of the mean star-formation rate over 100 Myr,
+        Msun/yr), ``log_ssfr_100`` (the same per mass formed, 1/yr),
+        ``mass_weighted_age`` (Gyr) and, with `mfrac`, ``log_stellar_mass``
+        (log10 of the surviving mass, Msun).
+    """
+    theta = np.asarray(theta, dtype=float)
+    logmass, zred = theta[..., 0], theta[..., PARAMETERS.index("zred")]
+    masses = sfh.bin_masses(logmass, theta[..., 2:8], zred)
+    log_sfr = np.log10(sfh.mean_sfr(masses, zred))
+    out = {
+        "log_sfr_100": log_sfr,
+        "log_ssfr_100": log_sfr - logmass,
+        "mass_weighted_age": sfh.mass_weighted_age(masses, zred),
+    }
+    if mfrac is not None:
+        out["log_stellar_mass"] = logmass + np.log10(mfrac)
+    return out

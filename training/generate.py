@@ -1,0 +1,255 @@
+"""FSPS photometry for a recipe: worker processes, shards on disk, resumable.
+
+Each worker holds one FSPS (it is one global state per process). A shard is
+drawn from its own random stream and written atomically, so that a killed run
+loses at most the shards in flight and a rerun makes exactly what is missing.
+"""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from importlib import metadata
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from prospect_emu.errors import ModelFileError, ProspectEmuError, SetupError
+from prospect_emu.files import fingerprint, load_tensors, save_tensors, write_atomic
+from prospect_emu.filters import load_filters
+from prospect_emu.model import PARAMETERS, model_params
+from prospect_emu.photometry import FilterProjector
+
+from .recipe import Recipe, draw_parameters
+
+SHARD_KIND = "prospect_emu training shard"
+# Streams of a recipe's seed that never overlap.
+STREAMS = {"train": 0, "test": 1}
+
+
+def require_fsps():
+    """Raise `SetupError` unless python-fsps can run here."""
+    home = os.environ.get("SPS_HOME")
+    if not home:
+        raise SetupError(
+            "SPS_HOME is not set; making FSPS photometry needs it: point it to your FSPS "
+            "folder (export SPS_HOME=/path/to/fsps)."
+        )
+    if not Path(home, "data", "emlines_info.dat").is_file():
+        raise SetupError(
+            f"SPS_HOME={home} holds no data/emlines_info.dat; point it to a complete FSPS folder."
+        )
+    try:
+        import fsps  # noqa: F401
+    except (ImportError, RuntimeError) as err:
+        raise SetupError(f"python-fsps does not load ({err}); pip install fsps.") from err
+
+
+def fsps_versions():
+    """Versions and libraries that decide what FSPS computes, for provenance."""
+    require_fsps()
+    import fsps
+
+    pop = fsps.StellarPopulation(zcontinuous=1)
+    return {
+        "python-fsps": metadata.version("fsps"),
+        "astro-prospector": metadata.version("astro-prospector"),
+        "libraries": [lib.decode() for lib in pop.libraries],
+        "n_wavelengths": len(pop.wavelengths),
+        "n_metallicities": len(pop.zlegend),
+        "n_ages": len(pop.ssp_ages),
+    }
+
+
+class FSPSPhotometry:
+    """Photometry of the 18-parameter model by python-fsps through Prospector.
+
+    Parameters
+    ----------
+    recipe : Recipe
+
+    Raises
+    ------
+    SetupError
+        If FSPS is not available.
+    """
+
+    def __init__(self, recipe):
+        require_fsps()
+        from prospect.models import SpecModel
+        from prospect.sources import FastStepBasis
+
+        params = model_params()
+        for name, value in recipe.fixed.items():
+            params[name]["init"] = value
+        self.model = SpecModel(params)
+        self.sps = FastStepBasis(zcontinuous=1)
+        self.projector = FilterProjector(
+            load_filters(recipe.filters), self.sps.wavelengths, recipe.quadrature
+        )
+        alias = {"massmet_1": "logmass", "massmet_2": "logzsol"}
+        labels = [alias.get(name, name) for name in self.model.theta_labels()]
+        self.order = [PARAMETERS.index(name) for name in labels]
+
+    def __call__(self, theta):
+        """Apparent maggies (nband,) and surviving mass fraction of one parameter vector (18,)."""
+        self.model.set_parameters(np.asarray(theta, dtype=float)[self.order])
+        params = self.model.params
+        _, lnu, mfrac = self.sps.get_galaxy_spectrum(**params)
+        phot = self.projector.maggies(lnu, float(params["zred"][0])) * params["mass"].sum()
+        return phot, float(np.squeeze(mfrac))
+
+
+class SampleStore:
+    """A folder of shards with a manifest; the only owner of their names.
+
+    Parameters
+    ----------
+    folder : path-like
+    recipe : Recipe
+    stream : {"train", "test"}
+    shard_size : int
+
+    Raises
+    ------
+    ProspectEmuError
+        If the folder holds samples of another recipe, FSPS or shard size.
+    """
+
+    def __init__(self, folder, recipe, stream, shard_size, versions):
+        self.folder = Path(folder)
+        self.recipe, self.stream, self.shard_size = recipe, stream, shard_size
+        self.manifest = {
+            "recipe": recipe.as_dict(),
+            "stream": stream,
+            "shard_size": shard_size,
+            "versions": versions,
+        }
+        self.fingerprint = fingerprint(self.manifest)
+        path = self.folder / "manifest.json"
+        if path.exists():
+            stored = json.loads(path.read_text())
+            changed = [k for k in self.manifest if stored.get(k) != self.manifest[k]]
+            if changed:
+                raise ProspectEmuError(
+                    f"{self.folder} holds samples made with another {', '.join(changed)}; "
+                    "use a new folder or the old settings."
+                )
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, json.dumps(self.manifest, indent=1).encode())
+
+    @classmethod
+    def open(cls, folder):
+        """Open an existing folder for reading."""
+        path = Path(folder) / "manifest.json"
+        if not path.is_file():
+            raise ProspectEmuError(
+                f"{folder} holds no manifest.json; generate samples there first."
+            )
+        m = json.loads(path.read_text())
+        return cls(folder, Recipe(**m["recipe"]), m["stream"], m["shard_size"], m["versions"])
+
+    def path(self, index):
+        return self.folder / f"shard-{index:06d}.safetensors"
+
+    def draw(self, index):
+        stream = (STREAMS[self.stream], index)
+        return draw_parameters(self.recipe, self.shard_size, stream)
+
+    def write(self, index, theta, maggies, mfrac):
+        manifest = {"kind": SHARD_KIND, "fingerprint": self.fingerprint, "index": index}
+        save_tensors(
+            self.path(index), {"theta": theta, "maggies": maggies, "mfrac": mfrac}, manifest
+        )
+
+    def read(self, index):
+        """Arrays of a shard; `ModelFileError` if it is missing, damaged or foreign."""
+        tensors, manifest = load_tensors(self.path(index), SHARD_KIND)
+        if manifest.get("fingerprint") != self.fingerprint or manifest.get("index") != index:
+            raise ModelFileError(f"{self.path(index)} belongs to another data set; delete it.")
+        return tensors
+
+    def is_good(self, index):
+        if not self.path(index).exists():
+            return False
+        try:
+            self.read(index)
+        except ModelFileError:
+            return False
+        return True
+
+    def load(self):
+        """All complete shards as one: theta (n, 18), maggies (n, nband), mfrac (n,)."""
+        indices = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-*.safetensors"))
+        if not indices:
+            raise ProspectEmuError(f"{self.folder} holds no shards; generate samples there first.")
+        shards = [self.read(i) for i in indices]
+        return {k: np.concatenate([s[k] for s in shards]) for k in ("theta", "maggies", "mfrac")}
+
+
+# One FSPS per process is FSPS's own rule: this is its only state, set in workers alone.
+_worker_state: dict = {}
+
+
+def _start_worker(folder):
+    store = SampleStore.open(folder)
+    _worker_state["store"] = store
+    _worker_state["fsps"] = FSPSPhotometry(store.recipe)
+
+
+def _make_shard(index):
+    store, photometry = _worker_state["store"], _worker_state["fsps"]
+    theta = store.draw(index)
+    results = [photometry(t) for t in theta]
+    maggies = np.array([phot for phot, _ in results])
+    if not np.isfinite(maggies).all():
+        raise ProspectEmuError(f"FSPS returned non-finite fluxes in shard {index}.")
+    store.write(index, theta, maggies, np.array([m for _, m in results]))
+    return index
+
+
+def generate(recipe, folder, n_samples, stream="train", workers=None, shard_size=500):
+    """Make (or complete) `n_samples` of FSPS photometry in `folder`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : path-like
+    n_samples : int
+        Rounded up to whole shards. A larger number on a later call adds shards.
+    stream : {"train", "test"}
+        The test stream never shares samples with the training stream.
+    workers : int, optional
+        Processes; default one per core.
+    shard_size : int
+
+    Returns
+    -------
+    SampleStore
+    """
+    store = SampleStore(folder, recipe, stream, shard_size, fsps_versions())
+    n_shards = -(-n_samples // shard_size)
+    todo = [i for i in range(n_shards) if not store.is_good(i)]
+    bar = tqdm(total=n_shards * shard_size, initial=(n_shards - len(todo)) * shard_size, unit="SED")
+    if not todo:
+        return store
+    pool = ProcessPoolExecutor(
+        max_workers=min(workers or os.cpu_count() or 1, len(todo)),
+        mp_context=get_context("spawn"),  # fork would copy a started FSPS
+        initializer=_start_worker,
+        initargs=(str(store.folder),),
+    )
+    try:
+        with pool, bar:
+            for job in as_completed([pool.submit(_make_shard, i) for i in todo]):
+                job.result()
+                bar.update(shard_size)
+    except BrokenProcessPool as err:
+        raise ProspectEmuError(
+            f"A worker process died; finished shards are kept in {folder}: run the same "
+            "command again to resume."
+        ) from err
+    return store

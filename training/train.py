@@ -1,0 +1,371 @@
+"""The training loop: samples in, emulator out. Resumable after a kill, bit for bit on CPU."""
+
+import dataclasses
+import itertools
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from prospect_emu import sfh
+from prospect_emu.emulator import Emulator, reference_scale
+from prospect_emu.errors import ProspectEmuError
+from prospect_emu.files import fingerprint, load_tensors, save_tensors
+from prospect_emu.filters import curve_hash, load_filters
+from prospect_emu.magnitudes import U0, A, maggies_to_arsinh
+from prospect_emu.model import BOX, PARAMETERS
+from prospect_emu.network import MLP
+
+from .evaluate import residual_statistics
+
+CHECKPOINT_KIND = "prospect_emu training checkpoint"
+LOGMASS, LOGZSOL, ZRED = (PARAMETERS.index(p) for p in ("logmass", "logzsol", "zred"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the outcome of a training, besides the samples.
+
+    Attributes
+    ----------
+    width, depth : int
+        Nodes per hidden layer; number of hidden layers.
+    schedule : tuple of (learning rate, batch size, maximum epochs)
+        The steps, in order.
+    patience : int
+        A step ends after this many epochs without a better validation loss.
+    validation : float
+        Share of the samples held out, drawn anew in each step.
+    seed : int
+    """
+
+    width: int = 256
+    depth: int = 5
+    schedule: tuple = (
+        (1e-3, 500, 60),
+        (3e-4, 1000, 40),
+        (1e-4, 2000, 40),
+        (3e-5, 4000, 30),
+        (1e-5, 8000, 20),
+    )
+    patience: int = 12
+    validation: float = 0.05
+    seed: int = 1
+
+
+class Network(nn.Module):
+    """The torch twin of `prospect_emu.network.MLP`, on normalised inputs and outputs."""
+
+    def __init__(self, n_in, width, depth, n_out):
+        super().__init__()
+        sizes = [n_in, *[width] * depth, n_out]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = nn.functional.gelu(layer(x), approximate="tanh")
+        return self.layers[-1](x)
+
+    def to_mlp(self, in_mean, in_std, out_mean, out_std):
+        """NumPy network with the current weights."""
+        return MLP(
+            tuple(m.weight.detach().cpu().numpy().T.copy() for m in self.layers),
+            tuple(m.bias.detach().cpu().numpy().copy() for m in self.layers),
+            *(np.asarray(a, dtype=np.float64) for a in (in_mean, in_std, out_mean, out_std)),
+        )
+
+
+class _Checkpoint:
+    """Where a run stands, in one safetensors file written after every epoch."""
+
+    def __init__(self, path, run_id):
+        self.path, self.run_id = Path(path), run_id
+
+    def save(self, net, best, optimizer, state):
+        tensors = {f"net/{k}": v.numpy() for k, v in net.state_dict().items()}
+        tensors |= {f"best/{k}": v.numpy() for k, v in best.items()}
+        for i, slots in optimizer.state_dict()["state"].items():
+            for k, v in slots.items():
+                tensors[f"optimizer/{i}/{k}"] = torch.as_tensor(v).numpy()
+        save_tensors(
+            self.path,
+            tensors,
+            {"kind": CHECKPOINT_KIND, "run": self.run_id, "state": json.dumps(state)},
+        )
+
+    def load(self, net, best, optimizer):
+        """Restore into `net`, `best` and `optimizer`; the state, or None for a fresh start."""
+        if not self.path.exists():
+            return None
+        tensors, manifest = load_tensors(self.path, CHECKPOINT_KIND)
+        if manifest["run"] != self.run_id:
+            raise ProspectEmuError(
+                f"{self.path} belongs to a training with other settings or samples; use another "
+                "work folder, or delete the file to start anew."
+            )
+
+        def part(prefix):
+            n = len(prefix)
+            found = {k[n:]: v for k, v in tensors.items() if k.startswith(prefix)}
+            return {k: torch.from_numpy(v.copy()) for k, v in found.items()}
+
+        net.load_state_dict(part("net/"))
+        best.update(part("best/"))
+        slots = {}
+        for key, value in part("optimizer/").items():
+            i, name = key.split("/")
+            slots.setdefault(int(i), {})[name] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        return json.loads(manifest["state"])
+
+
+def _generator(*numbers):
+    """A torch generator that depends on these numbers alone, so that resuming needs no state."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+
+def fit_network(net, data, loss, settings, checkpoint, progress=True):
+    """Minimise a loss over fixed samples in steps of falling learning rate.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+    data : tuple of tensors, first axis the sample
+    loss : callable
+        ``loss(net, generator, *batch)`` -> scalar; `generator` seeds random
+        augmentation.
+    settings : Settings
+    checkpoint : path-like
+        File to resume from and to write after each epoch.
+
+    Returns
+    -------
+    list of dict
+        One entry per epoch: step, epoch, training and validation loss. `net`
+        ends with the weights of the lowest validation loss of the last step.
+    """
+    run_id = fingerprint([dataclasses.asdict(settings), [list(d.shape) for d in data],
+                          [float(d.double().sum()) for d in data]])  # fmt: skip
+    saved = _Checkpoint(checkpoint, run_id)
+    n = len(data[0])
+    n_val = int(settings.validation * n)
+    best = {k: v.clone() for k, v in net.state_dict().items()}
+    optimizer = torch.optim.NAdam(net.parameters())
+    fresh = {"step": 0, "epoch": 0, "best_loss": np.inf, "stale": 0, "history": []}
+    state = saved.load(net, best, optimizer) or fresh
+    bar = tqdm(
+        total=sum(s[2] for s in settings.schedule), initial=len(state["history"]),
+        unit="epoch", disable=not progress,
+    )  # fmt: skip
+
+    while state["step"] < len(settings.schedule):
+        step = state["step"]
+        rate, batch, max_epochs = settings.schedule[step]
+        if state["epoch"] == 0:  # moments of another learning rate do not carry over
+            optimizer = torch.optim.NAdam(net.parameters(), lr=rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        split = torch.randperm(n, generator=_generator(settings.seed, step))
+        held_out, used = split[:n_val], split[n_val:]
+
+        while state["epoch"] < max_epochs and state["stale"] < settings.patience:
+            epoch_rng = _generator(settings.seed, step, state["epoch"])
+            order = used[torch.randperm(len(used), generator=epoch_rng)]
+            net.train()
+            total = 0.0
+            for rows in order.split(batch):
+                optimizer.zero_grad()
+                value = loss(net, epoch_rng, *(d[rows] for d in data))
+                value.backward()
+                optimizer.step()
+                total += value.item() * len(rows)
+            net.eval()
+            with torch.no_grad():
+                # One seed for all epochs: validation losses stay comparable.
+                val_rng = _generator(settings.seed, 10_000 + step)
+                parts = [
+                    (loss(net, val_rng, *(d[r] for d in data)).item() ** 2, len(r))
+                    for r in held_out.split(4000)
+                ]
+            val = float(np.sqrt(sum(v * k for v, k in parts) / n_val))
+            state["history"].append(
+                {"step": step, "epoch": state["epoch"], "train": total / len(used), "val": val}
+            )
+            state["epoch"] += 1
+            state["stale"] += 1
+            if val < state["best_loss"]:
+                state["best_loss"], state["stale"] = val, 0
+                best = {k: v.clone() for k, v in net.state_dict().items()}
+            saved.save(net, best, optimizer, state)
+            bar.set_postfix(step=step, train=f"{total / len(used):.4f}", val=f"{val:.4f}")
+            bar.update()
+
+        net.load_state_dict(best)
+        # The next step has another validation split, so its losses compare anew.
+        state |= {"step": step + 1, "epoch": 0, "stale": 0, "best_loss": np.inf}
+        saved.save(net, best, optimizer, state)
+    bar.close()
+    net.load_state_dict(best)
+    return state["history"]
+
+
+def apparent_rmse(error, reference_mag, log_scale, rng):
+    """RMSE over bands in apparent arsinh magnitudes, at a random mass.
+
+    The network predicts the reference galaxy's magnitudes. Fainter, the same
+    error matters less where the flux drowns in the softening: with
+    ``t = arsinh(flux / softening)`` the derivative of one magnitude to the other
+    is ``tanh(t_apparent) / tanh(t_reference)``. Drawing the mass anew for each
+    sample and epoch teaches all masses at no cost.
+
+    Parameters
+    ----------
+    error : tensor, shape (n, nband)
+        Error of the reference magnitude.
+    reference_mag : tensor, shape (n, nband)
+    log_scale : tensor, shape (n,)
+        log10 of `reference_scale` at logmass = 0.
+    rng : torch.Generator
+    """
+    lo, hi = BOX["logmass"]
+    logmass = lo + (hi - lo) * torch.rand(len(error), 1, generator=rng)
+    t_ref = (U0 - reference_mag) / A
+    t_app = torch.asinh(torch.sinh(t_ref) * 10.0 ** (log_scale[:, None] + logmass))
+    weight = torch.tanh(t_app) / torch.tanh(t_ref).clamp(min=1e-6)
+    return torch.sqrt(torch.mean((weight * error) ** 2))
+
+
+def mfrac_loss(net, rng, x, share, target):
+    """RMSE of the surviving mass fraction, summed over age bins by mass share."""
+    return torch.sqrt(torch.mean(((net(x) * share).sum(dim=1) - target) ** 2))
+
+
+def _standard(a):
+    """Mean and standard deviation per column; a constant column keeps its scale."""
+    std = a.std(axis=0)
+    return a.mean(axis=0), np.where(std > 0, std, 1.0)
+
+
+def train_flux(theta, maggies, settings, checkpoint):
+    """Train the photometry network; returns (MLP, history)."""
+    inputs = theta[:, 1:]
+    in_mean, in_std = _standard(inputs)
+    target = maggies_to_arsinh(
+        maggies / reference_scale(theta[:, LOGMASS], theta[:, ZRED])[:, None]
+    )
+    out_mean, out_std = _standard(target)
+    log_scale = np.log10(reference_scale(0.0, theta[:, ZRED]))
+
+    def tensor(a):
+        return torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
+
+    torch.manual_seed(settings.seed)
+    net = Network(inputs.shape[1], settings.width, settings.depth, target.shape[1])
+    normal, std, mean = tensor((target - out_mean) / out_std), tensor(out_std), tensor(out_mean)
+
+    def loss(net, rng, x, y, scale):
+        return apparent_rmse((net(x) - y) * std, y * std + mean, scale, rng)
+
+    history = fit_network(
+        net, (tensor((inputs - in_mean) / in_std), normal, tensor(log_scale)),
+        loss, settings, checkpoint,
+    )  # fmt: skip
+    return net.to_mlp(in_mean, in_std, out_mean, out_std), history
+
+
+MFRAC_SETTINGS = Settings(
+    width=32, depth=2, schedule=((3e-3, 1000, 12), (3e-4, 4000, 8)), patience=8, seed=2
+)
+
+
+def train_mfrac(theta, mfrac, checkpoint):
+    """Train the network of surviving fractions per age bin; returns an MLP."""
+    x = theta[:, [LOGZSOL, ZRED]]
+    in_mean, in_std = _standard(x)
+    share = sfh.bin_masses(np.zeros(len(theta)), theta[:, 2 : 2 + sfh.NBINS - 1], theta[:, ZRED])
+    torch.manual_seed(MFRAC_SETTINGS.seed)
+    net = Network(2, MFRAC_SETTINGS.width, MFRAC_SETTINGS.depth, sfh.NBINS)
+    data = tuple(
+        torch.from_numpy(np.asarray(a, dtype=np.float32))
+        for a in ((x - in_mean) / in_std, share, mfrac)
+    )
+    fit_network(net, data, mfrac_loss, MFRAC_SETTINGS, checkpoint, progress=False)
+    return net.to_mlp(in_mean, in_std, np.zeros(sfh.NBINS), np.ones(sfh.NBINS))
+
+
+def train_emulator(train_store, test_store, settings, name, work):
+    """Train on one store of FSPS samples, measure on another, and package.
+
+    Parameters
+    ----------
+    train_store, test_store : prospect_emu.training.generate.SampleStore
+        Of the same recipe; independent streams.
+    settings : Settings
+    name : str
+        Name of the emulator.
+    work : path-like
+        Folder for checkpoints.
+
+    Returns
+    -------
+    Emulator
+    """
+    recipe = train_store.recipe
+    if test_store.recipe.fingerprint != recipe.fingerprint:
+        raise ProspectEmuError(
+            f"{test_store.folder} holds samples of another recipe than {train_store.folder}; "
+            "make the test set with the recipe of the training set."
+        )
+    samples, test = train_store.load(), test_store.load()
+    theta = samples["theta"]
+    work = Path(work)
+    flux_net, history = train_flux(
+        theta, samples["maggies"], settings, work / f"{name}.checkpoint.safetensors"
+    )
+    mfrac_net = train_mfrac(theta, samples["mfrac"], work / "mfrac.checkpoint.safetensors")
+    filters = load_filters(recipe.filters)
+    nband = len(filters)
+    manifest = {
+        "recipe": recipe.as_dict(),
+        "versions": train_store.manifest["versions"],
+        "training": {
+            "settings": dataclasses.asdict(settings),
+            "samples": len(theta),
+            "source": "python-fsps",
+            "final_validation_rmse": history[-1]["val"],
+            "epochs": len(history),
+            "prospect_emu": metadata.version("prospect_emu"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    emulator = Emulator(
+        name=name,
+        parameters=PARAMETERS,
+        bounds=recipe.bounds,
+        filters=recipe.filters,
+        filter_hashes=tuple(curve_hash(f) for f in filters),
+        bias_mag=np.zeros(nband),
+        sigma_mag=np.zeros(nband),
+        covariance=np.zeros((nband, nband)),
+        quantiles=np.zeros((nband, 9)),
+        manifest=manifest,
+        flux_net=flux_net,
+        mfrac_net=mfrac_net,
+    )
+    stats = residual_statistics(emulator, test["theta"], test["maggies"])
+    mfrac_error = np.std(emulator.mfrac(test["theta"]) - test["mfrac"])
+    manifest["test"] = {
+        "samples": len(test["theta"]),
+        "source": "python-fsps",
+        "fingerprint": test_store.fingerprint,
+        "mfrac_std": float(mfrac_error),
+    }
+    return dataclasses.replace(emulator, **stats)
