@@ -188,9 +188,15 @@ def model_params(zred=None, zred_prior=None):
         params[name] = {"N": np.size(init), "isfree": True, "init": init, "prior": prior[name]}
     # After the free ones and in this order: Prospector evaluates depends_on in
     # the order of the dictionary.
+    values = {name: np.atleast_1d(entry["init"]) for name, entry in params.items()}
     for name, transform in _DERIVED.items():
-        size = {"agebins": sfh.NBINS, "mass": sfh.NBINS}.get(name, 1)
-        params[name] = {"N": size, "isfree": False, "init": 0.0, "depends_on": transform}
+        values[name] = np.atleast_1d(transform(**values))
+        params[name] = {
+            "N": len(values[name]),
+            "isfree": False,
+            "init": values[name],
+            "depends_on": transform,
+        }
     for name, value in FIXED.items():
         params[name] = {"N": 1, "isfree": False, "init": value}
     return params

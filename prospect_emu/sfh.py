@@ -55,6 +55,18 @@ def bin_edges(zred):
     -------
     ndarray, shape (..., 8)
     """
+    if np.ndim(zred) == 0:
+        return _bin_edges_at(float(zred)).copy()
+    return _bin_edges(np.asarray(zred, dtype=float))
+
+
+@lru_cache(maxsize=64)
+def _bin_edges_at(zred):
+    """One redshift: Prospector's transforms ask for the same one at every call of a fit."""
+    return _bin_edges(np.float64(zred))
+
+
+def _bin_edges(zred):
     t = np.asarray(age_of_universe(zred))
     edges = np.empty((*t.shape, NBINS + 1))
     edges[..., 0] = 0.0

@@ -133,6 +133,14 @@ if __name__ == "__main__":
 """
 
 
+def _alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.fsps
 @pytest.mark.slow
 def test_kill_and_resume(fsps_ready, tmp_path):
@@ -145,8 +153,11 @@ def test_kill_and_resume(fsps_ready, tmp_path):
     while not list(folder.glob("shard-*")):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGKILL)
+    os.kill(run.pid, signal.SIGKILL)  # the parent alone: its worker must follow
     run.wait()
+    while _alive(run.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     store = gen.SampleStore.open(folder)
     made = sorted(folder.glob("shard-*"))
     assert 1 <= len(made) < 6

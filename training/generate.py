@@ -7,10 +7,11 @@ loses at most the shards in flight and a rerun makes exactly what is missing.
 
 import json
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib import metadata
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -194,7 +195,18 @@ class SampleStore:
 _worker_state: dict = {}
 
 
+def _exit_with_parent():
+    """End this worker when its parent dies: a killed run must not leave processes behind."""
+
+    def wait():
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _start_worker(folder):
+    _exit_with_parent()
     store = SampleStore.open(folder)
     _worker_state["store"] = store
     _worker_state["fsps"] = FSPSPhotometry(store.recipe)

@@ -48,13 +48,13 @@ class Settings:
     width: int = 256
     depth: int = 5
     schedule: tuple = (
-        (1e-3, 500, 60),
-        (3e-4, 1000, 40),
-        (1e-4, 2000, 40),
-        (3e-5, 4000, 30),
-        (1e-5, 8000, 20),
+        (1e-3, 500, 40),
+        (3e-4, 1000, 25),
+        (1e-4, 2000, 25),
+        (3e-5, 4000, 15),
+        (1e-5, 8000, 10),
     )
-    patience: int = 12
+    patience: int = 8
     validation: float = 0.05
     seed: int = 1
 

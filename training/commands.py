@@ -1,0 +1,103 @@
+"""`prospect-emu train` and `prospect-emu evaluate`.
+
+The command line finds these through the entry-point group
+``prospect_emu.commands``: prospect_emu itself imports nothing from here.
+"""
+
+from pathlib import Path
+
+
+def register_train(subparsers):
+    """Add ``prospect-emu train``."""
+    p = subparsers.add_parser(
+        "train",
+        help="make FSPS samples, train a network on them and package an emulator",
+        description=(
+            "Makes FSPS photometry of random galaxies (needs python-fsps and SPS_HOME), trains a "
+            "network (needs torch), measures its errors on samples it has not seen, and writes one "
+            "emulator file. Each part resumes where a killed run stopped."
+        ),
+    )
+    p.add_argument("work", type=Path, help="folder for samples and checkpoints")
+    p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
+    p.add_argument("--name", help="name of the emulator (default: the file's)")
+    p.add_argument("--train", type=int, default=100_000, help="training samples (%(default)s)")
+    p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
+    p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
+    p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
+    p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
+    p.add_argument("--zmin", type=float, default=0.5)
+    p.add_argument("--zmax", type=float, default=3.0)
+    p.add_argument("--workers", type=int, help="FSPS processes (default: one per core)")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing emulator file")
+    p.set_defaults(run=_train)
+
+
+def _train(args):
+    from prospect_emu.errors import SetupError
+    from prospect_emu.files import check_writable
+
+    try:
+        from .train import Settings, train_emulator
+    except ModuleNotFoundError as err:
+        raise SetupError(
+            f"Training needs torch, which is not installed ({err}); pip install "
+            "'prospect_emu[train]'."
+        ) from err
+    from .evaluate import band_table, summary
+    from .generate import generate
+    from .recipe import Recipe
+
+    check_writable(args.out, args.overwrite)
+    recipe = Recipe(distribution=args.distribution, zred_range=(args.zmin, args.zmax))
+    stores = [
+        generate(recipe, args.work / stream, n, stream, args.workers)
+        for stream, n in (("train", args.train), ("test", args.test))
+    ]
+    settings = Settings(width=args.width, depth=args.depth)
+    emulator = train_emulator(*stores, settings, args.name or args.out.stem, args.work)
+    emulator.save(args.out)
+    test = stores[1].load()
+    print(summary(band_table(emulator, test["theta"], test["maggies"])))
+    print(f"Wrote {args.out}")
+
+
+def register_evaluate(subparsers):
+    """Add ``prospect-emu evaluate``."""
+    p = subparsers.add_parser(
+        "evaluate",
+        help="compare an emulator with FSPS samples, band by band",
+        description="Bias and standard deviation of emulator minus FSPS per band (arsinh mag).",
+    )
+    p.add_argument("emulator", help="name of a bundled emulator or path of a file")
+    p.add_argument("samples", type=Path, help="folder of FSPS samples made by `train`")
+    p.add_argument("--out", type=Path, help="write the table here as ECSV")
+    p.add_argument("--overwrite", action="store_true")
+    p.set_defaults(run=_evaluate)
+
+
+def _evaluate(args):
+    from prospect_emu.emulator import load_emulator
+    from prospect_emu.errors import FilterError
+    from prospect_emu.files import check_writable
+
+    from .evaluate import band_table, summary
+    from .generate import SampleStore
+
+    if args.out is not None:
+        check_writable(args.out, args.overwrite)
+    emulator = load_emulator(args.emulator)
+    store = SampleStore.open(args.samples)
+    if store.recipe.filters != emulator.filters:
+        raise FilterError(
+            f"{args.samples} holds other bands than emulator {emulator.name!r}; evaluate it on "
+            "samples of its own recipe."
+        )
+    data = store.load()
+    table = band_table(emulator, data["theta"], data["maggies"])
+    for name in table.colnames[1:]:
+        table[name].info.format = ".4f"
+    table.pprint_all()
+    print(f"{len(data['theta'])} samples, {summary(table)}")
+    if args.out is not None:
+        table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
