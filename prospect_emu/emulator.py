@@ -86,6 +86,12 @@ class Emulator:
         """Fixed FSPS and Prospector parameters that the emulator assumes."""
         return self.manifest["recipe"]["fixed"]
 
+    @property
+    def libraries(self):
+        """What FSPS was made of, for people: isochrones and spectral library."""
+        label = self.manifest.get("label")
+        return label or ", ".join(self.manifest["versions"]["libraries"])
+
     def check(self, theta):
         """Raise `RangeError` unless all of `theta` (..., nparam) is finite and in the box."""
         theta = np.asarray(theta, dtype=float)
@@ -142,8 +148,10 @@ class Emulator:
         `reference_scale` turns them into apparent fluxes; with the redshift fixed
         that is one power of ten, and no cosmology, per galaxy.
         """
-        # Column 0 is logmass, which only scales the flux.
-        return arsinh_to_maggies(self.flux_net(theta[:, 1:]))
+        # Column 0 is logmass, which only scales the flux. The network knows
+        # magnitudes; that a flux is not negative has to be added.
+        flux = arsinh_to_maggies(self.flux_net(theta[:, 1:]))
+        return np.maximum(flux, 0.0, out=flux)
 
     def magnitudes(self, theta, check=True):
         """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""

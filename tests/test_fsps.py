@@ -58,7 +58,8 @@ def store(tmp_path):
     store = gen.SampleStore(tmp_path / "s", Recipe(filters=BANDS), "train", 8, {"fsps": "none"})
     for i in range(3):
         theta = store.draw(i)
-        store.write(i, theta, np.full((8, 5), float(i)), np.full(8, 0.6))
+        fluxes = {"maggies": np.full((8, 5), float(i)), "mfrac": np.full(8, 0.6)}
+        store.write(i, {"theta": theta, **fluxes})
     return store
 
 

@@ -26,7 +26,8 @@ def store(folder, teacher, stream, shards):
     s = SampleStore(folder, recipe, stream, 500, versions)
     for i in range(shards):
         theta = s.draw(i)
-        s.write(i, theta, teacher.maggies(theta), teacher.mfrac(theta))
+        fluxes = {"maggies": teacher.maggies(theta), "mfrac": teacher.mfrac(theta)}
+        s.write(i, {"theta": theta, **fluxes})
     return s
 
 

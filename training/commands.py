@@ -21,6 +21,7 @@ def register_train(subparsers):
     p.add_argument("work", type=Path, help="folder for samples and checkpoints")
     p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
     p.add_argument("--name", help="name of the emulator (default: the file's)")
+    p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
     p.add_argument("--train", type=int, default=100_000, help="training samples (%(default)s)")
     p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
     p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
@@ -55,7 +56,8 @@ def _train(args):
         for stream, n in (("train", args.train), ("test", args.test))
     ]
     settings = Settings(width=args.width, depth=args.depth)
-    emulator = train_emulator(*stores, settings, args.name or args.out.stem, args.work)
+    name = args.name or args.out.stem
+    emulator = train_emulator(*stores, settings, name, args.work, args.label)
     emulator.save(args.out)
     test = stores[1].load()
     print(summary(band_table(emulator, test["theta"], test["maggies"])))

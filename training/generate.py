@@ -160,11 +160,10 @@ class SampleStore:
         stream = (STREAMS[self.stream], index)
         return draw_parameters(self.recipe, self.shard_size, stream)
 
-    def write(self, index, theta, maggies, mfrac):
+    def write(self, index, arrays):
+        """Write the arrays of a shard by name, first axis the sample."""
         manifest = {"kind": SHARD_KIND, "fingerprint": self.fingerprint, "index": index}
-        save_tensors(
-            self.path(index), {"theta": theta, "maggies": maggies, "mfrac": mfrac}, manifest
-        )
+        save_tensors(self.path(index), arrays, manifest)
 
     def read(self, index):
         """Arrays of a shard; `ModelFileError` if it is missing, damaged or foreign."""
@@ -182,13 +181,18 @@ class SampleStore:
             return False
         return True
 
+    def missing(self, n_samples):
+        """Number of shards that hold `n_samples`, and the indices still to be made."""
+        n_shards = -(-n_samples // self.shard_size)
+        return n_shards, [i for i in range(n_shards) if not self.is_good(i)]
+
     def load(self):
-        """All complete shards as one: theta (n, 18), maggies (n, nband), mfrac (n,)."""
+        """All complete shards as one: arrays by name, such as theta (n, 18)."""
         indices = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-*.safetensors"))
         if not indices:
             raise ProspectEmuError(f"{self.folder} holds no shards; generate samples there first.")
         shards = [self.read(i) for i in indices]
-        return {k: np.concatenate([s[k] for s in shards]) for k in ("theta", "maggies", "mfrac")}
+        return {k: np.concatenate([s[k] for s in shards]) for k in shards[0]}
 
 
 # One FSPS per process is FSPS's own rule: this is its only state, set in workers alone.
@@ -219,7 +223,8 @@ def _make_shard(index):
     maggies = np.array([phot for phot, _ in results])
     if not np.isfinite(maggies).all():
         raise ProspectEmuError(f"FSPS returned non-finite fluxes in shard {index}.")
-    store.write(index, theta, maggies, np.array([m for _, m in results]))
+    mfrac = np.array([m for _, m in results])
+    store.write(index, {"theta": theta, "maggies": maggies, "mfrac": mfrac})
     return index
 
 
@@ -243,8 +248,7 @@ def generate(recipe, folder, n_samples, stream="train", workers=None, shard_size
     SampleStore
     """
     store = SampleStore(folder, recipe, stream, shard_size, fsps_versions())
-    n_shards = -(-n_samples // shard_size)
-    todo = [i for i in range(n_shards) if not store.is_good(i)]
+    n_shards, todo = store.missing(n_samples)
     bar = tqdm(total=n_shards * shard_size, initial=(n_shards - len(todo)) * shard_size, unit="SED")
     if not todo:
         return store

@@ -216,30 +216,31 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True):
     return state["history"]
 
 
-def apparent_rmse(error, reference_mag, log_scale, rng):
+def apparent_rmse(predicted, target, log_scale, rng):
     """RMSE over bands in apparent arsinh magnitudes, at a random mass.
 
-    The network predicts the reference galaxy's magnitudes. Fainter, the same
-    error matters less where the flux drowns in the softening: with
-    ``t = arsinh(flux / softening)`` the derivative of one magnitude to the other
-    is ``tanh(t_apparent) / tanh(t_reference)``. Drawing the mass anew for each
-    sample and epoch teaches all masses at no cost.
+    The network predicts the reference galaxy's magnitudes; a fainter galaxy's
+    follow by scaling the flux. Where the flux drowns in the softening, an error
+    then matters less. Drawing the mass anew for each sample and epoch teaches
+    all masses at no cost.
 
     Parameters
     ----------
-    error : tensor, shape (n, nband)
-        Error of the reference magnitude.
-    reference_mag : tensor, shape (n, nband)
+    predicted, target : tensor, shape (n, nband)
+        Arsinh magnitudes at the reference mass and distance.
     log_scale : tensor, shape (n,)
         log10 of `reference_scale` at logmass = 0.
     rng : torch.Generator
     """
     lo, hi = BOX["logmass"]
-    logmass = lo + (hi - lo) * torch.rand(len(error), 1, generator=rng)
-    t_ref = (U0 - reference_mag) / A
-    t_app = torch.asinh(torch.sinh(t_ref) * 10.0 ** (log_scale[:, None] + logmass))
-    weight = torch.tanh(t_app) / torch.tanh(t_ref).clamp(min=1e-6)
-    return torch.sqrt(torch.mean((weight * error) ** 2))
+    logmass = lo + (hi - lo) * torch.rand(len(target), 1, generator=rng)
+    scale = 10.0 ** (log_scale[:, None] + logmass)
+
+    def apparent(u):
+        # Beyond 80 e-folds float32 overflows; no magnitude comes near.
+        return A * torch.asinh(scale * torch.sinh(((U0 - u) / A).clamp(-80.0, 80.0)))
+
+    return torch.sqrt(torch.mean((apparent(predicted) - apparent(target)) ** 2))
 
 
 def mfrac_loss(net, rng, x, share, target):
@@ -271,7 +272,7 @@ def train_flux(theta, maggies, settings, checkpoint):
     normal, std, mean = tensor((target - out_mean) / out_std), tensor(out_std), tensor(out_mean)
 
     def loss(net, rng, x, y, scale):
-        return apparent_rmse((net(x) - y) * std, y * std + mean, scale, rng)
+        return apparent_rmse(net(x) * std + mean, y * std + mean, scale, rng)
 
     history = fit_network(
         net, (tensor((inputs - in_mean) / in_std), normal, tensor(log_scale)),
@@ -300,7 +301,7 @@ def train_mfrac(theta, mfrac, checkpoint):
     return net.to_mlp(in_mean, in_std, np.zeros(sfh.NBINS), np.ones(sfh.NBINS))
 
 
-def train_emulator(train_store, test_store, settings, name, work):
+def train_emulator(train_store, test_store, settings, name, work, label=None):
     """Train on one store of FSPS samples, measure on another, and package.
 
     Parameters
@@ -312,6 +313,9 @@ def train_emulator(train_store, test_store, settings, name, work):
         Name of the emulator.
     work : path-like
         Folder for checkpoints.
+    label : str, optional
+        What to call the isochrones and spectral library, where FSPS's own names
+        mislead (another library in the slot of one).
 
     Returns
     -------
@@ -335,6 +339,7 @@ def train_emulator(train_store, test_store, settings, name, work):
     manifest = {
         "recipe": recipe.as_dict(),
         "versions": train_store.manifest["versions"],
+        "label": label,
         "training": {
             "settings": dataclasses.asdict(settings),
             "samples": len(theta),

@@ -1,0 +1,316 @@
+"""The 3D-HST COSMOS v4.1 catalog: files to tables, rows to `obs` dictionaries.
+
+Photometry of Skelton et al. (2014), redshifts and UV+IR star-formation rates of
+Momcheva et al. (2016), FAST results of Skelton et al.; treated as in Leja et al.
+(2019). MAST: doi 10.17909/T9JW9Z.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from ..errors import DataError
+from ..filters import load_filters
+from ..tables import make_obs
+
+# Catalog band -> sedpy filter, in the catalog's order. Columns are f_X_cosmos
+# and e_X_cosmos here, f_X and e_X in the public files.
+BANDS = {
+    "f160w": "wfc3_ir_f160w",
+    "u": "cfht_megacam_us_9301",
+    "b": "subaru_suprimecam_B",
+    "g": "cfht_megacam_gs_9401",
+    "v": "subaru_suprimecam_V",
+    "f606w": "acs_wfc_f606w",
+    "r": "cfht_megacam_rs_9601",
+    "rp": "subaru_suprimecam_rp",
+    "i": "cfht_megacam_is_9701",
+    "ip": "subaru_suprimecam_ip",
+    "f814w": "acs_wfc_f814w",
+    "z": "cfht_megacam_zs_9801",
+    "zp": "subaru_suprimecam_zp",
+    "uvista_y": "vista_vircam_Y",
+    "f125w": "wfc3_ir_f125w",
+    "j1": "mayall_newfirm_J1",
+    "j2": "mayall_newfirm_J2",
+    "j3": "mayall_newfirm_J3",
+    "j": "cfht_wircam_J_8101",
+    "uvista_j": "vista_vircam_J",
+    "f140w": "wfc3_ir_f140w",
+    "h1": "mayall_newfirm_H1",
+    "h2": "mayall_newfirm_H2",
+    "h": "cfht_wircam_H_8201",
+    "uvista_h": "vista_vircam_H",
+    "k": "mayall_newfirm_K",
+    "ks": "cfht_wircam_Ks_8302",
+    "uvista_ks": "vista_vircam_Ks",
+    **{f"irac{i}": f"spitzer_irac_ch{i}" for i in (1, 2, 3, 4)},
+    **{
+        f"ia{n}": f"subaru_suprimecam_ia{n}"
+        for n in (427, 464, 484, 505, 527, 574, 624, 679, 709, 738, 767, 827)
+    },
+    "mips_24um": "spitzer_mips_24",
+}
+SPACE = {"f160w", "f606w", "f814w", "f125w", "f140w", "mips_24um"} | {
+    f"irac{i}" for i in (1, 2, 3, 4)
+}
+
+MAGGIES = 1e-10  # per catalog flux unit: AB zeropoint 25
+# Leja et al. (2019) raise the catalog's MIPS fluxes by 0.03542 mag.
+MIPS_FACTOR = 10.0 ** (0.03542 / 2.5)
+MISSING = -99.0
+Z_TYPES = {1: "spectroscopic", 2: "grism", 3: "photometric"}
+# Rest-frame Angstrom. The model's IGM is a mean over sight lines; bands that
+# Lyman alpha falls into, or that lie blueward of it, depend on this sight line.
+LYA_RED, LYA_BLUE = 1230.0, 1200.0
+EDGE_LEVEL = 0.1  # a filter's edges: where its curve crosses 10 % of its peak
+
+
+def read_catalog(folder):
+    """Photometry, redshifts and FAST results of the catalog in one table.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds one photometry file (``*.cat``), one redshift file (``*.dat`` or
+        ``*.zbest*``) and, optionally, one FAST file (``*.fout``); each ASCII
+        with a ``# name name ...`` header, or FITS with ``.fits`` appended.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row per galaxy of the photometry file. Columns in lower case: ``id``;
+        ``f_X`` and ``e_X`` for each X in `BANDS` (catalog units, AB zeropoint
+        25); the other columns of the photometry file; ``z_best``, ``z_type`` and
+        the other columns of the redshift file; FAST's with ``fast_`` before
+        their names. A name in two files keeps the photometry file's values.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, ambiguous or malformed, lacks a column, or holds
+        other galaxies than the photometry file.
+    """
+    folder = Path(folder)
+    table = _read(_one(folder, ".cat"), rename=_short_name)
+    where = f"the photometry file in {folder}"
+    _require(table, ["id", *(f"{k}_{x}" for x in BANDS for k in "fe")], where)
+    ids = np.asarray(table["id"], dtype=int)
+
+    redshifts = _read(_one(folder, ".dat", ".zbest"))
+    _require(redshifts, ["phot_id", "z_best", "z_type"], f"the redshift file in {folder}")
+    _join(table, redshifts, _rows(ids, redshifts["phot_id"], f"the redshift file in {folder}"))
+
+    fast = _one(folder, ".fout", optional=True)
+    if fast is not None:
+        fast = _read(fast)
+        _require(fast, ["id"], f"the FAST file in {folder}")
+        rows = _rows(ids, fast["id"], f"the FAST file in {folder}")
+        _join(table, fast, rows, prefix="fast_")
+    table.meta["folder"] = str(folder)
+    return table
+
+
+def galaxy_obs(catalog, galaxy=None, row=None, error_floor=0.05, zeropoints=None):
+    """The `obs` of one galaxy, treated as in Leja et al. (2019).
+
+    In this order:
+
+    1. Flux and error times 1e-10 (maggies); MIPS 24 micron also times
+       10**(0.03542 / 2.5).
+    2. Masked: flux -99; error not positive; flux equal to its error (a
+       placeholder); flux negative by more than 2 of its catalog errors; bands on
+       or blueward of Lyman alpha: with the edges where the curve crosses 10 % of
+       its peak, red edge / (1 + z) > 1230 A > blue edge / (1 + z), or blue edge /
+       (1 + z) < 1200 A. Each is said in ``obs["notes"]``.
+    3. Errors, in quadrature: the floor, `error_floor` of the flux; and, only
+       where `zeropoints` are given, ``flux (1 - zp)`` in ground-based bands.
+       The offsets (Skelton et al. 2014, table 11) are no part of the catalog;
+       without them this term is not applied, and a note says so.
+
+    Parameters
+    ----------
+    catalog : astropy.table.Table
+        From `read_catalog`.
+    galaxy : int, optional
+        The catalog's id. Give this or `row`.
+    row : int, optional
+        Index into the table.
+    error_floor : float
+    zeropoints : dict, optional
+        Catalog band (a key of `BANDS`) -> multiplicative zeropoint correction.
+
+    Returns
+    -------
+    dict
+        See `prospect_emu.tables.make_obs`; also ``id``, ``z_type`` ("grism",
+        ...) and ``snr_f160w`` (catalog flux over catalog error). ``zred`` is
+        z_best.
+
+    Raises
+    ------
+    DataError
+        If the galaxy is not there, has no redshift, or all bands are masked.
+    """
+    row = _find(catalog, galaxy, row)
+    entry = catalog[row]
+    zred = float(entry["z_best"])
+    if not (np.isfinite(zred) and zred > 0):
+        raise DataError(f"Galaxy {entry['id']} has z_best = {zred:g}, no redshift; leave it out.")
+    flux = np.array([entry[f"f_{x}"] for x in BANDS], dtype=float)
+    error = np.array([entry[f"e_{x}"] for x in BANDS], dtype=float)
+    filters = _filters()
+    mask, notes = _mask(flux, error, filters, zred)
+
+    scale = np.full(flux.size, MAGGIES)
+    scale[list(BANDS).index("mips_24um")] *= MIPS_FACTOR
+    if zeropoints is None:
+        notes.append("No zeropoint uncertainty is in the errors: no offsets were given.")
+    else:
+        error = np.hypot(error, flux * _zeropoint_error(zeropoints))
+    obs = make_obs(
+        filters,
+        flux * scale,
+        error * scale,
+        zred,
+        error_floor,
+        mask=mask,
+        id=int(entry["id"]),
+        z_type=Z_TYPES.get(int(entry["z_type"]), "unknown"),
+        snr_f160w=float(entry["f_f160w"] / entry["e_f160w"]),
+    )
+    # Catalog rules name more reasons than make_obs sees.
+    obs["notes"] = notes
+    return obs
+
+
+@lru_cache(maxsize=1)
+def _filters():
+    """The 45 filters: sedpy takes half a second to read them."""
+    return tuple(load_filters(BANDS.values()))
+
+
+def _mask(flux, error, filters, zred):
+    """Leja et al.'s rules: a mask, shape (nband,), and a note per masked band."""
+    edges = np.array([filter_edges(f) for f in filters]) / (1.0 + zred)
+    blue, red = edges.T
+    with np.errstate(invalid="ignore"):
+        rules = {
+            "it was not observed (-99 or no number)": ~np.isfinite(flux) | (flux == MISSING),
+            "its error is not a positive number": ~(np.isfinite(error) & (error > 0)),
+            "its flux equals its error": flux == error,
+            "its flux is negative by more than 2 sigma": flux < -2.0 * error,
+            "it lies on or blueward of Lyman alpha": ((red > LYA_RED) & (blue < LYA_RED))
+            | (blue < LYA_BLUE),
+        }
+    mask, notes = np.ones(flux.size, dtype=bool), []
+    for reason, bad in rules.items():
+        notes += [f"{f.name} is masked: {reason}." for f, b, m in zip(filters, bad, mask) if b & m]  # noqa: B905
+        mask &= ~bad
+    return mask, notes
+
+
+def filter_edges(filt):
+    """Blue and red wavelength (Angstrom) where a curve crosses 10 % of its peak.
+
+    The outermost crossings, interpolated linearly.
+    """
+    wave = np.asarray(filt.wavelength, dtype=float)
+    level = np.asarray(filt.transmission, dtype=float) / np.max(filt.transmission) - EDGE_LEVEL
+    above = np.flatnonzero(level >= 0)
+    first, last = above[0], above[-1]
+
+    def crossing(i, j):
+        return wave[i] - level[i] * (wave[j] - wave[i]) / (level[j] - level[i])
+
+    blue = wave[first] if first == 0 else crossing(first - 1, first)
+    red = wave[last] if last == wave.size - 1 else crossing(last, last + 1)
+    return float(blue), float(red)
+
+
+def _zeropoint_error(zeropoints):
+    unknown = sorted(set(zeropoints) - set(BANDS))
+    if unknown:
+        raise DataError(f"zeropoints has unknown bands ({', '.join(unknown)}); see BANDS.")
+    return np.array([0.0 if x in SPACE else 1.0 - zeropoints.get(x, 1.0) for x in BANDS])
+
+
+def _find(catalog, galaxy, row):
+    if (galaxy is None) == (row is None):
+        raise DataError("Give galaxy_obs either a galaxy's id or a row, not both or neither.")
+    if row is not None:
+        if not 0 <= row < len(catalog):
+            raise DataError(f"There is no row {row}; the catalog has {len(catalog)} rows.")
+        return row
+    found = np.flatnonzero(np.asarray(catalog["id"], dtype=int) == galaxy)
+    if found.size != 1:
+        raise DataError(f"The catalog holds {found.size} galaxies with id {galaxy}; check the id.")
+    return int(found[0])
+
+
+def _one(folder, *endings, optional=False):
+    """The one file of a kind: name ends in one of `endings`, '.fits' may follow."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; give the one that holds the 3D-HST catalog.")
+    names = sorted(p for p in folder.iterdir() if p.is_file())
+    found = [p for p in names if p.name.lower().removesuffix(".fits").endswith(endings)]
+    if len(found) == 1:
+        return found[0]
+    if not found and optional:
+        return None
+    raise DataError(
+        f"{folder} holds {len(found)} files of the kind *{' or *'.join(endings)}; keep exactly one."
+    )
+
+
+def _read(path, rename=str.lower):
+    """A table with lower-case column names from FITS or commented-header ASCII."""
+    try:
+        if path.name.lower().endswith(".fits"):
+            table = Table.read(path, format="fits")
+        else:
+            table = Table.read(path, format="ascii.commented_header")
+    except Exception as err:  # astropy raises many types on malformed input
+        text = str(err).strip().splitlines()
+        raise DataError(
+            f"{path} is not a readable catalog ({text[0][:120] if text else err})."
+        ) from err
+    names = [rename(name) for name in table.colnames]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} has columns that differ in upper and lower case only.")
+    table.rename_columns(table.colnames, names)
+    table.meta.clear()
+    return table
+
+
+def _short_name(name):
+    return name.lower().removesuffix("_cosmos")
+
+
+def _require(table, names, where):
+    missing = [n for n in names if n not in table.colnames]
+    if missing:
+        raise DataError(f"{where} lacks the columns {', '.join(missing)}; use the v4.1 files.")
+
+
+def _rows(ids, others, where):
+    """Rows of another table that hold `ids`, in their order."""
+    others = np.asarray(others, dtype=int)
+    order = np.argsort(others, kind="stable")
+    at = np.searchsorted(others, ids, sorter=order)
+    rows = order[np.minimum(at, others.size - 1)]
+    lacking = others[rows] != ids
+    if lacking.any():
+        raise DataError(
+            f"{where} lacks {lacking.sum()} galaxies of the photometry file (id "
+            f"{ids[lacking][0]} for one); use files of the same release."
+        )
+    return rows
+
+
+def _join(table, other, rows, prefix=""):
+    for name in other.colnames:
+        if prefix + name not in table.colnames:
+            table[prefix + name] = other[name][rows]
