@@ -12,7 +12,7 @@ _PUBLIC = {
     "EmulatorSpecModel": "sps",
     "fit_model": "fitting",
 }
-__all__ = list(_PUBLIC)  # noqa: PLE0604 - names, all of them strings
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name):

@@ -50,7 +50,7 @@ class FilterProjector:
         self.wave = np.asarray(wave, dtype=float)
         self.quadrature = quadrature
         self._lnwave = np.log(self.wave)
-        self._curves = _Curves(self.filters)
+        self._curves = Curves(self.filters)
 
     def weights(self, zred):
         """Weights at one redshift, all bands in one run of nodes.
@@ -99,7 +99,7 @@ class FilterProjector:
         # lambda f_lambda T dlambda with f_lambda = c f_nu / lambda^2, per AB
         # counts of a source of one maggie.
         trans = self._curves.transmission(lam[node], band)
-        zero_counts = np.array([f.ab_zero_counts for f in self.filters])
+        zero_counts = np.array([f.ab_zero_counts for f in self.filters]) / self._curves.peak
         unit = lightspeed * 3631 * jansky_cgs
         return trans * dlam[node] / lam[node] * unit / zero_counts[band]
 
@@ -129,11 +129,13 @@ class FilterProjector:
 
 
 # Offset that separates the bands when their ln(lambda) share one sorted array.
-_STRIDE = 64.0
+STRIDE = 64.0
 
 
-class _Curves:
+class Curves:
     """All transmission curves end to end, with their running integrals.
+
+    `trans` is T over its `peak`.
 
     T is linear in lambda on each cell, lambda = lambda_left e^u, so that
     int T du and int T u du have closed forms; `c0` and `c1` are their sums up
@@ -147,10 +149,14 @@ class _Curves:
         self.last_cell = self.first + size - 2
         band = np.repeat(np.arange(size.size), size)
         self.lam = np.concatenate(lam)
+        # Peaks differ by a factor of a million: at one scale, the running sums
+        # over all bands keep the weak ones' digits.
+        self.peak = np.array([float(np.max(f.transmission)) for f in filters])
         self.trans = np.concatenate([np.asarray(f.transmission, dtype=float) for f in filters])
+        self.trans /= self.peak[band]
         self.x = np.log(self.lam)
         self.xmin, self.xmax = self.x[self.first], self.x[self.last_cell + 1]
-        self.key = self.x + _STRIDE * band
+        self.key = self.x + STRIDE * band
         # Cells that join two bands are never looked up; their slope is void.
         dlam = np.diff(self.lam, append=np.inf)
         self.slope = np.diff(self.trans, append=0.0) / dlam
@@ -172,7 +178,7 @@ class _Curves:
         return i0, about_left + (self.x[cell] - origin) * i0
 
     def _cell(self, x, band):
-        cell = np.searchsorted(self.key, x + _STRIDE * band, side="right") - 1
+        cell = np.searchsorted(self.key, x + STRIDE * band, side="right") - 1
         return np.clip(cell, self.first[band], self.last_cell[band])
 
     def integrals(self, x, band):
@@ -183,7 +189,7 @@ class _Curves:
         return self.c0[cell] + i0, self.c1[cell] + i1
 
     def transmission(self, lam, band):
-        """T of a band at wavelengths `lam`, zero outside its curve."""
+        """T of a band over its peak at wavelengths `lam`, zero outside its curve."""
         x = np.log(lam)
         cell = self._cell(x, band)
         inside = (lam >= self.lam[self.first[band]]) & (lam <= self.lam[self.last_cell[band] + 1])

@@ -295,13 +295,17 @@ class EmulatorSPS:
         mfrac : float
         """
         maggies, mfrac = self.photometry(**params)
-        observed_wave, inverse = self._pseudo_spectrum()
+        observed_wave, matrix, inverse = self._pseudo_spectrum()
         zred = _scalar(params["zred"])
         scale = flux_factor(zred) * float(np.sum(params["mass"]))
         if "lumdist" in params:
             scale *= (sfh.luminosity_distance(zred) / _scalar(params["lumdist"])) ** 2
-        lnu = inverse @ np.maximum(maggies, _FAINTEST) / scale
-        return observed_wave / (1.0 + zred), lnu, mfrac
+        maggies = np.maximum(maggies, _FAINTEST)
+        fnu = inverse @ maggies
+        # Fluxes span ten decades: what rounding spills from bright bands into
+        # faint ones, this second step takes out.
+        fnu += inverse @ (maggies - matrix @ fnu)
+        return observed_wave / (1.0 + zred), fnu / scale, mfrac
 
     def get_galaxy_elines(self):
         """Emission lines: none beyond those in the emulated fluxes.
@@ -326,13 +330,14 @@ class EmulatorSPS:
 
     def _pseudo_spectrum(self):
         if self._pseudo is None:
-            # Dense enough for sedpy's trapezoid rule, which runs on these nodes.
-            spans = [np.linspace(f.wavelength[0], f.wavelength[-1], 40) for f in self.filters]
-            wave = np.unique(np.concatenate(spans))
+            # Dense enough for sedpy's trapezoid rule, which runs on these nodes,
+            # and none on an edge of any filter, where rounding of (1 + z) would
+            # decide whether it is inside.
+            edges = np.array([f.wavelength[[0, -1]] for f in self.filters])
+            wave = np.unique(np.concatenate([np.linspace(a, b, 42)[1:-1] for a, b in edges]))
+            wave = wave[~np.isclose(wave[:, None], edges.ravel(), rtol=1e-9, atol=0).any(axis=1)]
             matrix = FilterProjector(self.filters, wave, quadrature="sedpy").matrix(0.0)
-            # Band fluxes span decades: equal relative precision in each band
-            # needs the rows, not the unknowns, to be comparable; they are.
-            self._pseudo = wave, np.linalg.pinv(matrix)
+            self._pseudo = wave, matrix, np.linalg.pinv(matrix)
         return self._pseudo
 
     # ---- errors -----------------------------------------------------------

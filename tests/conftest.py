@@ -87,3 +87,38 @@ def prior_draws():
         return draw_parameters(Recipe(distribution="prior", seed=seed, **settings), n, (9,))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def toy_tables():
+    """Smooth tables with every axis and no physics."""
+    rng = np.random.default_rng(3)
+    wave = np.geomspace(100.0, 1e8, 400)
+    log_age = np.arange(5.5, 10.15, 0.2)
+    metallicity = np.array([0.0002, 0.002, 0.01, 0.03])
+    bump = np.exp(-0.5 * (np.log(wave / 5000.0) / 1.2) ** 2)
+    level = 10.0 ** (-14.0 - 0.6 * (log_age - 5.5))
+    ssp = metallicity[:, None, None] ** 0.1 * level[:, None] * bump
+    grey = np.exp(-0.5 * (np.log(wave / np.geomspace(3e5, 2e6, 30)[:, None]) / 0.6) ** 2)
+    neb = rng.uniform(-1.0, 0.0, (3, 4, 2))
+    return {
+        "wave": wave,
+        "resolution": np.full(wave.size, 500.0),
+        "log_age": log_age,
+        "metallicity": metallicity,
+        "zsol": np.array([0.015]),
+        "ssp_lnu": ssp * rng.uniform(0.8, 1.2, ssp.shape[:2])[..., None],
+        "ssp_mass": rng.uniform(0.5, 1.0, ssp.shape[:2]),
+        "ssp_loglbol": np.log10(level / 1e-14) + rng.uniform(0, 0.1, ssp.shape[:2]),
+        "neb_logz": np.array([-2.0, -0.5, 0.3]),
+        "neb_log_age": np.array([5.7, 6.3, 7.0, 7.3]),
+        "neb_logu": np.array([-4.0, -1.0]),
+        "neb_logcont": -61.0 + neb[..., None] + 0.3 * np.log10(wave / 5000.0),
+        "neb_logline": -46.0 + rng.uniform(-1.0, 0.0, (3, 4, 2, 5)),
+        "line_wave": np.array([1215.67, 3728.0, 4862.7, 5008.2, 6564.6]),
+        "dust_qpah": np.array([0.5, 2.0, 4.6]),
+        "dust_umin": np.array([0.1, 1.0, 5.0, 25.0, 30.0]),
+        "dust_lnu": (grey * 1e-20).reshape(3, 5, 2, -1) * (wave > 1e4),
+        "agn_tau": np.array([5.0, 20.0, 150.0]),
+        "agn_lnu": grey[::10] * 1e-15,
+    }

@@ -22,7 +22,14 @@ def register_train(subparsers):
     p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
     p.add_argument("--name", help="name of the emulator (default: the file's)")
     p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
-    p.add_argument("--train", type=int, default=100_000, help="training samples (%(default)s)")
+    p.add_argument(
+        "--source",
+        choices=("exact", "fsps"),
+        default="exact",
+        help="training samples from ExactSPS, drawn anew at each use, or fixed ones from FSPS "
+        "itself; the test set is always FSPS's (%(default)s)",
+    )
+    p.add_argument("--train", type=int, default=200_000, help="training samples (%(default)s)")
     p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
     p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
     p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
@@ -39,7 +46,7 @@ def _train(args):
     from prospect_emu.files import check_writable
 
     try:
-        from .train import Settings, train_emulator
+        from . import train
     except ModuleNotFoundError as err:
         raise SetupError(
             f"Training needs torch, which is not installed ({err}); pip install "
@@ -51,17 +58,44 @@ def _train(args):
 
     check_writable(args.out, args.overwrite)
     recipe = Recipe(distribution=args.distribution, zred_range=(args.zmin, args.zmax))
-    stores = [
-        generate(recipe, args.work / stream, n, stream, args.workers)
-        for stream, n in (("train", args.train), ("test", args.test))
-    ]
-    settings = Settings(width=args.width, depth=args.depth)
+    test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
+    source = _exact_source if args.source == "exact" else _fsps_source
+    samples, mfrac, described = source(args, recipe)
+    settings = train.Settings(width=args.width, depth=args.depth)
     name = args.name or args.out.stem
-    emulator = train_emulator(*stores, settings, name, args.work, args.label)
+    emulator = train.train_emulator(
+        samples, mfrac, test_store, settings, name, args.work, described, args.label
+    )
     emulator.save(args.out)
-    test = stores[1].load()
+    test = test_store.load()
     print(summary(band_table(emulator, test["theta"], test["maggies"])))
     print(f"Wrote {args.out}")
+
+
+def _fsps_source(args, recipe):
+    from .generate import generate
+    from .train import FixedSamples
+
+    data = generate(recipe, args.work / "train", args.train, "train", args.workers).load()
+    described = {"source": "python-fsps", "samples": len(data["theta"])}
+    return FixedSamples(data["theta"], data["maggies"]), (data["theta"], data["mfrac"]), described
+
+
+def _exact_source(args, recipe):
+    from .factors import FactorSamples, generate_factors, surviving_fractions
+    from .tables import export_tables
+
+    tables = args.work / "tables.safetensors"
+    if not tables.exists():
+        export_tables(tables)
+    store = generate_factors(recipe, tables, args.work / "factors", args.train)
+    data = store.load()
+    described = {
+        "source": "ExactSPS factors; SFR ratios and fagn drawn anew at each use",
+        "samples": len(data["theta"]),
+        "tables": store.manifest["versions"]["tables"],
+    }
+    return FactorSamples(data, recipe), surviving_fractions(data), described
 
 
 def register_evaluate(subparsers):

@@ -72,11 +72,13 @@ def generate_factors(recipe, tables, folder, n_samples, shard_size=2000):
     return store
 
 
-class FactorBatches:
-    """Draws complete samples from a store of factors.
+class FactorSamples:
+    """Samples from a store of factors, for `prospect_emu.training.train.train_flux`.
 
     Parameters
     ----------
+    data : dict of ndarray
+        What a store of `generate_factors` loads.
     recipe : Recipe
         Its distribution of SFR ratios and fagn is drawn from.
     bank : int
@@ -84,21 +86,18 @@ class FactorBatches:
         ever repeat.
     """
 
-    NAMES = ("theta", "stars", "dust", "absorbed", "torus", "bolometric", "durations")
+    NAMES = ("theta", "stars", "dust", "absorbed", "torus", "bolometric")
 
-    def __init__(self, recipe, bank=1_000_000):
+    def __init__(self, data, recipe, bank=1_000_000):
+        zred = data["theta"][:, ZRED]
+        extra = (sfh.bin_durations(zred), np.log10(reference_scale(0.0, zred)))
+        arrays = (*(data[k] for k in self.NAMES), *extra)
+        self.tensors = tuple(torch.from_numpy(a.astype(np.float32, copy=False)) for a in arrays)
         theta = draw_parameters(recipe, bank, (_BANK_STREAM,))
-        self._bank = torch.from_numpy(
-            np.concatenate([theta[:, [FAGN]], theta[:, RATIOS]], axis=1).astype("f4")
-        )
+        drawn = np.concatenate([theta[:, [FAGN]], theta[:, RATIOS]], axis=1)
+        self._bank = torch.from_numpy(drawn.astype(np.float32))
 
-    @classmethod
-    def tensors(cls, data):
-        """What `draw` takes, from a loaded store, as torch tensors."""
-        data = {**data, "durations": sfh.bin_durations(data["theta"][:, ZRED])}
-        return tuple(torch.from_numpy(data[k].astype("f4")) for k in cls.NAMES)
-
-    def draw(self, rng, theta, stars, dust, absorbed, torus, bolometric, durations):
+    def draw(self, rng, theta, stars, dust, absorbed, torus, bolometric, durations, log_scale):
         """Complete a batch of factors with random SFR ratios and fagn.
 
         Returns
@@ -106,6 +105,7 @@ class FactorBatches:
         theta : tensor, shape (n, 18)
         reference_mag : tensor, shape (n, nband)
             Arsinh magnitudes at the reference mass and distance.
+        log_scale : tensor, shape (n,)
         """
         pick = self._bank[torch.randint(len(self._bank), (len(theta),), generator=rng)]
         theta = theta.clone()
@@ -117,4 +117,11 @@ class FactorBatches:
         flux += (mass * absorbed).sum(dim=1, keepdim=True) * dust
         fagn = 10.0 ** pick[:, :1]
         flux += fagn * (mass * bolometric).sum(dim=1, keepdim=True) * torus
-        return theta, U0 - A * torch.asinh(flux / softening())
+        return theta, U0 - A * torch.asinh(flux / softening()), log_scale
+
+
+def surviving_fractions(data):
+    """Parameters and surviving mass fractions of a loaded store, as `train_mfrac` takes them."""
+    theta = data["theta"]
+    share = sfh.bin_masses(np.zeros(len(theta)), theta[:, RATIOS], theta[:, ZRED])
+    return theta, (share * data["surviving"]).sum(axis=1)

@@ -48,10 +48,10 @@ class Settings:
     width: int = 256
     depth: int = 5
     schedule: tuple = (
-        (1e-3, 500, 40),
-        (3e-4, 1000, 25),
-        (1e-4, 2000, 25),
-        (3e-5, 4000, 15),
+        (1e-3, 500, 90),
+        (3e-4, 1000, 50),
+        (1e-4, 2000, 40),
+        (3e-5, 4000, 20),
         (1e-5, 8000, 10),
     )
     patience: int = 8
@@ -254,30 +254,61 @@ def _standard(a):
     return a.mean(axis=0), np.where(std > 0, std, 1.0)
 
 
-def train_flux(theta, maggies, settings, checkpoint):
-    """Train the photometry network; returns (MLP, history)."""
-    inputs = theta[:, 1:]
-    in_mean, in_std = _standard(inputs)
-    target = maggies_to_arsinh(
-        maggies / reference_scale(theta[:, LOGMASS], theta[:, ZRED])[:, None]
-    )
-    out_mean, out_std = _standard(target)
-    log_scale = np.log10(reference_scale(0.0, theta[:, ZRED]))
+class FixedSamples:
+    """Samples made by FSPS, each used as it is; see `train_flux`."""
 
-    def tensor(a):
-        return torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
+    def __init__(self, theta, maggies):
+        scale = reference_scale(theta[:, LOGMASS], theta[:, ZRED])
+        arrays = (
+            theta,
+            maggies_to_arsinh(maggies / scale[:, None]),
+            np.log10(reference_scale(0.0, theta[:, ZRED])),
+        )
+        self.tensors = tuple(torch.from_numpy(a.astype(np.float32)) for a in arrays)
+
+    @staticmethod
+    def draw(rng, *batch):
+        return batch
+
+
+# Samples that set the normalisation of inputs and outputs.
+_N_NORMALISE = 20_000
+
+
+def train_flux(samples, settings, checkpoint):
+    """Train the photometry network.
+
+    Parameters
+    ----------
+    samples : FixedSamples or FactorSamples
+        ``samples.tensors``, first axis the sample, and ``samples.draw(rng,
+        *batch)``, which makes of a batch of them the parameters (n, 18), the
+        arsinh magnitudes (n, nband) at the reference mass and distance, and
+        log10 of `reference_scale` at logmass 0 (n,).
+    settings : Settings
+    checkpoint : path-like
+
+    Returns
+    -------
+    MLP
+    list of dict
+        The history of `fit_network`.
+    """
+    first = (t[:_N_NORMALISE] for t in samples.tensors)
+    theta, mag, _ = samples.draw(_generator(settings.seed), *first)
+    in_mean, in_std = _standard(theta[:, 1:].double().numpy())
+    out_mean, out_std = _standard(mag.double().numpy())
+    shift, width = torch.tensor(in_mean).float(), torch.tensor(in_std).float()
+    mean, std = torch.tensor(out_mean).float(), torch.tensor(out_std).float()
+
+    def loss(net, rng, *batch):
+        theta, mag, log_scale = samples.draw(rng, *batch)
+        predicted = net((theta[:, 1:] - shift) / width) * std + mean
+        return apparent_rmse(predicted, mag, log_scale, rng)
 
     torch.manual_seed(settings.seed)
-    net = Network(inputs.shape[1], settings.width, settings.depth, target.shape[1])
-    normal, std, mean = tensor((target - out_mean) / out_std), tensor(out_std), tensor(out_mean)
-
-    def loss(net, rng, x, y, scale):
-        return apparent_rmse(net(x) * std + mean, y * std + mean, scale, rng)
-
-    history = fit_network(
-        net, (tensor((inputs - in_mean) / in_std), normal, tensor(log_scale)),
-        loss, settings, checkpoint,
-    )  # fmt: skip
+    net = Network(len(in_mean), settings.width, settings.depth, len(out_mean))
+    history = fit_network(net, samples.tensors, loss, settings, checkpoint)
     return net.to_mlp(in_mean, in_std, out_mean, out_std), history
 
 
@@ -301,18 +332,23 @@ def train_mfrac(theta, mfrac, checkpoint):
     return net.to_mlp(in_mean, in_std, np.zeros(sfh.NBINS), np.ones(sfh.NBINS))
 
 
-def train_emulator(train_store, test_store, settings, name, work, label=None):
-    """Train on one store of FSPS samples, measure on another, and package.
+def train_emulator(samples, mfrac, test_store, settings, name, work, source, label=None):
+    """Train, measure on FSPS samples that the network has not seen, and package.
 
     Parameters
     ----------
-    train_store, test_store : prospect_emu.training.generate.SampleStore
-        Of the same recipe; independent streams.
+    samples : FixedSamples or FactorSamples
+    mfrac : tuple of ndarray
+        ``(theta, mfrac)`` to train the network of surviving fractions on.
+    test_store : prospect_emu.training.generate.SampleStore
+        FSPS samples.
     settings : Settings
     name : str
         Name of the emulator.
     work : path-like
         Folder for checkpoints.
+    source : dict
+        Where the training samples came from, for the manifest.
     label : str, optional
         What to call the isochrones and spectral library, where FSPS's own names
         mislead (another library in the slot of one).
@@ -321,29 +357,19 @@ def train_emulator(train_store, test_store, settings, name, work, label=None):
     -------
     Emulator
     """
-    recipe = train_store.recipe
-    if test_store.recipe.fingerprint != recipe.fingerprint:
-        raise ProspectEmuError(
-            f"{test_store.folder} holds samples of another recipe than {train_store.folder}; "
-            "make the test set with the recipe of the training set."
-        )
-    samples, test = train_store.load(), test_store.load()
-    theta = samples["theta"]
-    work = Path(work)
-    flux_net, history = train_flux(
-        theta, samples["maggies"], settings, work / f"{name}.checkpoint.safetensors"
-    )
-    mfrac_net = train_mfrac(theta, samples["mfrac"], work / "mfrac.checkpoint.safetensors")
+    recipe, work = test_store.recipe, Path(work)
+    test = test_store.load()
+    flux_net, history = train_flux(samples, settings, work / f"{name}.checkpoint.safetensors")
+    mfrac_net = train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors")
     filters = load_filters(recipe.filters)
     nband = len(filters)
     manifest = {
         "recipe": recipe.as_dict(),
-        "versions": train_store.manifest["versions"],
+        "versions": test_store.manifest["versions"],
         "label": label,
         "training": {
             "settings": dataclasses.asdict(settings),
-            "samples": len(theta),
-            "source": "python-fsps",
+            **source,
             "final_validation_rmse": history[-1]["val"],
             "epochs": len(history),
             "prospect_emu": metadata.version("prospect_emu"),

@@ -1,0 +1,152 @@
+"""Proposals of nested sampling over plain arrays: many chains, one step at a time."""
+
+from typing import Any
+
+import numpy as np
+
+
+def in_cube(u, nonbounded=None):
+    """`dynesty.utils.unitcheck` for each row of `u` (n, ndim)."""
+    if nonbounded is None:
+        return ((u > 0) & (u < 1)).all(axis=1)
+    hard, soft = u[:, nonbounded], u[:, ~nonbounded]
+    return (
+        ((hard > 0) & (hard < 1)).all(axis=1) & ((soft > -0.5) & (soft < 1.5)).all(axis=1)
+    )  # fmt: skip
+
+
+def reflect(u):
+    """`dynesty.utils.apply_reflect` for any shape: fold the real line onto [0, 1]."""
+    folded = np.mod(u, 2.0)
+    return np.where(folded < 1.0, np.mod(u, 1.0), 1.0 - np.mod(u, 1.0))
+
+
+def ball_points(rng, shape):
+    """Points uniform in the unit ball; `shape` is (..., dimension)."""
+    z = rng.standard_normal(shape)
+    radius = rng.random(shape[:-1]) ** (1.0 / shape[-1])
+    z *= (radius / np.sqrt(np.einsum("...i,...i->...", z, z)))[..., None]
+    return z
+
+
+def displacements(rng, axes, walks):
+    """Steps of all chains: uniform in each chain's ellipsoid.
+
+    Parameters
+    ----------
+    axes : list of ndarray, shape (k, k)
+        One per chain; chains that share an array share one product.
+
+    Returns
+    -------
+    ndarray, shape (walks, nchain, k)
+    """
+    points = ball_points(rng, (walks, len(axes), axes[0].shape[0]))
+    by_array: dict[int, list] = {}
+    for i, a in enumerate(axes):
+        by_array.setdefault(id(a), []).append(i)
+    if len(by_array) == 1:
+        return points @ axes[0].T
+    for chains in by_array.values():
+        points[:, chains] = points[:, chains] @ axes[chains[0]].T
+    return points
+
+
+def random_walks(
+    u, loglstar, axes, scale, walks, rng, evaluate, periodic=None, reflective=None, nonbounded=None
+):
+    """dynesty's random walk (`generic_random_walk`), for all chains at once.
+
+    Each chain takes `walks` steps, uniform in its ellipsoid scaled by `scale`
+    (and uniform in the dimensions that the ellipsoid leaves out). A step
+    outside the unit cube, or not above `loglstar`, is rejected.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n, ndim)
+        Starts, all above `loglstar`.
+    loglstar : float
+    axes : list of ndarray, shape (k, k), k <= ndim
+    scale : float
+    walks : int
+    rng : numpy.random.Generator
+    evaluate : callable
+        (m, ndim) -> parameters (m, ndim), log likelihoods (m,).
+    periodic, reflective : sequence of int, optional
+    nonbounded : ndarray of bool, shape (ndim,), optional
+        As in dynesty.
+
+    Returns
+    -------
+    u, v : ndarray, shape (n, ndim)
+    logl : ndarray, shape (n,)
+    accepted : ndarray of int, shape (n,)
+    """
+    u = u.copy()
+    n, ndim = u.shape
+    k = axes[0].shape[0]
+    steps = displacements(rng, axes, walks)
+    steps *= scale
+    free = rng.random((walks, n, ndim - k)) if k < ndim else None
+    v, logl = np.empty_like(u), np.empty(n)
+    accepted = np.zeros(n, dtype=int)
+    for i in range(walks):
+        if free is None:
+            proposal = u + steps[i]
+        else:
+            proposal = np.concatenate([u[:, :k] + steps[i], free[i]], axis=1)
+        if periodic is not None:
+            proposal[:, periodic] = np.mod(proposal[:, periodic], 1.0)
+        if reflective is not None:
+            proposal[:, reflective] = reflect(proposal[:, reflective])
+        inside = np.flatnonzero(in_cube(proposal, nonbounded))
+        if inside.size == 0:
+            continue
+        proposal = proposal[inside]
+        v_new, logl_new = evaluate(proposal)
+        better = np.flatnonzero(logl_new > loglstar)
+        rows = inside[better]
+        u[rows], v[rows], logl[rows] = proposal[better], v_new[better], logl_new[better]
+        accepted[rows] += 1
+    stuck = np.flatnonzero(accepted == 0)
+    if stuck.size:
+        v[stuck], logl[stuck] = evaluate(u[stuck])
+    return u, v, logl, accepted
+
+
+def first_above(draw, n, loglstar, evaluate, batch):
+    """For each of `n` tasks, draw points until one lies above `loglstar`.
+
+    Parameters
+    ----------
+    draw : callable
+        Number of points m -> (m, ndim).
+    batch : int
+        Points to evaluate per call; the tasks that are still unlucky share them.
+
+    Returns
+    -------
+    u, v : ndarray, shape (n, ndim)
+    logl : ndarray, shape (n,)
+    ncall : ndarray of int, shape (n,)
+        Draws up to and including the accepted one.
+    """
+    ncall = np.zeros(n, dtype=int)
+    pending = np.arange(n)
+    out: tuple[Any, ...] | None = None
+    while pending.size:
+        each = max(1, batch // pending.size)
+        u = draw(pending.size * each)
+        v, logl = evaluate(u)
+        if out is None:
+            out = np.empty((n, u.shape[1])), np.empty((n, v.shape[1])), np.empty(n)
+        above = (logl > loglstar).reshape(pending.size, each)
+        hit = above.any(axis=1)
+        first = above.argmax(axis=1)
+        ncall[pending] += np.where(hit, first + 1, each)
+        taken = np.flatnonzero(hit) * each + first[hit]
+        for store, new in zip(out, (u, v, logl), strict=True):
+            store[pending[hit]] = new[taken]
+        pending = pending[~hit]
+    assert out is not None
+    return (*out, ncall)
