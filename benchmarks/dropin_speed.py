@@ -18,14 +18,16 @@ from prospect_emu import load_emulator
 from prospect_emu.filters import load_filters
 from prospect_emu.fits.threedhst import BANDS
 from prospect_emu.model import model_params
-from prospect_emu.sps import EmulatorSPS, EmulatorSpecModel
+from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
 
 ZRED = 1.1
 
 
 def draws(model, n, seed=0):
     """Prior draws at nearly one metallicity: FSPS needs 10 s for each node it first touches."""
-    theta = np.array([model.prior_transform(u) for u in np.random.default_rng(seed).random((n, 17))])
+    theta = np.array(
+        [model.prior_transform(u) for u in np.random.default_rng(seed).random((n, 17))]
+    )
     theta[:, model.theta_index["massmet"].start + 1] = np.linspace(-0.25, -0.2, n)
     return theta
 
@@ -51,7 +53,9 @@ def main():
     else:
         print("SPS_HOME is not set: FSPS itself is not timed.")
 
-    built = {name: (kind(model_params(zred=ZRED)), source) for name, (kind, source) in cases.items()}
+    built = {
+        name: (kind(model_params(zred=ZRED)), source) for name, (kind, source) in cases.items()
+    }
     theta = draws(next(iter(built.values()))[0], args.calls)
     flux = EmulatorSpecModel(model_params(zred=ZRED)).predict(
         theta[0], obs={"filters": filters}, sps=sps

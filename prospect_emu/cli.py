@@ -24,7 +24,8 @@ def main(argv=None):
     -------
     int
         Exit status: 0 done, 1 `check` found a fault, 2 an error the user can
-        mend, said in one sentence on stderr, 130 interrupted.
+        mend, said in one sentence on stderr, 3 a budget ended the fit, 130
+        interrupted.
     """
     args = build_parser().parse_args(argv)
     try:
@@ -146,6 +147,8 @@ def _fit(args):
             "not converged.",
             file=sys.stderr,
         )
+        return 3
+    return 0
 
 
 def _mock_galaxy():
@@ -215,7 +218,7 @@ def _report(result, out):
             summary[name].info.format = ".4g"
     print()
     print("\n".join(summary.pformat(max_lines=-1, max_width=-1)))
-    print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f}")
+    print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f} (short walks bias it upwards)")
     p = result.photometry
     print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
     info = result.info

@@ -20,8 +20,8 @@ def tolerate_missing_sps_home():
 
     1.4.1 reads ``$SPS_HOME/data/emlines_info.dat`` when a model is made and ends
     with a TypeError where SPS_HOME is not set. The replacement differs from the
-    original in that case alone: the table of lines is then empty, which is right
-    for photometry whose lines are in the emulated fluxes.
+    original only where there is no such file: the table of lines is then empty,
+    which is right for photometry whose lines are in the emulated fluxes.
     """
     original = sedmodel.SpecModel.init_eline_info
     if getattr(original, "tolerates_missing_sps_home", False):
@@ -29,7 +29,7 @@ def tolerate_missing_sps_home():
 
     @functools.wraps(original)
     def init_eline_info(self, *args, **kwargs):
-        if os.environ.get("SPS_HOME"):
+        if _line_file() is not None:
             return original(self, *args, **kwargs)
         self.emline_info = _NO_LINES
         self._use_eline = np.ones(0, dtype=bool)
@@ -44,11 +44,17 @@ def emission_line_wavelengths():
 
     `SpecModel` wants as many as its own table has.
     """
-    home = os.environ.get("SPS_HOME")
-    path = os.path.join(home, "data", "emlines_info.dat") if home else None
-    if path is None or not os.path.isfile(path):
+    path = _line_file()
+    if path is None:
         return np.zeros(0)
     return np.genfromtxt(path, dtype=_NO_LINES.dtype, delimiter=",")["wave"]
+
+
+def _line_file():
+    """FSPS's line list, or None."""
+    home = os.environ.get("SPS_HOME")
+    path = os.path.join(home, "data", "emlines_info.dat") if home else ""
+    return path if os.path.isfile(path) else None
 
 
 def filter_list(filters):
@@ -88,8 +94,13 @@ def photometry(obs):
         )
     mask = np.ones(flux.size, dtype=bool)
     if obs.get("phot_mask") is not None:
-        mask = np.zeros(flux.size, dtype=bool)
-        mask[obs["phot_mask"]] = True
+        mask = np.asarray(obs["phot_mask"])
+        if mask.dtype != bool or mask.shape != flux.shape:
+            raise DataError(
+                f"phot_mask of obs is {mask.dtype} of shape {mask.shape}; give one boolean per "
+                "filter, True where the band is used."
+            )
+        mask = mask.copy()
     if not mask.any():
         raise DataError("All bands of obs are masked; unmask at least one.")
     bad = [names[i] for i in np.flatnonzero(mask & ~np.isfinite(flux))]

@@ -11,6 +11,7 @@ from .errors import FilterError, ModelFileError, RangeError
 from .files import load_tensors, save_tensors
 from .filters import nearest_names
 from .magnitudes import arsinh_to_maggies, maggies_to_arsinh
+from .model import PARAMETERS
 from .network import MLP
 
 KIND = "prospect_emu emulator"
@@ -239,7 +240,7 @@ class Emulator:
             )
         try:
             emulator = cls(
-                name=m["name"],
+                name=str(m["name"]),
                 parameters=tuple(m["parameters"]),
                 bounds=np.array(m["bounds"], dtype=float),
                 filters=tuple(m["filters"]),
@@ -252,16 +253,42 @@ class Emulator:
                 flux_net=MLP.from_tensors(tensors, "flux", str(path)),
                 mfrac_net=MLP.from_tensors(tensors, "mfrac", str(path)),
             )
-        except KeyError as err:
-            raise ModelFileError(f"{path} lacks {err}; it is not a complete emulator.") from err
-        nband, npar = len(emulator.filters), len(emulator.parameters)
-        widths = emulator.flux_net.widths
-        if widths[-1] != nband or widths[0] != npar - 1 or emulator.bounds.shape != (npar, 2):
+            emulator.fixed, m["versions"]["libraries"]
+        except (KeyError, TypeError, ValueError) as err:
             raise ModelFileError(
-                f"{path}: a network {widths[0]} -> {widths[-1]} does not fit {npar} parameters "
-                f"and {nband} bands; the file is inconsistent."
-            )
+                f"{path} is not a complete emulator ({type(err).__name__}: {err}); make it again."
+            ) from err
+        problem = emulator._inconsistency()
+        if problem:
+            raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
         return emulator
+
+    def _inconsistency(self):
+        """What does not fit together in an emulator read from a file, or None."""
+        nband, npar = len(self.filters), len(self.parameters)
+        if self.parameters != PARAMETERS:
+            return f"its parameters are {', '.join(self.parameters)}"
+        shapes = {
+            "bounds": (self.bounds, (npar, 2)),
+            "bias": (self.bias_mag, (nband,)),
+            "sigma": (self.sigma_mag, (nband,)),
+            "covariance": (self.covariance, (nband, nband)),
+            "quantiles": (self.quantiles, (nband, self.quantiles.shape[-1])),
+        }
+        for name, (array, shape) in shapes.items():
+            if array.shape != shape:
+                return f"{name} has shape {array.shape} for {npar} parameters and {nband} bands"
+            if not np.isfinite(array).all():
+                return f"{name} is not finite"
+        ends = {"flux": (self.flux_net, npar - 1, nband), "mfrac": (self.mfrac_net, 2, sfh.NBINS)}
+        for name, (net, n_in, n_out) in ends.items():
+            if (net.widths[0], net.widths[-1]) != (n_in, n_out):
+                return f"network {name!r} is {net.widths[0]} -> {net.widths[-1]}"
+            if not all(np.isfinite(a).all() for a in net.tensors("").values()):
+                return f"network {name!r} is not finite"
+        if len(self.filter_hashes) != nband:
+            return f"{len(self.filter_hashes)} curve hashes for {nband} bands"
+        return None
 
 
 def _bundled():

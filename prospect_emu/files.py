@@ -50,9 +50,9 @@ def fingerprint(obj):
     return hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()
 
 
-def tensor_digest(tensors):
-    """SHA-256 over names, types, shapes and bytes of a dict of arrays."""
-    h = hashlib.sha256()
+def digest(tensors, described):
+    """SHA-256 over names, types, shapes and bytes of arrays, and a JSON-serialisable object."""
+    h = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
         a = np.ascontiguousarray(tensors[name])
         h.update(f"{name}|{a.dtype.str}|{a.shape}|".encode())
@@ -63,10 +63,11 @@ def tensor_digest(tensors):
 def save_tensors(path, tensors, manifest):
     """Write arrays and a JSON manifest into one safetensors file, atomically.
 
-    The manifest gains ``sha256``, the digest of the arrays.
+    The manifest gains ``sha256``, the digest of the arrays and of the rest of it.
     """
     tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
-    manifest = {**manifest, "sha256": tensor_digest(tensors)}
+    manifest = {k: v for k, v in manifest.items() if k != "sha256"}
+    manifest["sha256"] = digest(tensors, manifest)
     write_atomic(path, save(tensors, metadata={"manifest": json.dumps(manifest)}))
 
 
@@ -105,12 +106,13 @@ def load_tensors(path, kind):
     try:
         manifest = json.loads(text)
         found = manifest["kind"]
-    except (TypeError, ValueError, KeyError) as err:
+    except (TypeError, ValueError, KeyError, RecursionError) as err:
         raise ModelFileError(
             f"{path} has no prospect_emu manifest; it was written by another program."
         ) from err
     if found != kind:
         raise ModelFileError(f"{path} holds a {found!r}, not a {kind!r}; pass the right file.")
-    if manifest.get("sha256") != tensor_digest(tensors):
+    described = {k: v for k, v in manifest.items() if k != "sha256"}
+    if manifest.get("sha256") != digest(tensors, described):
         raise ModelFileError(f"{path} fails its checksum; it is damaged: copy or make it again.")
     return tensors, manifest

@@ -87,7 +87,13 @@ def fit_model(
     _refuse(noise, lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
     posterior = BatchedPosterior(model, obs, sps)
-    if "emulator" not in obs:
+    inflated = obs.get("emulator")
+    if inflated is not None and inflated != sps.emulator.name:
+        raise ModelMismatchError(
+            f"obs was inflated with emulator {inflated!r}, sps is {sps.emulator.name!r}; pass "
+            "sps.inflate(obs)."
+        )
+    if inflated is None:
         warnings.warn(
             "The errors in obs do not include the emulator's; pass obs = sps.inflate(obs) to "
             "add them.",

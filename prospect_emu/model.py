@@ -7,6 +7,7 @@
 import numpy as np
 
 from . import priors, sfh
+from .compat import tolerate_missing_sps_home
 from .errors import ModelMismatchError, RangeError
 
 RATIO_NAMES = tuple(f"logsfr_ratios_{i}" for i in range(1, sfh.NBINS))
@@ -170,6 +171,7 @@ def model_params(zred=None, zred_prior=None):
     RangeError
         If `zred` is not a positive finite number.
     """
+    tolerate_missing_sps_home()
     prior = default_priors()
     if zred is not None and not (np.isfinite(zred) and zred > 0):
         raise RangeError(f"zred={zred!r} is not a redshift; give a positive number.")

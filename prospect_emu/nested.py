@@ -17,10 +17,13 @@ from dynesty.results import Results
 from dynesty.utils import get_neff_from_logwt
 
 from .dynesty_internals import single_thread, without_slow_internals
+from .errors import ProspectEmuError
 from .lockstep import LockstepPool, dynesty_version
 from .progress import Progress
 
 _NO_LIMIT = 2**62
+_SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
+_BOUNDS = ("multi", "single", "balls", "cubes", "none")
 CONVERGED = "converged"
 
 
@@ -60,7 +63,7 @@ class NestedSettings:
     nlive_batch: int | None = None
     sample: str = "rwalk"
     bound: str = "multi"
-    walks: int = 25
+    walks: int = 50
     bootstrap: int | None = 0
     update_interval: float | int | None = None
     first_update: dict = field(default_factory=dict)
@@ -76,6 +79,20 @@ class NestedSettings:
     save_bounds: bool = False
     weight_kwargs: dict = field(default_factory=lambda: {"pfrac": 1.0})
     stop_kwargs: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        lowest = {"nlive_init": 2, "nlive_batch": 2, "walks": 1, "target_n_effective": 1}
+        for name, low in lowest.items():
+            value = getattr(self, name)
+            if value is not None and not value >= low:
+                raise ProspectEmuError(f"{name} = {value} is too small; give {low} or more.")
+        if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
+            raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
+        choices = {"sample": _SAMPLES, "bound": _BOUNDS}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise ProspectEmuError(f"{name} = {value!r} is unknown; use {', '.join(known)}.")
 
 
 class FitResults(Results):
@@ -148,6 +165,12 @@ def run_nested(
     FitResults
     """
     s = settings or NestedSettings()
+    if max_seconds is not None and not max_seconds > 0:
+        raise ProspectEmuError(f"max_seconds = {max_seconds} leaves no time; give more.")
+    if queue_size is not None and queue_size < 1:
+        raise ProspectEmuError(f"queue_size = {queue_size} is too small; give 1 or more.")
+    if seed is not None and seed < 0:
+        raise ProspectEmuError(f"seed = {seed} is negative; give a number from 0.")
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     run = _Run(s, seed, queue_size, max_seconds, stop_function, wt_function)

@@ -15,7 +15,7 @@ from prospect.io.write_results import write_hdf5
 
 from . import compat
 from .errors import DataError, OutputError
-from .files import check_writable, tensor_digest
+from .files import check_writable, digest
 from .model import PARAMETERS, derived_quantities
 
 GROUP = "prospect_emu"
@@ -410,14 +410,20 @@ class FitResult:
             "truth": self.truth,
             "info": self.info,
             "model": describe_model(model),
-            "sha256": tensor_digest(self._checked_arrays()),
         }
+        attributes = json.loads(json.dumps(attributes))  # as it will be read
         for key, value in attributes.items():
             group.attrs[key] = json.dumps(value)
+        group.attrs["sha256"] = json.dumps(digest(self._checked_arrays(), attributes))
 
     def _checked_arrays(self):
         return {
             "chain": self.samples,
+            "weights": self.weights,
+            "vectors": self.vectors,
+            "logz": np.array([self.logz, self.logz_err]),
+            "best": self.photometry.best,
+            "mask": self.photometry.mask,
             "lnlikelihood": self.log_likelihood,
             "lnprobability": self.log_posterior,
             "mfrac": self.mfrac,
@@ -445,13 +451,13 @@ class FitResult:
                         f"{path} was not written by prospect_emu; open it with "
                         "prospect.io.read_results.results_from."
                     )
-                result, digest = cls._from_file(f, path)
+                result, stored, attributes = cls._from_file(f, path)
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as err:
             raise DataError(
                 f"{path} is not a complete result file ({str(err).splitlines()[0]}); it is "
                 "truncated or damaged: copy it again or repeat the fit."
             ) from err
-        if tensor_digest(result._checked_arrays()) != digest:
+        if digest(result._checked_arrays(), attributes) != stored:
             raise DataError(f"{path} fails its checksum; copy it again or repeat the fit.")
         return result
 
@@ -495,7 +501,7 @@ class FitResult:
             truth=stored["truth"],
             info=stored["info"],
         )
-        return result, stored["sha256"]
+        return result, stored.pop("sha256"), stored
 
 
 def emulator_vectors(model, sps, samples, best):
@@ -545,7 +551,8 @@ def describe_model(model):
     for name, entry in model.config_dict.items():
         if "depends_on" in entry:
             function = entry["depends_on"]
-            out[name] = {"depends_on": f"{function.__module__}.{function.__qualname__}"}
+            path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+            out[name] = {"depends_on": ".".join(path) if None not in path else repr(function)}
         elif entry["isfree"]:
             prior = entry["prior"]
             settings = {k: _plain(v) for k, v in getattr(prior, "params", {}).items()}

@@ -27,6 +27,7 @@ FSPS_DEFAULTS = {
     "add_agn_dust": True,  # no parameter of python-fsps: the torus follows fagn alone
     "add_igm_absorption": False,
     "add_agb_dust_model": True,
+    "mass_units": "mformed",  # Prospector's
 }
 # Other parameters that would change the spectrum; the emulator was trained with
 # FSPS's defaults, so a model must leave them there.
@@ -38,6 +39,10 @@ FSPS_UNTOUCHED = {
     "masscut": 150.0, "tpagb_norm_type": 2, "use_wr_spectra": 1, "logt_wmb_hot": 0.0,
     "add_stellar_remnants": True, "add_xrb_emission": False, "use_lw_tpagb": 0, "vdmc": 0.08,
 }  # fmt: skip
+
+# Fixed in the recipe, but without a say in photometry: FastStepBasis sets sfh
+# itself, and smoothing applies to spectra.
+_UNCHECKED = ("sfh", "sigma_smooth")
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
@@ -90,9 +95,12 @@ class EmulatorSPS:
         self.ssp = SimpleNamespace(
             libraries=[s.encode() for s in emulator.manifest["versions"]["libraries"]]
         )
+        self._guarded = tuple(
+            name for name in (*self.emulator.fixed, *FSPS_UNTOUCHED) if name not in _UNCHECKED
+        )
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
-        self._checked_params = False
+        self._checked: list = []
         if model is not None:
             self.check_model(model)
 
@@ -113,6 +121,16 @@ class EmulatorSPS:
             such parameters are listed.
         """
         self._check_fixed(model.params)
+        varying = [
+            name
+            for name in (*self.emulator.fixed, *FSPS_UNTOUCHED)
+            if name in model.free_params or model.config_dict.get(name, {}).get("depends_on")
+        ]
+        if varying:
+            raise ModelMismatchError(
+                f"{', '.join(varying)} vary in the model, but emulator {self.emulator.name!r} "
+                "holds them fixed and would ignore them; fix them."
+            )
         lo, hi = self._reach(model)
         bounds = self.emulator.bounds
         slack = 1e-6 * (bounds[:, 1] - bounds[:, 0])
@@ -123,7 +141,7 @@ class EmulatorSPS:
                 np.array(self.emulator.parameters)[bad], lo[bad], hi[bad], bounds[bad], strict=True
             )
         ]
-        prior_lo, prior_hi = np.array(model.theta_bounds()).T
+        prior_lo, prior_hi = _prior_bounds(model)
         rows += [
             f"  {label:18s} {a:10.4g} {b:10.4g}   (prior without bounds)"
             for label, a, b in zip(model.theta_labels(), prior_lo, prior_hi, strict=True)
@@ -147,7 +165,7 @@ class EmulatorSPS:
         prior stays at the model's current value (`check_model` reports it).
         """
         current = model.theta.copy()
-        lo, hi = np.array(model.theta_bounds()).T
+        lo, hi = _prior_bounds(model)
         lo, hi = np.where(np.isfinite(lo), lo, current), np.where(np.isfinite(hi), hi, current)
         flip = np.eye(lo.size, dtype=bool)
         corners = np.vstack([lo, hi, np.where(flip, hi, lo), np.where(flip, lo, hi)])
@@ -163,7 +181,7 @@ class EmulatorSPS:
     def _check_fixed(self, params):
         wrong = []
         for name, value in self.emulator.fixed.items():
-            if name in ("sfh", "sigma_smooth", "mass_units"):
+            if name in _UNCHECKED:
                 continue
             given = params.get(name, FSPS_DEFAULTS.get(name))
             if not _same(given, value):
@@ -172,14 +190,12 @@ class EmulatorSPS:
         for name, value in FSPS_UNTOUCHED.items():
             if name in params and not _same(params[name], value):
                 wrong.append(f"{name} = {np.squeeze(params[name])}, emulated {value}")
-        if not _same(params.get("mass_units", "mformed"), "mformed"):
-            wrong.append(f"mass_units = {np.squeeze(params['mass_units'])}, emulated mformed")
         if wrong:
             raise ModelMismatchError(
                 f"The model differs from emulator {self.emulator.name!r}: {'; '.join(wrong)}. "
                 "Change the model, or train an emulator for it."
             )
-        self._checked_params = True
+        self._checked = [params.get(name) for name in self._guarded]
 
     # ---- parameters -------------------------------------------------------
 
@@ -228,8 +244,14 @@ class EmulatorSPS:
                 f"{self.emulator.name!r} cannot represent it: keep dust2 above zero."
             )
         values["dust1_fraction"] = dust1 / dust2 if dust2 else 1.0
+        if fagn <= 0 or gamma <= 0:
+            raise RangeError(
+                f"fagn = {fagn:.4g} and duste_gamma = {gamma:.4g} must be positive, since emulator "
+                f"{self.emulator.name!r} knows their logarithms; for none, use the lowest value of "
+                "its box."
+            )
+        values["log_fagn"], values["log_duste_gamma"] = np.log10([fagn, gamma])
         with np.errstate(divide="ignore"):
-            values["log_fagn"], values["log_duste_gamma"] = np.log10([fagn, gamma])
             values["logmass"], ratios = sfh.sfr_ratios_from_masses(mass, zred)
         values |= dict(zip(RATIO_NAMES, ratios, strict=True))
         return np.array([values[name] for name in self.emulator.parameters])
@@ -242,7 +264,9 @@ class EmulatorSPS:
         maggies : ndarray, shape (nband,)
         mfrac : float
         """
-        if not self._checked_params:
+        # Prospector keeps the arrays of fixed parameters: new ones, another model.
+        held = zip(self._checked, map(params.get, self._guarded), strict=False)
+        if not self._checked or any(a is not b for a, b in held):
             self._check_fixed(params)
         theta = self.theta_from_params(params)
         emulator = self.emulator
@@ -359,8 +383,8 @@ class EmulatorSPS:
         dict
             A copy; ``maggies_unc`` is inflated, ``maggies_unc_observed`` the
             original, ``emulator`` the name of the emulator. An obs that was
-            inflated with this emulator before comes back unchanged; it is never
-            inflated twice.
+            inflated before starts again from its original errors, so that no
+            emulator's error is ever added twice.
 
         Raises
         ------
@@ -368,17 +392,9 @@ class EmulatorSPS:
             If an unmasked flux is not finite or an unmasked error not positive.
         FilterError
             If a filter is not emulated.
-        ModelMismatchError
-            If the obs was inflated with another emulator.
         """
-        done = obs.get("emulator")
-        if done is not None:
-            if done != self.emulator.name:
-                raise ModelMismatchError(
-                    f"obs was inflated with emulator {done!r} already; start from the original "
-                    f"obs to use {self.emulator.name!r}."
-                )
-            return dict(obs)
+        if obs.get("emulator") is not None:
+            obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
         flux, unc, mask = compat.photometry(obs)
         emulator = self.emulator.select(f.name for f in compat.filter_list(obs["filters"]))
         total = unc.copy()
@@ -425,6 +441,29 @@ class EmulatorSpecModel(SpecModel):
         self.set_parameters(theta)
         maggies, mfrac = sps.photometry(obs["filters"], **self.params)
         return sps.no_spectrum, maggies, mfrac
+
+
+def _prior_bounds(model):
+    """Lower and upper bound of each free value of a model.
+
+    Raises
+    ------
+    RangeError
+        If a prior does not tell its bounds.
+    """
+    bounds = []
+    for name, where in model.theta_index.items():
+        prior = model.config_dict[name]["prior"]
+        try:
+            lo, hi = prior.bounds()
+        except (AttributeError, NotImplementedError, TypeError) as err:
+            raise RangeError(
+                f"The prior of {name}, {type(prior).__name__}, does not tell its bounds, so that "
+                "it cannot be compared with the training box; use one of prospect_emu.priors."
+            ) from err
+        n = where.stop - where.start
+        bounds.append(np.broadcast_to(np.array([lo, hi], dtype=float).reshape(2, -1), (2, n)))
+    return np.concatenate(bounds, axis=1)
 
 
 def _scalar(value):

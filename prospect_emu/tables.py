@@ -112,9 +112,9 @@ def apply_floor(maggies, unc, floor):
     Raises
     ------
     DataError
-        If `floor` is negative or not finite.
+        If `floor` is not in [0, 1).
     """
-    if not (np.isfinite(floor) and floor >= 0):
+    if not (np.isfinite(floor) and 0 <= floor < 1):
         raise DataError(f"The error floor {floor!r} is not a fraction; give a number like 0.05.")
     return np.hypot(unc, floor * np.abs(maggies))
 
@@ -183,6 +183,11 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
         )
     filters = load_filters(names) if names == list(bands) else list(bands)
     maggies, unc = np.array(maggies, dtype=float), np.array(unc, dtype=float)
+    if not maggies.shape == unc.shape == (len(names),):
+        raise DataError(
+            f"{len(names)} bands come with fluxes of shape {maggies.shape} and errors of shape "
+            f"{unc.shape}; give one of each per band."
+        )
     good, said = usable(names, maggies, unc)
     if mask is not None:
         good &= np.asarray(mask, dtype=bool)

@@ -102,7 +102,7 @@ def test_quiet_and_settings(fit, tmp_path):
 
 def test_a_budget_is_said_even_when_quiet(fit):
     status, _, err = fit("--quiet", "--max-calls", "300")
-    assert status == 0
+    assert status == 3
     assert "ended early (budget: maxcall" in err and "not converged" in err
 
 
@@ -336,3 +336,20 @@ def test_commands_of_other_packages(monkeypatch):
     monkeypatch.setattr(cli, "entry_points", lambda group: [Entry("extra"), Entry("fit")])
     assert cli.main(["extra"]) == 5
     assert cli.build_parser().parse_args(["fit"]).run is cli._fit
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--seed", "-1", "seed = -1 is negative"),
+        ("--dlogz", "0", "dlogz_init = 0.0 is no positive number"),
+        ("--dlogz", "nan", "dlogz_init = nan is no positive number"),
+        ("--max-seconds", "-3", "max_seconds = -3.0 leaves no time"),
+        ("--nlive", "1", "nlive_init = 1 is too small"),
+        ("--error-floor", "5", "error floor 5.0 is not a fraction"),
+    ],
+)
+def test_absurd_settings(fit, option, value, message):
+    status, _, err = fit(option, value)
+    assert status == 2
+    assert message in err and len(err.strip().splitlines()) == 1

@@ -261,7 +261,7 @@ def test_provenance(written):
     with h5py.File(written) as f:
         stored = {k: json.loads(v) for k, v in f["prospect_emu"].attrs.items()}
     info = stored["info"]
-    assert info["emulator"] == "random" and info["libraries"] == ["none"] and info["inflated"]
+    assert info["emulator"] == "random" and info["libraries"] == "none" and info["inflated"]
     assert {"prospect_emu", "dynesty", "numpy", "astro-prospector"} <= set(info["versions"])
     assert stored["model"]["dust2"]["prior"] == "TruncatedNormal"
     assert stored["model"]["imf_type"] == {"value": 1}

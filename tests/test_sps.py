@@ -1,5 +1,9 @@
 """EmulatorSPS inside unmodified Prospector 1.4, with and without SPS_HOME."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from prospect.fitting import fit_model, lnprobfn
@@ -61,7 +65,7 @@ def test_predict_is_the_emulator(kind, zred, sps, obs, toy_emulator):
 
 
 def test_lnprobfn_and_fit_model(sps, obs):
-    """A short fit by Prospector itself; its best point beats the prior's draws."""
+    """A short fit by Prospector itself; what it stores is its own likelihood."""
     model = SedModel(model_params(zred=1.0))
     theta = model.prior_transform(np.full(model.ndim, 0.5))
     assert np.isfinite(lnprobfn(theta, model=model, obs=obs, sps=sps))
@@ -70,7 +74,10 @@ def test_lnprobfn_and_fit_model(sps, obs):
         nested_sample="rwalk", nested_walks=5, verbose=False, print_progress=False,
     )  # fmt: skip
     result = out["sampling"][0]
-    assert result["logl"].max() > np.median(result["logl"][:40])
+    for theta, logl in zip(result["samples"][-3:], result["logl"][-3:], strict=True):
+        assert logl == pytest.approx(
+            lnprobfn(theta, model=model, obs=obs, sps=sps, nested=True), abs=1e-3
+        )
 
 
 def test_lines_are_zero(sps, obs, monkeypatch, tmp_path):
@@ -229,8 +236,67 @@ def test_inflate_rules(sps, obs, toy_emulator):
 
 
 def test_inflate_with_two_emulators(sps, obs, make_emulator):
+    """Another emulator, or a band unmasked later, starts from the original errors."""
     from dataclasses import replace
 
-    other = EmulatorSPS(replace(make_emulator(seed=1), name="other"), filters=sps.filters)
-    with pytest.raises(ModelMismatchError, match="inflated with emulator 'random' already"):
-        other.inflate(sps.inflate(obs))
+    other = EmulatorSPS(replace(make_emulator(seed=1, sigma=0.2), name="other"), sps.filters)
+    again = other.inflate(sps.inflate(obs))
+    np.testing.assert_array_equal(again["maggies_unc"], other.inflate(obs)["maggies_unc"])
+    assert again["emulator"] == "other"
+    unmasked = {**sps.inflate(obs), "phot_mask": np.ones(len(sps.filters), dtype=bool)}
+    assert sps.inflate(unmasked)["maggies_unc"][3] > obs["maggies_unc"][3]
+
+
+@pytest.mark.parametrize("mask", [np.arange(3), np.ones(12, dtype=int), np.ones(5, dtype=bool)])
+def test_ambiguous_masks_are_refused(sps, obs, mask):
+    with pytest.raises(DataError, match="one boolean per filter"):
+        sps.inflate({**obs, "phot_mask": mask})
+
+
+@pytest.mark.parametrize("name", ["gas_logu", "igm_factor"])
+def test_free_parameter_that_the_emulator_ignores(sps, name):
+    params = model_params(zred=1.0)
+    prior = prospect_priors.TopHat(mini=-4.0, maxi=-1.0)
+    init = {"gas_logu": -1.0, "igm_factor": 1.0}[name]
+    params[name] = {"N": 1, "isfree": True, "init": init, "prior": prior}
+    with pytest.raises(ModelMismatchError, match=f"{name} vary in the model"):
+        sps.check_model(SedModel(params))
+
+
+def test_second_model_is_checked_too(sps, obs):
+    good = SedModel(model_params(zred=1.0))
+    good.predict(good.theta, obs=obs, sps=sps)
+    params = model_params(zred=1.0)
+    params["imf_type"]["init"] = 2
+    bad = SedModel(params)
+    with pytest.raises(ModelMismatchError, match="imf_type"):
+        bad.predict(bad.theta, obs=obs, sps=sps)
+
+
+def test_prior_without_bounds_method(sps):
+    params = model_params(zred=1.0)
+    params["dust_index"]["prior"] = prospect_priors.FastUniform(a=-1.0, b=0.4)
+    with pytest.raises(RangeError, match="prior of dust_index, FastUniform, does not tell"):
+        sps.check_model(SedModel(params))
+
+
+def test_no_agn_is_explained(sps, obs):
+    params = model_params(zred=1.0)
+    params["fagn"] = {"N": 1, "isfree": False, "init": 0.0}
+    model = SedModel(params)
+    with pytest.raises(RangeError, match=r"fagn = 0 .* must be positive"):
+        model.predict(model.theta, obs=obs, sps=sps)
+
+
+def test_model_before_sps_without_sps_home(tmp_path):
+    """In a fresh process, in the order of the README: the model comes first."""
+    code = (
+        "from prospect.models import SpecModel\n"
+        "from prospect_emu.model import model_params\n"
+        "model = SpecModel(model_params(zred=1.0))\n"
+    )
+    for home in ({}, {"SPS_HOME": str(tmp_path)}):
+        env = {k: v for k, v in os.environ.items() if k != "SPS_HOME"} | home
+        run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert "Could not read" not in run.stdout
