@@ -310,13 +310,17 @@ def test_help(command, capsys):
     assert err.value.code == 0 and "usage: prospect-emu" in capsys.readouterr().out
 
 
-def test_help_imports_nothing_heavy():
-    """The parser alone: none of the packages whose import takes seconds."""
+def test_help_imports_nothing_heavy(tmp_path):
+    """The parser alone: none of the packages whose import takes seconds.
+
+    Away from the checkout, whose folders would stand before the installed package.
+    """
     code = (
         "import sys; from prospect_emu.cli import build_parser; build_parser(); "
         "print([m for m in ('numpy', 'prospect', 'matplotlib', 'torch') if m in sys.modules])"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert run.stdout.strip() == "[]"
 
 

@@ -297,6 +297,7 @@ def test_model_before_sps_without_sps_home(tmp_path):
     )
     for home in ({}, {"SPS_HOME": str(tmp_path)}):
         env = {k: v for k, v in os.environ.items() if k != "SPS_HOME"} | home
-        run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
         assert "Could not read" not in run.stdout

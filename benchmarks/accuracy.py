@@ -1,0 +1,97 @@
+"""Accuracy of emulators on FSPS samples: the tables and the figure of docs/accuracy.md.
+
+    python benchmarks/accuracy.py SAMPLES [EMULATOR ...] [--figure FILE]
+
+SAMPLES is the folder of FSPS test samples that `prospect-emu train` made
+(WORKDIR/test); an EMULATOR is a bundled name or a file.
+"""
+
+import argparse
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from prospect_emu import load_emulator
+from prospect_emu.filters import load_filters
+from prospect_emu.magnitudes import maggies_to_arsinh
+from prospect_emu.model import PARAMETERS
+from prospect_emu.training.evaluate import PROBABILITIES, band_table, residuals, summary
+from prospect_emu.training.generate import SampleStore
+
+RANGES = ((0.0, 0.4), (0.4, 1.0), (1.0, 2.5), (2.5, 10.0), (10.0, 30.0), (30.0, 2e3))  # micron
+
+
+def tables(emulator, data, wavelength):
+    theta, maggies = data["theta"], data["maggies"]
+    table = band_table(emulator, theta, maggies)
+    r = residuals(emulator, theta, maggies)
+    print(f"\n{emulator.name}: {len(theta)} samples, {summary(table)}\n")
+    print("| wavelength (micron) | bands | median std | worst std | worst band | worst bias |")
+    print("|---|---|---|---|---|---|")
+    for lo, hi in RANGES:
+        rows = table[(wavelength >= lo) & (wavelength < hi)]
+        worst = np.argmax(rows["std"])
+        print(
+            f"| {lo:g}-{hi:g} | {len(rows)} | {np.median(rows['std']):.4f} | "
+            f"{rows['std'][worst]:.4f} | {rows['band'][worst]} | "
+            f"{np.abs(rows['bias']).max():.4f} |"
+        )
+    sigma = r.std(axis=0)
+    print("\nStandard deviation relative to that of all samples, median over bands:\n")
+    print("| samples | ratio |")
+    print("|---|---|")
+    tail = np.abs(theta[:, 2:8]).max(axis=1)
+    for lo, hi in ((0, 1), (1, 2), (2, 3), (3, 5)):
+        part = r[(tail >= lo) & (tail < hi)]
+        text = f"largest abs(logsfr_ratio) {lo}-{hi} ({len(part)})"
+        print(f"| {text} | {np.median(part.std(axis=0) / sigma):.2f} |")
+    for name, edges in (("logmass", (6, 8, 10, 11, 12.5)), ("zred", (0.5, 1, 1.5, 2, 2.5, 3))):
+        x = theta[:, PARAMETERS.index(name)]
+        for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+            part = r[(x >= lo) & (x < hi)]
+            text = f"{name} {lo:g}-{hi:g} ({len(part)})"
+            print(f"| {text} | {np.median(part.std(axis=0) / sigma):.2f} |")
+    bright = maggies_to_arsinh(maggies) < 30
+    within = (np.abs(r[bright]) < 0.05).mean()
+    core = np.quantile(np.abs(r) / sigma, PROBABILITIES[[5, 6, 7, 8]] * 2 - 1)
+    print(f"\nAB < 30: {100 * within:.2f} % of errors under 0.05 mag.")
+    print(
+        "abs(residual)/sigma at Gaussian probabilities of 1, 2, 3, 4 sigma: "
+        + ", ".join(f"{x:.2f}" for x in core)
+    )
+    eig = np.linalg.eigvalsh(np.corrcoef(r, rowvar=False))
+    print(f"Independent bands (participation ratio): {eig.sum() ** 2 / (eig**2).sum():.0f}")
+    return table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("samples")
+    parser.add_argument("emulators", nargs="*", default=["mathews23-256"])
+    parser.add_argument("--figure")
+    args = parser.parse_args()
+    data = SampleStore.open(args.samples).load()
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    ax = figure.subplots()
+    for number, name in enumerate(args.emulators):
+        emulator = load_emulator(name)
+        wavelength = np.array([f.wave_effective for f in load_filters(emulator.filters)]) / 1e4
+        table = tables(emulator, data, wavelength)
+        source = emulator.manifest["training"]["source"].split(";")[0]
+        label = f"{emulator.name}, {emulator.manifest['training']['samples']:,} {source}"
+        ax.plot(wavelength, table["std"], "os^D"[number % 4], ms=4, label=f"std: {label}")
+        ax.plot(wavelength, np.abs(table["bias"]), "_", color=f"C{number}", label="abs(bias)")
+    ax.set(
+        xscale="log", yscale="log", xlabel="Effective wavelength [micron]",
+        ylabel="Emulator minus FSPS [arsinh mag]",
+    )  # fmt: skip
+    ax.axhline(0.05, color="0.6", lw=1, ls="--")
+    ax.text(70, 0.012, "dashed: 5 % error floor of the fits", color="0.4", fontsize=9)
+    ax.set_ylim(1e-4, 0.5)
+    ax.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
+    if args.figure:
+        figure.savefig(args.figure, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
