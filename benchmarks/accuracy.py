@@ -7,6 +7,7 @@ SAMPLES is the folder of FSPS test samples that `prospect-emu train` made
 """
 
 import argparse
+import itertools
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def tables(emulator, data, wavelength):
         print(f"| {text} | {np.median(part.std(axis=0) / sigma):.2f} |")
     for name, edges in (("logmass", (6, 8, 10, 11, 12.5)), ("zred", (0.5, 1, 1.5, 2, 2.5, 3))):
         x = theta[:, PARAMETERS.index(name)]
-        for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+        for lo, hi in itertools.pairwise(edges):
             part = r[(x >= lo) & (x < hi)]
             text = f"{name} {lo:g}-{hi:g} ({len(part)})"
             print(f"| {text} | {np.median(part.std(axis=0) / sigma):.2f} |")

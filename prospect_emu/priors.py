@@ -14,7 +14,7 @@ from prospect.models import priors as prospect_priors
 from scipy.special import log_ndtr, ndtr, ndtri
 
 
-class _VectorPrior(prospect_priors.Prior):
+class VectorPrior(prospect_priors.Prior):
     """What the closed-form priors share; subclasses give pdf, cdf and ppf."""
 
     def _args(self):
@@ -73,7 +73,7 @@ class _VectorPrior(prospect_priors.Prior):
         return self.range
 
 
-class Uniform(_VectorPrior):
+class Uniform(VectorPrior):
     """Uniform density between `mini` and `maxi`."""
 
     prior_params = ["mini", "maxi"]  # noqa: RUF012 - Prospector's own convention
@@ -115,7 +115,7 @@ def _truncnorm_cdf(x, mean, sigma, lo, hi):
     return np.where(flip, 1.0 - p, p)
 
 
-class TruncatedNormal(_VectorPrior):
+class TruncatedNormal(VectorPrior):
     """Normal density with `mean` and `sigma`, truncated to [`mini`, `maxi`]."""
 
     prior_params = ["mean", "sigma", "mini", "maxi"]  # noqa: RUF012
@@ -129,7 +129,7 @@ def _t2_cdf(t):
     return 0.5 + 0.5 * t / np.sqrt(2.0 + t * t)
 
 
-class TruncatedStudentT2(_VectorPrior):
+class TruncatedStudentT2(VectorPrior):
     """Student's t, two degrees of freedom, truncated to [`mini`, `maxi`].
 
     The continuity prior of Leja et al. (2019, ApJ 876, 3) on
@@ -169,7 +169,7 @@ def gallazzi_relation():
     return table
 
 
-class MassMet(_VectorPrior):
+class MassMet(VectorPrior):
     """Joint prior on the 2-vector (log10 mass formed, log10 Z/Zsun).
 
     Uniform in log mass; at each mass the metallicity is a truncated normal

@@ -11,6 +11,7 @@ from .filters import curve_hash
 from .magnitudes import arsinh_error_to_maggies
 from .model import RATIO_NAMES
 from .photometry import FilterProjector, flux_factor
+from .priors import VectorPrior
 
 # FSPS's own value where a model does not mention a parameter that the emulator
 # holds fixed (python-fsps 0.5.0; a test compares them with python-fsps).
@@ -418,6 +419,25 @@ class EmulatorSpecModel(SpecModel):
     def __init__(self, *args, **kwargs):
         compat.tolerate_missing_sps_home()
         super().__init__(*args, **kwargs)
+
+    def prior_product(self, theta, nested=False, **extras):
+        """Prospector's; in nested sampling only whether `theta` is possible, which is all it says.
+
+        The priors of this package are positive between their bounds, so that
+        comparing with those replaces half a millisecond of densities.
+        """
+        if not nested or np.ndim(theta) != 1:
+            return super().prior_product(theta, nested=nested, **extras)
+        for name, where in self.theta_index.items():
+            prior, x = self.config_dict[name]["prior"], theta[where]
+            if isinstance(prior, VectorPrior):
+                lo, hi = prior.range
+                possible = np.all((x >= lo) & (x <= hi))
+            else:
+                possible = np.isfinite(np.sum(prior(x)))
+            if not possible:
+                return -np.inf
+        return 0.0
 
     def predict(self, theta, obs=None, sps=None, sigma_spec=None, **extras):
         """Photometry of a parameter vector.

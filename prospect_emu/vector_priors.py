@@ -171,7 +171,7 @@ class _LogDensity:
         for prior, size in self.members:
             part = x[:, start : start + size]
             start += size
-            if isinstance(prior, priors._VectorPrior):
+            if isinstance(prior, priors.VectorPrior):
                 total += prior(part).sum(axis=1)
             else:
                 total += np.array([np.sum(prior(row)) for row in part])

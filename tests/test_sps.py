@@ -64,6 +64,22 @@ def test_predict_is_the_emulator(kind, zred, sps, obs, toy_emulator):
         assert mfrac == pytest.approx(toy_emulator.mfrac(full), abs=1e-6)
 
 
+def test_nested_prior_product_is_prospectors():
+    """Against SpecModel's own, in each parameter, with priors of both packages."""
+    params = model_params()
+    params["gas_logz"]["prior"] = prospect_priors.TopHat(mini=-2.0, maxi=0.5)
+    ours, theirs = EmulatorSpecModel(params), SpecModel(params)
+    inside = ours.prior_transform(np.random.default_rng(1).random(18))
+    cases = [inside]
+    for i in range(18):
+        for step in (-20.0, 20.0):
+            cases.append(inside + step * (np.arange(18) == i))
+    for theta in cases:
+        want = theirs.prior_product(theta, nested=True)
+        assert ours.prior_product(theta, nested=True) == (want if want == 0.0 else -np.inf)
+        assert ours.prior_product(theta) == theirs.prior_product(theta)
+
+
 def test_lnprobfn_and_fit_model(sps, obs):
     """A short fit by Prospector itself; what it stores is its own likelihood."""
     model = SedModel(model_params(zred=1.0))
