@@ -3,15 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: fit test lint
+.PHONY: fit test lint clean
 
 # Set up an environment and fit the bundled mock galaxy with the bundled emulator.
-fit: $(BIN)/pip
+fit: $(BIN)/pip clean
 	$(BIN)/pip install -q .
 	$(BIN)/prospect-emu fit --out runs/mock --overwrite
 
 # Install the package as a wheel, then lint, check types and run the tests.
-test: $(BIN)/pip
+test: $(BIN)/pip clean
 	$(BIN)/pip install -q ".[test]"
 	$(MAKE) lint
 	$(BIN)/pytest
@@ -20,6 +20,10 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# setuptools would pack what an earlier build left here.
+clean:
+	rm -rf build
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
