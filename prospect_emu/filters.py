@@ -13,11 +13,6 @@ from .errors import FilterError
 _TOP_HATS = {"1d3mm": (1.1e7, 1.4e7)}
 
 
-def available_filters():
-    """Names that `load_filters` knows, sorted."""
-    return sorted([*observate.list_available_filters(), *_TOP_HATS])
-
-
 def nearest_names(name, candidates, n=3):
     """The `n` most similar names, for error messages."""
     return difflib.get_close_matches(name, list(candidates), n=n, cutoff=0.3)

@@ -184,10 +184,10 @@ class BatchedPosterior:
             zred = self._template[self._zred]
             self._fixed_scale = float(reference_scale(REFERENCE_LOGMASS, zred))
             if self._lumdist is not None:
-                self._fixed_scale *= (sfh.luminosity_distance(zred) / self._lumdist) ** 2
+                self._fixed_scale *= sfh.dimming(zred, self._lumdist)
 
     def _distance_ratio(self, full):
-        return (sfh.luminosity_distance(full[:, self._zred]) / self._lumdist) ** 2
+        return sfh.dimming(full[:, self._zred], self._lumdist)
 
     @staticmethod
     def _model_theta(model, sps, draws):

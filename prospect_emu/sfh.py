@@ -41,6 +41,11 @@ def luminosity_distance(zred):
     return zred * np.exp(_cosmology_splines()[1](np.log1p(zred)))
 
 
+def dimming(zred, lumdist):
+    """Factor on a flux at `zred` where Prospector's ``lumdist`` (Mpc) sets the distance."""
+    return (luminosity_distance(zred) / lumdist) ** 2
+
+
 def bin_edges(zred):
     """Edges of the seven age bins in log10(years).
 

@@ -277,7 +277,7 @@ class EmulatorSPS:
                 emulator = emulator.select(names)
         maggies = emulator.maggies(theta)
         if "lumdist" in params:
-            maggies *= (sfh.luminosity_distance(theta[14]) / _scalar(params["lumdist"])) ** 2
+            maggies *= sfh.dimming(theta[14], _scalar(params["lumdist"]))
         return maggies, float(emulator.mfrac(theta, check=False))
 
     # ---- Prospector's interface --------------------------------------------
@@ -324,7 +324,7 @@ class EmulatorSPS:
         zred = _scalar(params["zred"])
         scale = flux_factor(zred) * float(np.sum(params["mass"]))
         if "lumdist" in params:
-            scale *= (sfh.luminosity_distance(zred) / _scalar(params["lumdist"])) ** 2
+            scale *= sfh.dimming(zred, _scalar(params["lumdist"]))
         maggies = np.maximum(maggies, _FAINTEST)
         fnu = inverse @ maggies
         # Fluxes span ten decades: what rounding spills from bright bands into
