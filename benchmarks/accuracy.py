@@ -33,9 +33,9 @@ def tables(emulator, data, wavelength):
         rows = table[(wavelength >= lo) & (wavelength < hi)]
         worst = np.argmax(rows["std"])
         print(
-            f"| {lo:g}-{hi:g} | {len(rows)} | {np.median(rows['std']):.4f} | "
-            f"{rows['std'][worst]:.4f} | {rows['band'][worst]} | "
-            f"{np.abs(rows['bias']).max():.4f} |"
+            f"| {lo:g}-{hi:g} | {len(rows)} | {np.median(rows['std']):.2g} | "
+            f"{rows['std'][worst]:.2g} | {rows['band'][worst]} | "
+            f"{np.abs(rows['bias']).max():.2g} |"
         )
     sigma = r.std(axis=0)
     print("\nStandard deviation relative to that of all samples, median over bands:\n")
@@ -46,7 +46,9 @@ def tables(emulator, data, wavelength):
         part = r[(tail >= lo) & (tail < hi)]
         text = f"largest abs(logsfr_ratio) {lo}-{hi} ({len(part)})"
         print(f"| {text} | {np.median(part.std(axis=0) / sigma):.2f} |")
-    for name, edges in (("logmass", (6, 8, 10, 11, 12.5)), ("zred", (0.5, 1, 1.5, 2, 2.5, 3))):
+    zred = theta[:, PARAMETERS.index("zred")]
+    ranges = np.round(np.linspace(zred.min(), zred.max(), 6), 1)
+    for name, edges in (("logmass", (6, 8, 10, 11, 12.5)), ("zred", ranges)):
         x = theta[:, PARAMETERS.index(name)]
         for lo, hi in itertools.pairwise(edges):
             part = r[(x >= lo) & (x < hi)]

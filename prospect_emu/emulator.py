@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from . import sfh
 from .errors import FilterError, ModelFileError, RangeError
-from .files import load_tensors, save_tensors
+from .files import load_tensors, read_kind, save_tensors
 from .filters import nearest_names
 from .magnitudes import arsinh_to_maggies, maggies_to_arsinh
 from .model import PARAMETERS
@@ -32,9 +33,9 @@ def reference_scale(logmass, zred):
     return 10.0 ** (np.asarray(logmass) - REFERENCE_LOGMASS) * (1.0 + np.asarray(zred)) * ratio**2
 
 
-@dataclass(frozen=True)
-class Emulator:
-    """An emulator of FSPS photometry for the 18-parameter model.
+@dataclass(frozen=True, repr=False)
+class EmulatorBase:
+    """What every emulator of FSPS photometry for the 18-parameter model has.
 
     Use `load_emulator` to get one. Instances do not change.
 
@@ -44,7 +45,7 @@ class Emulator:
     parameters : tuple of str
         Names, in the order of a parameter vector.
     bounds : ndarray, shape (nparam, 2)
-        The training box.
+        The range of each parameter: the training box.
     filters : tuple of str
         Names of the emulated bands.
     filter_hashes : tuple of str
@@ -71,12 +72,9 @@ class Emulator:
     covariance: np.ndarray
     quantiles: np.ndarray
     manifest: dict
-    flux_net: MLP
-    mfrac_net: MLP
 
-    def __repr__(self):
-        widths = "-".join(str(n) for n in self.flux_net.widths)
-        return f"Emulator({self.name!r}, {len(self.filters)} bands, network {widths})"
+    KIND: ClassVar[str]
+    SCHEMA: ClassVar[int]
 
     def index(self, parameter):
         """Position of a parameter in the vector."""
@@ -149,30 +147,22 @@ class Emulator:
         `reference_scale` turns them into apparent fluxes; with the redshift fixed
         that is one power of ten, and no cosmology, per galaxy.
         """
-        # Column 0 is logmass, which only scales the flux. The network knows
-        # magnitudes; that a flux is not negative has to be added.
-        flux = arsinh_to_maggies(self.flux_net(theta[:, 1:]))
-        return np.maximum(flux, 0.0, out=flux)
+        raise NotImplementedError
+
+    def at_redshift(self, zred):
+        """An object with `reference_maggies` for parameter vectors at one redshift."""
+        return self
 
     def magnitudes(self, theta, check=True):
         """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""
         return maggies_to_arsinh(self.maggies(theta, check))
 
     def mfrac(self, theta, check=True):
-        """Surviving mass fraction, shape (...).
-
-        The network gives the fraction of each age bin from logzsol and zred;
-        the bins' masses weight them exactly.
-        """
+        """Surviving mass fraction, shape (...)."""
         theta = np.asarray(theta, dtype=float)
         if check:
             self.check(theta)
-        flat = theta.reshape(-1, len(self.parameters))
-        zred = flat[:, self.index("zred")]
-        per_bin = self.mfrac_net(np.stack([flat[:, self.index("logzsol")], zred], axis=1))
-        i = self.index("logsfr_ratios_1")
-        share = sfh.bin_masses(np.zeros(len(flat)), flat[:, i : i + sfh.NBINS - 1], zred)
-        return (per_bin * share).sum(axis=1).reshape(theta.shape[:-1])
+        return self._mfrac(theta.reshape(-1, len(self.parameters))).reshape(theta.shape[:-1])
 
     def select(self, names):
         """The emulator restricted to the bands `names`, in that order.
@@ -204,14 +194,13 @@ class Emulator:
             sigma_mag=self.sigma_mag[cols],
             covariance=self.covariance[np.ix_(cols, cols)],
             quantiles=self.quantiles[cols],
-            flux_net=self.flux_net.select(cols),
+            **self._outputs(cols),
         )
 
     def save(self, path):
         """Write the emulator into one safetensors file (atomic)."""
         tensors = {
-            **self.flux_net.tensors("flux"),
-            **self.mfrac_net.tensors("mfrac"),
+            **self._tensors(),
             "stats/bias": self.bias_mag,
             "stats/sigma": self.sigma_mag,
             "stats/covariance": self.covariance,
@@ -219,8 +208,8 @@ class Emulator:
         }
         manifest = {
             **self.manifest,
-            "kind": KIND,
-            "schema": SCHEMA,
+            "kind": self.KIND,
+            "schema": self.SCHEMA,
             "name": self.name,
             "parameters": list(self.parameters),
             "bounds": self.bounds.tolist(),
@@ -232,29 +221,28 @@ class Emulator:
     @classmethod
     def load(cls, path):
         """Read an emulator file; see `load_emulator`."""
-        tensors, m = load_tensors(path, KIND)
-        if m.get("schema") != SCHEMA:
+        tensors, m = load_tensors(path, cls.KIND)
+        if m.get("schema") != cls.SCHEMA:
             raise ModelFileError(
-                f"{path} has schema {m.get('schema')}, this version reads schema {SCHEMA}; "
+                f"{path} has schema {m.get('schema')}, this version reads schema {cls.SCHEMA}; "
                 "update prospect_emu or make the file again."
             )
         try:
-            emulator = cls(
-                name=str(m["name"]),
-                parameters=tuple(m["parameters"]),
-                bounds=np.array(m["bounds"], dtype=float),
-                filters=tuple(m["filters"]),
-                filter_hashes=tuple(m["filter_hashes"]),
-                bias_mag=tensors["stats/bias"],
-                sigma_mag=tensors["stats/sigma"],
-                covariance=tensors["stats/covariance"],
-                quantiles=tensors["stats/quantiles"],
-                manifest=m,
-                flux_net=MLP.from_tensors(tensors, "flux", str(path)),
-                mfrac_net=MLP.from_tensors(tensors, "mfrac", str(path)),
-            )
+            common = {
+                "name": str(m["name"]),
+                "parameters": tuple(m["parameters"]),
+                "bounds": np.array(m["bounds"], dtype=float),
+                "filters": tuple(m["filters"]),
+                "filter_hashes": tuple(m["filter_hashes"]),
+                "bias_mag": tensors["stats/bias"],
+                "sigma_mag": tensors["stats/sigma"],
+                "covariance": tensors["stats/covariance"],
+                "quantiles": tensors["stats/quantiles"],
+                "manifest": m,
+            }
+            emulator = cls._from_tensors(common, tensors, str(path))
             emulator.fixed, m["versions"]["libraries"]
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise ModelFileError(
                 f"{path} is not a complete emulator ({type(err).__name__}: {err}); make it again."
             ) from err
@@ -262,6 +250,22 @@ class Emulator:
         if problem:
             raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
         return emulator
+
+    # ---- what a kind of emulator must supply ---------------------------------
+
+    def _mfrac(self, theta):
+        raise NotImplementedError
+
+    def _outputs(self, columns):
+        """Fields of the emulator restricted to the bands `columns`."""
+        raise NotImplementedError
+
+    def _tensors(self):
+        raise NotImplementedError
+
+    @classmethod
+    def _from_tensors(cls, common, tensors, where):
+        raise NotImplementedError
 
     def _inconsistency(self):
         """What does not fit together in an emulator read from a file, or None."""
@@ -280,14 +284,64 @@ class Emulator:
                 return f"{name} has shape {array.shape} for {npar} parameters and {nband} bands"
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
+        if len(self.filter_hashes) != nband:
+            return f"{len(self.filter_hashes)} curve hashes for {nband} bands"
+        return None
+
+
+@dataclass(frozen=True, repr=False)
+class Emulator(EmulatorBase):
+    """A network: `flux_net` for the fluxes, `mfrac_net` for the surviving mass."""
+
+    flux_net: MLP
+    mfrac_net: MLP
+
+    KIND, SCHEMA = KIND, SCHEMA
+
+    def __repr__(self):
+        widths = "-".join(str(n) for n in self.flux_net.widths)
+        return f"Emulator({self.name!r}, {len(self.filters)} bands, network {widths})"
+
+    def reference_maggies(self, theta):
+        # Column 0 is logmass, which only scales the flux. The network knows
+        # magnitudes; that a flux is not negative has to be added.
+        flux = arsinh_to_maggies(self.flux_net(theta[:, 1:]))
+        return np.maximum(flux, 0.0, out=flux)
+
+    def _mfrac(self, theta):
+        # The network gives the fraction of each age bin from logzsol and zred;
+        # the bins' masses weight them exactly.
+        zred = theta[:, self.index("zred")]
+        per_bin = self.mfrac_net(np.stack([theta[:, self.index("logzsol")], zred], axis=1))
+        i = self.index("logsfr_ratios_1")
+        share = sfh.bin_masses(np.zeros(len(theta)), theta[:, i : i + sfh.NBINS - 1], zred)
+        return (per_bin * share).sum(axis=1)
+
+    def _outputs(self, columns):
+        return {"flux_net": self.flux_net.select(columns)}
+
+    def _tensors(self):
+        return {**self.flux_net.tensors("flux"), **self.mfrac_net.tensors("mfrac")}
+
+    @classmethod
+    def _from_tensors(cls, common, tensors, where):
+        return cls(
+            **common,
+            flux_net=MLP.from_tensors(tensors, "flux", where),
+            mfrac_net=MLP.from_tensors(tensors, "mfrac", where),
+        )
+
+    def _inconsistency(self):
+        problem = super()._inconsistency()
+        if problem:
+            return problem
+        nband, npar = len(self.filters), len(self.parameters)
         ends = {"flux": (self.flux_net, npar - 1, nband), "mfrac": (self.mfrac_net, 2, sfh.NBINS)}
         for name, (net, n_in, n_out) in ends.items():
             if (net.widths[0], net.widths[-1]) != (n_in, n_out):
                 return f"network {name!r} is {net.widths[0]} -> {net.widths[-1]}"
             if not all(np.isfinite(a).all() for a in net.tensors("").values()):
                 return f"network {name!r} is not finite"
-        if len(self.filter_hashes) != nband:
-            return f"{len(self.filter_hashes)} curve hashes for {nband} bands"
         return None
 
 
@@ -323,10 +377,13 @@ def load_emulator(name):
         in a file is ever executed.
     """
     bundled = _bundled()
-    if str(name) in bundled:
-        return Emulator.load(str(bundled[str(name)]))
-    if Path(name).is_file():
-        return Emulator.load(name)
+    path = str(bundled.get(str(name), name))
+    if Path(path).is_file():
+        # Imported here: a factored emulator is built on this module.
+        from .factored import FactoredEmulator
+
+        kinds = {k.KIND: k for k in (Emulator, FactoredEmulator)}
+        return kinds[read_kind(path, tuple(kinds))].load(path)
     raise ModelFileError(
         f"There is no emulator {str(name)!r}: it is no file, and the bundled ones are "
         f"{', '.join(bundled) or '(none)'}."

@@ -91,13 +91,32 @@ def load_tensors(path, kind):
         If the file is missing, not safetensors, truncated, of another kind, or
         fails its checksum.
     """
+    tensors, manifest = _read(path, (kind,))
+    described = {k: v for k, v in manifest.items() if k != "sha256"}
+    if manifest.get("sha256") != digest(tensors, described):
+        raise ModelFileError(f"{path} fails its checksum; it is damaged: copy or make it again.")
+    return tensors, manifest
+
+
+def read_kind(path, kinds):
+    """The kind of a file that `save_tensors` wrote, one of `kinds`; arrays are not read.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, not safetensors or of another kind.
+    """
+    return _read(path, kinds, arrays=False)[1]["kind"]
+
+
+def _read(path, kinds, arrays=True):
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist; check the path.")
     try:
         with safe_open(str(path), framework="np") as f:
             text = (f.metadata() or {}).get("manifest")
-            tensors = {k: f.get_tensor(k) for k in f.keys()}
+            tensors = {k: f.get_tensor(k) for k in f.keys()} if arrays else {}
     except (SafetensorError, OSError, ValueError) as err:
         raise ModelFileError(
             f"{path} is not a complete safetensors file ({err}); it is truncated or of another "
@@ -110,9 +129,7 @@ def load_tensors(path, kind):
         raise ModelFileError(
             f"{path} has no prospect_emu manifest; it was written by another program."
         ) from err
-    if found != kind:
-        raise ModelFileError(f"{path} holds a {found!r}, not a {kind!r}; pass the right file.")
-    described = {k: v for k, v in manifest.items() if k != "sha256"}
-    if manifest.get("sha256") != digest(tensors, described):
-        raise ModelFileError(f"{path} fails its checksum; it is damaged: copy or make it again.")
+    if found not in kinds:
+        expected = " or ".join(repr(k) for k in kinds)
+        raise ModelFileError(f"{path} holds a {found!r}, not a {expected}; pass the right file.")
     return tensors, manifest

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from prospect_emu.emulator import list_emulators, load_emulator
+from prospect_emu.emulator import Emulator, list_emulators, load_emulator
 from prospect_emu.filters import curve_hash, load_filters
 from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import PARAMETERS
@@ -50,7 +50,9 @@ def test_provenance(emulator):
     m = emulator.manifest
     assert m["versions"]["libraries"] and m["versions"]["python-fsps"]
     assert emulator.libraries == "PARSEC/CK04"
-    assert m["training"]["samples"] >= 100_000 and m["test"]["samples"] >= 2_000
+    assert m["test"]["samples"] >= 10_000 and m["test"]["source"] == "python-fsps"
+    if isinstance(emulator, Emulator):
+        assert m["training"]["samples"] >= 100_000
     recipe = Recipe(**m["recipe"])
     assert recipe.distribution == "fat_tailed" and recipe.filters == emulator.filters
     np.testing.assert_array_equal(recipe.bounds, emulator.bounds)
@@ -61,13 +63,14 @@ def test_provenance(emulator):
 def test_statistics_are_consistent(emulator):
     np.testing.assert_allclose(np.diag(emulator.covariance), emulator.sigma_mag**2, rtol=1e-10)
     assert np.all(np.diff(emulator.quantiles, axis=1) >= 0)
-    # What the README promises of the bundled emulator: usable in every band.
-    assert np.median(emulator.sigma_mag) < 0.04 and emulator.sigma_mag.max() < 0.10
+    # What docs/accuracy.md promises of the bundled emulators.
+    median, worst = (0.04, 0.10) if isinstance(emulator, Emulator) else (1e-4, 0.003)
+    assert np.median(emulator.sigma_mag) < median and emulator.sigma_mag.max() < worst
     assert np.abs(emulator.bias_mag).max() < 0.2 * emulator.sigma_mag.max()
 
 
 def test_mock_galaxy_at_its_truth(emulator, mock):
-    """45 bands with known errors: chi2 per band within 1 +- 0.2; emulator errors lower it."""
+    """45 bands with known errors: chi2 per band is 1 +- 0.2; emulator errors lower it."""
     assert 0.1 < chi2(emulator, mock, mock[1]) < 1.4
 
 
@@ -106,7 +109,8 @@ def test_against_fsps(fsps_ready, emulator):
     """Fresh samples of the recipe, in one metallicity cell (a new one costs FSPS 10 s).
 
     Residuals over the stated sigma: of 20 x 137 correlated values with wide
-    tails, the median must lie below 1, and the worst below 15.
+    tails, the median must lie below 1, and the worst below 15. What arithmetic
+    leaves, 1e-5 mag, counts where sigma is smaller.
     """
     from prospect_emu.training.generate import FSPSPhotometry
 
@@ -116,7 +120,8 @@ def test_against_fsps(fsps_ready, emulator):
     theta[:, PARAMETERS.index("logzsol")] = np.linspace(-0.25, -0.2, 20)
     rows = [photometry(t) for t in theta]
     truth = maggies_to_arsinh([r[0] for r in rows])
-    ratio = np.abs(emulator.magnitudes(theta) - truth) / emulator.sigma_mag
+    ratio = np.abs(emulator.magnitudes(theta) - truth)
+    ratio /= np.maximum(emulator.sigma_mag, 1e-5)
     assert np.median(ratio) < 1.0
     assert ratio.max() < 15.0
     np.testing.assert_allclose(emulator.mfrac(theta), [r[1] for r in rows], atol=0.005)

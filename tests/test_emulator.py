@@ -168,7 +168,7 @@ def test_foreign_safetensors(tmp_path, saved):
 def test_future_schema(tmp_path, toy_emulator, monkeypatch):
     import prospect_emu.emulator as module
 
-    monkeypatch.setattr(module, "SCHEMA", 99)
+    monkeypatch.setattr(module.Emulator, "SCHEMA", 99)
     path = tmp_path / "future.safetensors"
     toy_emulator.save(path)
     monkeypatch.undo()

@@ -196,7 +196,7 @@ def test_nebular_interpolation(toy, toy_tables):
     photons = torch.rand(5, 1, nneb, dtype=torch.float64, generator=torch.manual_seed(0))
     toy.nebular.add_to(young, old, photons, gas)
     cont, line = (
-        exact_stars._at_populations(t, name, -1.0, nneb) for name in ("neb_logcont", "neb_logline")
+        exact_stars.at_populations(t, name, -1.0, nneb) for name in ("neb_logcont", "neb_logline")
     )
     profiles = exact_stars.line_profiles(t["wave"], t["resolution"], t["line_wave"])
     for row, z in enumerate(np.clip(gas.numpy(), -2.0, 0.3)):
@@ -346,3 +346,59 @@ def test_gradients_against_fsps(fsps_tables, fsps_model, filters):
         step[i] = 1e-4
         want = (log_flux(theta[row] + step) - log_flux(theta[row] - step)) / 2e-4
         np.testing.assert_allclose(got[row, i], want, rtol=1e-4, atol=1e-4, err_msg=PARAMETERS[i])
+
+
+def test_lines_in_bands_hold_the_light_of_lines_in_the_spectrum(toy_tables):
+    """The two ways to add lines differ in how narrow bands see a line's width, not in energy.
+
+    Where a line of the coarse toy grid lies across an edge, they share it by a third otherwise.
+    """
+    wide = load_filters(["wfc3_ir_f160w", "wfc3_ir_f140w"])
+    theta = draw_theta(12, seed=4, zred=(1.0, 1.2))
+    inside = ExactSPS(toy_tables).photometry(theta, wide).numpy()
+    apart = ExactSPS(toy_tables, fixed={"nebemlineinspec": False})
+    added = apart.photometry(theta, wide).numpy()
+    without = ExactSPS(toy_tables | {"neb_logline": toy_tables["neb_logline"] - 30.0})
+    lines = inside - without.photometry(theta, wide).numpy()
+    assert np.abs(lines / inside).max() > 1e-3
+    assert np.abs(added / inside - 1.0).max() < 0.3 * np.abs(lines / inside).max()
+    factors, mass = apart.factors(theta, wide), apart.masses(theta)
+    total = torch.einsum("nk,nkb->nb", mass, factors["S"])
+    total += (mass * factors["L"]).sum(1, keepdim=True) * factors["D"]
+    fagn = 10.0 ** torch.tensor(theta[:, [INDEX["log_fagn"]]])
+    total += fagn * (mass * factors["B"]).sum(1, keepdim=True) * factors["A"]
+    np.testing.assert_allclose(total.numpy(), added, rtol=1e-9)
+
+
+@pytest.mark.fsps
+@pytest.mark.slow
+@pytest.mark.parametrize("in_spectrum", [True, False])
+def test_lines_against_fsps(fsps_tables, filters, in_spectrum):
+    """Line luminosities, and photometry with the lines in the spectrum or band by band.
+
+    Measured 1.5e-13 and 1e-10; the tolerance leaves room for other compilers.
+    """
+    from prospect.models import SpecModel
+    from prospect.sources import FastStepBasis
+
+    from prospect_emu.model import model_params
+
+    sps = ExactSPS(fsps_tables, fixed={"nebemlineinspec": in_spectrum})
+    theta = draw_theta(10, seed=9, zred=(0.5, 3.0), logzsol=(-0.12, -0.1))[8:]
+    params = model_params()
+    params["nebemlineinspec"]["init"] = in_spectrum
+    model, fsps = SpecModel(params), FastStepBasis(zcontinuous=1)
+    alias = {"massmet_1": "logmass", "massmet_2": "logzsol"}
+    order = [INDEX[alias.get(name, name)] for name in model.theta_labels()]
+    obs = {"wavelength": None, "spectrum": None, "filters": filters}
+    for row in theta:
+        want = model.predict(row[order], obs=obs, sps=fsps)[1]
+        wave, per_mass = fsps.get_galaxy_elines()
+        np.testing.assert_allclose(wave, sps.line_wavelengths.numpy())
+        want_lines = per_mass * model.params["mass"].sum()
+        got = sps.line_luminosities(row[None])[0].numpy()
+        seen = want_lines > 1e-6 * want_lines.max()
+        np.testing.assert_allclose(got[seen], want_lines[seen], rtol=1e-9)
+        got = sps.photometry(row[None], filters, "sedpy")[0].numpy()
+        seen = want > 10 ** (-0.4 * 35)
+        np.testing.assert_allclose(got[seen], want[seen], rtol=1e-7)

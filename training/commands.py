@@ -29,6 +29,11 @@ def register_train(subparsers):
         help="training samples from ExactSPS, drawn anew at each use, or fixed ones from FSPS "
         "itself; the test set is always FSPS's (%(default)s)",
     )
+    p.add_argument(
+        "--factored",
+        action="store_true",
+        help="package FSPS's own ingredients instead of a network (nothing is trained)",
+    )
     p.add_argument("--train", type=int, default=200_000, help="training samples (%(default)s)")
     p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
     p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
@@ -59,17 +64,34 @@ def _train(args):
     check_writable(args.out, args.overwrite)
     recipe = Recipe(distribution=args.distribution, zred_range=(args.zmin, args.zmax))
     test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
-    source = _exact_source if args.source == "exact" else _fsps_source
-    samples, mfrac, described = source(args, recipe)
-    settings = train.Settings(width=args.width, depth=args.depth)
     name = args.name or args.out.stem
-    emulator = train.train_emulator(
-        samples, mfrac, test_store, settings, name, args.work, described, args.label
-    )
+    if args.factored:
+        from .factored import build
+
+        emulator = build(_tables(args), test_store, name, args.label)
+    else:
+        emulator = _trained(args, recipe, test_store, name, train)
     emulator.save(args.out)
     test = test_store.load()
     print(summary(band_table(emulator, test["theta"], test["maggies"])))
     print(f"Wrote {args.out}")
+
+
+def _trained(args, recipe, test_store, name, train):
+    source = _exact_source if args.source == "exact" else _fsps_source
+    samples, mfrac, described = source(args, recipe)
+    settings = train.Settings(width=args.width, depth=args.depth)
+    return train.train_emulator(
+        samples, mfrac, test_store, settings, name, args.work, described, args.label
+    )
+
+
+def _tables(args):
+    """FSPS's tables in the work folder, exported at the first use."""
+    from .tables import export_tables
+
+    tables = args.work / "tables.safetensors"
+    return tables if tables.exists() else export_tables(tables)
 
 
 def _fsps_source(args, recipe):
@@ -83,12 +105,8 @@ def _fsps_source(args, recipe):
 
 def _exact_source(args, recipe):
     from .factors import FactorSamples, generate_factors, surviving_fractions
-    from .tables import export_tables
 
-    tables = args.work / "tables.safetensors"
-    if not tables.exists():
-        export_tables(tables)
-    store = generate_factors(recipe, tables, args.work / "factors", args.train)
+    store = generate_factors(recipe, _tables(args), args.work / "factors", args.train)
     data = store.load()
     described = {
         "source": "ExactSPS factors; SFR ratios and fagn drawn anew at each use",
@@ -132,7 +150,7 @@ def _evaluate(args):
     data = store.load()
     table = band_table(emulator, data["theta"], data["maggies"])
     for name in table.colnames[1:]:
-        table[name].info.format = ".4f"
+        table[name].info.format = ".2g"
     table.pprint_all()
     print(f"{len(data['theta'])} samples, {summary(table)}")
     if args.out is not None:

@@ -58,8 +58,8 @@ def summary(table):
     """One sentence on a `band_table`: median and worst standard deviation and bias."""
     worst, skewed = np.argmax(table["std"]), np.argmax(np.abs(table["bias"]))
     return (
-        f"{len(table)} bands: std median {np.median(table['std']):.4f}, worst "
-        f"{table['std'][worst]:.4f} ({table['band'][worst]}); |bias| median "
-        f"{np.median(np.abs(table['bias'])):.4f}, worst {abs(table['bias'][skewed]):.4f} "
+        f"{len(table)} bands: std median {np.median(table['std']):.2g}, worst "
+        f"{table['std'][worst]:.2g} ({table['band'][worst]}); |bias| median "
+        f"{np.median(np.abs(table['bias'])):.2g}, worst {abs(table['bias'][skewed]):.2g} "
         f"({table['band'][skewed]}) mag."
     )

@@ -10,20 +10,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from prospect.sources.constants import jansky_cgs
 
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.model import FIXED, PARAMETERS
+from prospect_emu.physics import LNU_UNIT, frequency_weights
 
-from .exact_dust import Attenuation, Intergalactic, Templates, frequency_weights
+from .exact_dust import Attenuation, Intergalactic, Templates
+from .exact_lines import LineProjector, Lines
 from .exact_photometry import BandProjector
 from .exact_sfh import AgeWeights, Cosmology, bin_edges, bin_masses
-from .exact_stars import LNU_UNIT, Nebular, Stars, sort_by_cell
+from .exact_stars import Nebular, Stars, sort_by_cell
 from .tables import load_tables
 
 # Rows that one matrix product takes, and rows that on a CPU stay in cache
 # through the element-wise stages.
 _BLOCK, _CHUNK = 2048, {"cpu": 128}
 _HERTZ = 1.0 / LNU_UNIT
+# Jy in erg/s/cm2/Hz, for lines: 3631 Jy is one maggie.
+_JANSKY = 3631 * jansky_cgs
+_FREE = ("gas_logu", "dust_tesc", "nebemlineinspec")
 
 
 class ExactSPS:
@@ -37,13 +43,16 @@ class ExactSPS:
         Of spectra and photometry; ages and weights are always float64.
     device : torch.device or str
     fixed : dict, optional
-        Values in place of `prospect_emu.model.FIXED`; only ``gas_logu`` and
-        ``dust_tesc`` may differ.
+        Values in place of `prospect_emu.model.FIXED`; only ``gas_logu``,
+        ``dust_tesc`` and ``nebemlineinspec`` may differ. With the last False, lines
+        are not in the spectrum but added band by band, as Prospector does.
 
     Attributes
     ----------
     wavelengths : Tensor, shape (nwave,)
         Rest frame, Angstrom.
+    line_wavelengths : Tensor, shape (nline,)
+        Those of `line_luminosities`, likewise.
 
     Raises
     ------
@@ -60,7 +69,7 @@ class ExactSPS:
             self.manifest = {}
         fixed = {**FIXED, **(fixed or {})}
         other = [k for k, v in fixed.items() if FIXED.get(k) != v]
-        if bad := [k for k in other if k not in ("gas_logu", "dust_tesc")]:
+        if bad := [k for k in other if k not in _FREE]:
             raise ProspectEmuError(f"ExactSPS cannot change {', '.join(bad)}; leave them as FIXED.")
         self.dtype, self.device = dtype, torch.device(device)
         self._chunk = _CHUNK.get(self.device.type, _BLOCK)
@@ -69,9 +78,11 @@ class ExactSPS:
         self.cosmology = Cosmology(device)
         self.age_weights = AgeWeights(tables["log_age"], device)
         self.stars = Stars(tables, fixed["dust_tesc"], dtype, device)
-        self.nebular = Nebular(
-            tables, fixed["gas_logu"], self.stars.nneb, self.stars.nyoung, dtype, device
-        )
+        nebular = (tables, fixed["gas_logu"], self.stars.nneb, self.stars.nyoung)
+        self.lines_in_spectrum = bool(fixed["nebemlineinspec"])
+        self.nebular = Nebular(*nebular, self.lines_in_spectrum, dtype, device)
+        self.lines = Lines(*nebular, device)
+        self.line_wavelengths = self.lines.wavelengths
         self.attenuation = Attenuation(self._wave, dtype, device)
         self.igm = Intergalactic(self._wave, dtype, device)
         nu = frequency_weights(self._wave) / _HERTZ
@@ -97,8 +108,17 @@ class ExactSPS:
             Lsun/Hz, of ``10**logmass`` Msun formed.
         """
         p, back = self._sorted(self._parameters(theta))
-        lnu = torch.cat([lnu for b in _blocks(p) for _, lnu in self._spectra(b)])
+        lnu = torch.cat([lnu for b in _blocks(p) for _, lnu, _ in self._spectra(b)])
         return lnu[back] * (p.mass.sum(-1) * LNU_UNIT).to(self.dtype)[back, None]
+
+    def line_luminosities(self, theta):
+        """Luminosities of the nebular lines behind the dust, in Lsun, shape (n, nline), float64.
+
+        Of ``10**logmass`` Msun formed; FSPS's ``emline_luminosity``.
+        """
+        p, back = self._sorted(self._parameters(theta))
+        lines = torch.cat([line for b in _blocks(p) for _, _, line in self._spectra(b, True)])
+        return (lines * p.mass.sum(-1)[:, None])[back]
 
     def mfrac(self, theta):
         """Surviving mass over mass formed, shape (n,), float64."""
@@ -136,7 +156,11 @@ class ExactSPS:
         bands = self._bands(filters, quadrature)
         p, back = self._sorted(self._parameters(theta))
         unit = self.cosmology.flux_factor(p.zred) * p.mass.sum(-1) * LNU_UNIT
-        flux = [bands(lnu[:, None], z)[:, 0] for b in _blocks(p) for z, lnu in self._spectra(b)]
+        flux = [
+            self._in_bands(bands, lnu[:, None], lines if lines is None else lines[:, None], z)[:, 0]
+            for b in _blocks(p)
+            for z, lnu, lines in self._spectra(b, not self.lines_in_spectrum)
+        ]
         return (torch.cat(flux) * unit.to(self.dtype)[:, None])[back]
 
     def factors(self, theta, filters, quadrature="converged"):
@@ -199,8 +223,18 @@ class ExactSPS:
         chunks = zip(p.share.split(self._chunk), p.edges.split(self._chunk), strict=True)
         return torch.cat([(s[:, None] @ self.age_weights(e))[:, 0] for s, e in chunks])
 
+    def _in_bands(self, bands, lnu, lines, zred):
+        """Maggies of spectra (n, k, nwave) and of lines, per `flux_factor` and `LNU_UNIT`."""
+        flux = bands(lnu, zred)
+        if lines is None:
+            return flux
+        per_line = LineProjector(bands.filters, self.device)
+        added = per_line(lines, self.line_wavelengths, zred)
+        added = added * (_JANSKY / LNU_UNIT / (1.0 + zred))[:, None, None]
+        return torch.cat([flux[:, : added.shape[1]] + added, flux[:, added.shape[1] :]], dim=1)
+
     def _stellar(self, p, weights):
-        """L_nu of young and old stars with their nebulae, each (n, nbin, nwave).
+        """L_nu of young and old stars with their nebulae, each (n, nbin, nwave); photons.
 
         `weights` are (n, nbin, nage). Rows of `p` must be sorted by metallicity cell.
         """
@@ -210,35 +244,46 @@ class ExactSPS:
         photons = self.stars.between(self.stars.photons, cell, frac)
         photons = weights[..., : self.stars.nneb] * photons[:, None]
         self.nebular.add_to(young, old, photons, p.gas_logz)
-        return young, old
+        return young, old, photons
 
-    def _spectra(self, p):
-        """L_nu (n, nwave) per Msun formed in `LNU_UNIT` with its redshifts, a few rows at a time.
+    def _spectra(self, p, lines=False):
+        """Redshifts, L_nu (n, nwave) in `LNU_UNIT` and lines (n, nline) in Lsun, per Msun formed.
+
+        A few rows at a time; lines are None unless asked for.
 
         Rows of `p` must be sorted by metallicity cell.
         """
         weights = self._weights(p)
-        young, old = self._stellar(p, weights[:, None])
+        young, old, photons = self._stellar(p, weights[:, None])
         lbol = (weights * self.stars.luminosity(*self.stars.cell(p.logzsol))).sum(-1)
         agn = (lbol * 10.0**p.log_fagn).to(self.dtype)[:, None]
         for rows in _slices(len(p.zred), self._chunk):
             c = _rows(p, rows)
             stars, absorbed, through = self._attenuate(c, young[rows], old[rows])
+            emitted = None
+            if lines or not self.lines_in_spectrum:
+                emitted, lost = self._line_light(c, photons[rows], through)
+                emitted, absorbed = emitted[:, 0], absorbed + lost
             total = stars[:, 0]
             total[:, self.igm.span] *= self.igm(c.zred)
             total[:, self.dust.span] += absorbed * self._dust_emission(c, through)
             total[:, self.torus.span] += agn[rows] * self._agn(c, through)
-            yield c.zred, total
+            yield c.zred, total, emitted
 
     def _factors(self, p, bands):
         weights = self.age_weights(p.edges)
         cell = self.stars.cell(p.logzsol)
-        stars, absorbed, through = self._attenuate(p, *self._stellar(p, weights))
+        young, old, photons = self._stellar(p, weights)
+        stars, absorbed, through = self._attenuate(p, young, old)
+        lines = None
+        if not self.lines_in_spectrum:
+            lines, lost = self._line_light(p, photons, through)
+            absorbed = absorbed + lost
         stars[..., self.igm.span] *= self.igm(p.zred)[:, None]
         rest = stars.new_zeros(len(stars), 2, stars.shape[-1])
         rest[:, 0, self.dust.span] = self._dust_emission(p, through)
         rest[:, 1, self.torus.span] = self._agn(p, through)
-        flux = bands(torch.cat([stars, rest], dim=1), p.zred)
+        flux = self._in_bands(bands, torch.cat([stars, rest], dim=1), lines, p.zred)
         flux = flux * (self.cosmology.flux_factor(p.zred) * LNU_UNIT).to(self.dtype)[:, None, None]
         return {
             "S": flux[:, :-2],
@@ -258,6 +303,17 @@ class ExactSPS:
         """Attenuated light, Lsun absorbed, and what the diffuse dust transmits."""
         column = (a.to(self.dtype)[:, None] for a in (p.dust1_fraction, p.dust2, p.dust_index))
         return self.attenuation(*column, young, old, self._dnu)
+
+    def _line_light(self, p, photons, through):
+        """Lines (n, nbin, nline) in Lsun, and the luminosity absorbed from them, (n, nbin).
+
+        The latter is zero where the lines are in the spectrum, which counts them already.
+        """
+        dust1 = p.dust1_fraction * p.dust2
+        emitted, lost = self.lines(photons, p.gas_logz, dust1, through)
+        if self.lines_in_spectrum:
+            return emitted, 0.0
+        return emitted, lost.sum(-1).to(self.dtype)
 
     def _dust_emission(self, p, through):
         """Dust emission on ``wave[dust.span]`` of one absorbed Lsun, (n, nspan).

@@ -13,10 +13,8 @@ from scipy.interpolate import CubicSpline
 from prospect_emu import sfh
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.photometry import flux_factor
+from prospect_emu.physics import EDGE
 
-# FastStepBasis tabulates the SFR on both sides of each bin edge, this far off
-# (relative); between the two FSPS draws a straight line.
-EDGE = 1e-4
 _LOG_E = math.log10(math.e)
 _NODES = 4096
 

@@ -11,37 +11,21 @@ photons 1e46 / s, so that single precision holds them.
 import numpy as np
 import torch
 
-from .exact_dust import CLIGHT, find_cell, frequency_weights, single
-from .tables import interpolate, locate
+from prospect_emu.physics import (
+    LNU_UNIT,
+    LYMAN_EDGE,
+    PHOTON_UNIT,
+    interpolate,
+    ionising_photons,
+    line_profiles,
+    locate,
+)
 
-LNU_UNIT = 1e-15  # Lsun/Hz
-_PHOTON_UNIT = 1e46
-_LSUN, _PLANCK, _PI = single(3.839e33), single(6.6261e-27), single(3.14159265)
-_LYMAN_EDGE = 912.0
+from .exact_dust import find_cell
+
 # Nodes across one cell of log gas metallicity, in which the light per photon is
 # exponential: see `Nebular`.
 _CELL_NODES = 8
-
-
-def line_profiles(wave, resolution, line_wave):
-    """Flux per Hz of lines of one Lsun, shape (nline, nwave), as FSPS samples them.
-
-    Gaussians as wide as the library's resolution and no narrower than two
-    pixels (full width at half maximum).
-    """
-    j = np.clip(locate(wave, line_wave), 1, wave.size - 1) - 1
-    pixel = (wave[j + 1] - wave[j]) * 2.0 / single(2.355)
-    sigma = np.maximum(pixel, line_wave * np.abs(resolution[j]) / CLIGHT * 1e13)
-    u = (wave - line_wave[:, None]) / sigma[:, None]
-    scale = line_wave**2 / CLIGHT / np.sqrt(2.0 * _PI) / sigma
-    return np.exp(-0.5 * u**2) * scale[:, None]
-
-
-def ionising_photons(wave, lnu):
-    """Ionising photons per second, shape (...), of populations (..., nwave)."""
-    wave = wave[: np.searchsorted(wave, _LYMAN_EDGE, side="right")]
-    per_photon = frequency_weights(wave) / (CLIGHT / wave)
-    return lnu[..., : wave.size] @ per_photon / _PLANCK * _LSUN
 
 
 def sort_by_cell(cell, ncell):
@@ -75,9 +59,9 @@ class Stars:
         self.nneb = int(locate(age, tables["neb_log_age"][-1]))
         lnu = tables["ssp_lnu"] / LNU_UNIT
         self.photons = double(
-            ionising_photons(wave, tables["ssp_lnu"][:, : self.nneb]) / _PHOTON_UNIT
+            ionising_photons(wave, tables["ssp_lnu"][:, : self.nneb]) / PHOTON_UNIT
         )
-        lnu[:, : self.nneb, : np.searchsorted(wave, _LYMAN_EDGE, side="right")] = 0.0
+        lnu[:, : self.nneb, : np.searchsorted(wave, LYMAN_EDGE, side="right")] = 0.0
         lnu = torch.tensor(lnu, dtype=dtype, device=device)
         self._parts = [lnu[:, : self.nyoung].contiguous(), lnu[:, self.nyoung :].contiguous()]
         self._mass, self._loglbol = double(tables["ssp_mass"]), double(tables["ssp_loglbol"])
@@ -139,14 +123,16 @@ class Nebular:
         Ionisation parameter, fixed.
     nneb, nyoung : int
         Populations with nebulae, and how many of them are young.
+    lines : bool
+        Whether the lines are in the spectrum.
     dtype, device
     """
 
-    def __init__(self, tables, gas_logu, nneb, nyoung, dtype, device):
+    def __init__(self, tables, gas_logu, nneb, nyoung, lines, dtype, device):
         self.dtype, self.nneb, self.nyoung = dtype, nneb, nyoung
         self.logz = torch.tensor(tables["neb_logz"], dtype=torch.float64, device=device)
         cont, line = (
-            _at_populations(tables, name, gas_logu, nneb) for name in ("neb_logcont", "neb_logline")
+            at_populations(tables, name, gas_logu, nneb) for name in ("neb_logcont", "neb_logline")
         )
         profiles = line_profiles(tables["wave"], tables["resolution"], tables["line_wave"])
         position = 0.5 - 0.5 * np.cos(np.pi * np.arange(_CELL_NODES) / (_CELL_NODES - 1))
@@ -158,8 +144,9 @@ class Nebular:
         for c in range(self.logz.numel() - 1):
             x = position[:, None, None]
             light = 10.0 ** (cont[c] + x * (cont[c + 1] - cont[c]))
-            light += 10.0 ** (line[c] + x * (line[c + 1] - line[c])) @ profiles
-            light *= _PHOTON_UNIT / LNU_UNIT
+            if lines:
+                light += 10.0 ** (line[c] + x * (line[c + 1] - line[c])) @ profiles
+            light *= PHOTON_UNIT / LNU_UNIT
             pair = (
                 _factorise(part.reshape(-1, part.shape[-1]), tolerance)
                 for part in (light[:, :nyoung], light[:, nyoung:])
@@ -192,7 +179,7 @@ class Nebular:
                 target.index_add_(0, rows, share.flatten(2).to(self.dtype) @ left @ right)
 
 
-def _at_populations(tables, name, gas_logu, nneb):
+def at_populations(tables, name, gas_logu, nneb):
     """A nebular table at the populations' ages and one gas_logu: (nlogz, nneb, ...)."""
     logu = tables["neb_logu"]
     u = np.clip(gas_logu, logu[0], logu[-1])

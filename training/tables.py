@@ -30,6 +30,7 @@ import numpy as np
 from prospect_emu.errors import ModelFileError, SetupError
 from prospect_emu.files import check_writable, fingerprint, load_tensors, save_tensors
 from prospect_emu.model import FIXED
+from prospect_emu.physics import interpolate, locate
 
 from .generate import fsps_versions, require_fsps
 
@@ -131,22 +132,6 @@ def load_tables(path):
     if missing:
         raise ModelFileError(f"{path} lacks {', '.join(missing)}; export the tables again.")
     return tensors, manifest
-
-
-def locate(grid, x):
-    """How many nodes of an increasing `grid` lie at or below `x`, as FSPS counts them.
-
-    FSPS's `locate` in 1-based indices; one less at the last node itself.
-    """
-    count = np.searchsorted(grid, x, side="right")
-    return np.where(np.asarray(x) == grid[-1], len(grid) - 1, count)
-
-
-def interpolate(x, y, xnew):
-    """Linear interpolation along the last axis of `y`, extrapolating as FSPS does."""
-    lo = np.clip(locate(x, xnew), 1, len(x) - 1) - 1
-    frac = (xnew - x[lo]) / (x[lo + 1] - x[lo])
-    return y[..., lo] + (y[..., lo + 1] - y[..., lo]) * frac
 
 
 def _require(path, what):
