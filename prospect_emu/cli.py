@@ -13,7 +13,9 @@ from pathlib import Path
 
 from .errors import ProspectEmuError
 
-DEFAULT_EMULATOR = "mathews23-256"
+DEFAULT_EMULATOR = "mathews23-factored"
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_EVERY = 60.0  # seconds
 OUTPUTS = ("posterior.h5", "summary.ecsv", "sed.png", "sfh.png", "corner.png")
 
 
@@ -90,6 +92,10 @@ def register_fit(subparsers):
     p.add_argument("--out", type=Path, metavar="DIR", help="output folder (fit_<name of TABLE>)")
     p.add_argument("--overwrite", action="store_true", help="replace existing output")
     p.add_argument(
+        "--resume", action="store_true",
+        help=f"go on with an unfinished fit, if DIR/{CHECKPOINT} is one (saved every minute)",
+    )  # fmt: skip
+    p.add_argument(
         "--error-floor",
         type=float,
         default=0.05,
@@ -108,6 +114,15 @@ def register_fit(subparsers):
     p.add_argument("--seed", type=int, help="random seed (default: a new one, which is stored)")
     p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
     p.add_argument("--max-calls", type=_positive, metavar="N", help="budget of likelihood calls")
+    p.add_argument(
+        "--certify", type=_positive, metavar="N",
+        help="compare with exact fluxes of N posterior draws (some hundred), and correct the "
+        "posterior if the emulator shifted it",
+    )  # fmt: skip
+    p.add_argument(
+        "--tables", type=Path, metavar="FILE",
+        help="ExactSPS tables for --certify (default: $PROSPECT_EMU_TABLES, else FSPS)",
+    )  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no summary")
     p.set_defaults(run=_fit)
 
@@ -128,16 +143,21 @@ def _fit(args):
     model = EmulatorSpecModel(model_params(zred=obs["zred"]))
     sps.check_model(model)
     obs = sps.inflate(obs)
+    engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
+    resuming = _check_checkpoint(out / CHECKPOINT, args)
     for name in OUTPUTS:
-        check_writable(out / name, args.overwrite)
+        check_writable(out / name, args.overwrite or resuming)
     if not args.quiet:
         used = obs["phot_mask"].sum()
         print(f"Fitting {table.name}: {used} of {len(obs['filters'])} bands, z = {obs['zred']:g},")
         print(f"with {emulator!r}.")
         for note in obs["notes"]:
             print(f"  {note}")
-    result = _sample(args, obs, model, sps)
+    result = _sample(args, obs, model, sps, out / CHECKPOINT)
+    if engine is not None:
+        name, exact = engine
+        result = result.certified(exact, n=args.certify, seed=result.info["seed"], engine=name)
     _write(result, out)
     if not args.quiet:
         _report(result, out)
@@ -157,6 +177,34 @@ def _mock_galaxy():
     return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
 
 
+def _engine(args, sps):
+    """Exact fluxes; found before the fit, so that none is missing after it."""
+    from .certificate import MIN_EFFECTIVE, find_engine
+    from .errors import SetupError
+
+    if args.certify < 2 * MIN_EFFECTIVE:
+        raise SetupError(
+            f"--certify {args.certify} is too few draws; give {2 * MIN_EFFECTIVE} or more."
+        )
+    return find_engine(sps.emulator, args.tables)
+
+
+def _check_checkpoint(path, args):
+    """Whether there is an unfinished fit to go on with."""
+    if not path.exists():
+        return False
+    if not (args.resume or args.overwrite):
+        from .errors import OutputError
+
+        raise OutputError(
+            f"{path} is the checkpoint of an unfinished fit; pass --resume to go on with it or "
+            "--overwrite to start again."
+        )
+    if not args.resume:
+        path.unlink()
+    return args.resume
+
+
 def _check_redshift(zred, emulator):
     from .errors import RangeError
 
@@ -168,7 +216,7 @@ def _check_redshift(zred, emulator):
         )
 
 
-def _sample(args, obs, model, sps):
+def _sample(args, obs, model, sps, checkpoint):
     import warnings
 
     from .fitting import fit_model
@@ -186,7 +234,8 @@ def _sample(args, obs, model, sps):
         # The status says it, and is printed.
         warnings.filterwarnings("ignore", message="The fit ended early")
         output = fit_model(
-            obs, model, sps, seed=args.seed, progress=not args.quiet, **settings
+            obs, model, sps, seed=args.seed, progress=not args.quiet, checkpoint_file=checkpoint,
+            checkpoint_every=CHECKPOINT_EVERY, **settings,
         )  # fmt: skip
     settings |= {"error_floor": args.error_floor, "emulator": args.emulator}
     return FitResult.from_run(output, model, obs, sps, seed=args.seed, settings=settings)
@@ -223,6 +272,15 @@ def _report(result, out):
     print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
     info = result.info
     print(f"{result.n_eff:.0f} effective samples, {info['ncall']} calls, {info['seconds']:.1f} s")
+    d = info["diagnostics"]
+    if "insertion_p_value" in d:
+        print(
+            f"Likelihood {d['seconds_likelihood']:.1f} s, prior {d['seconds_prior']:.1f} s, "
+            f"sampler {d['seconds_overhead']:.1f} s; insertion ranks: "
+            f"p = {d['insertion_p_value']:.2g}"
+        )
+    if result.certificate is not None:
+        print(f"Certificate: {result.certificate}")
     inside, known = result.truth_inside()
     if known:
         print(f"{inside} of {known} true parameters lie inside their 95 % intervals")
@@ -251,7 +309,7 @@ def _list(args):
         print(f"{'band':28s} bias_mag sigma_mag")
         rows = zip(emulator.filters, emulator.bias_mag, emulator.sigma_mag, strict=True)
         for band, bias, sigma in rows:
-            print(f"{band:28s} {bias:8.4f} {sigma:9.4f}")
+            print(f"{band:28s} {bias:8.1e} {sigma:9.1e}")
         return
     names = list_emulators()
     if not names:
@@ -270,7 +328,7 @@ def _describe(emulator):
         emulator.name,
         f"  bands      {len(emulator.filters)}",
         f"  redshift   {low:g} to {high:g}",
-        f"  sigma_mag  median {np.median(sigma):.4f}, worst {sigma[worst]:.4f} "
+        f"  sigma_mag  median {np.median(sigma):.2g}, worst {sigma[worst]:.2g} "
         f"({emulator.filters[worst]})",
         f"  libraries  {emulator.libraries}",
         f"  sha256     {emulator.manifest.get('sha256', 'none')}",

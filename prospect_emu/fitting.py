@@ -5,12 +5,16 @@ import time
 import warnings
 from dataclasses import fields
 
+import numpy as np
 from prospect.fitting import lnprobfn as prospector_lnprobfn
 from prospect.utils.obsutils import fix_obs
 
+from . import compat
 from .errors import ModelMismatchError, ProspectEmuError
+from .files import digest
 from .nested import NestedSettings, run_nested
 from .posterior import BatchedPosterior
+from .result import describe_model
 
 _SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
 
@@ -27,7 +31,10 @@ _ELSEWHERE = frozenset(
     "interval save_interval restart_from initial_disp ensemble_dispersion param_file "
     "nested_posterior_thresh use_pool".split()
 )
-_OWN = ("seed", "queue_size", "max_seconds", "progress", "verbose", "print_progress")
+_OWN = (
+    "seed", "queue_size", "max_seconds", "progress", "checkpoint_file", "checkpoint_every",
+    "verbose", "print_progress",
+)  # fmt: skip
 _FUNCTIONS = ("stop_function", "wt_function")
 
 
@@ -54,7 +61,9 @@ def fit_model(
         Like Prospector, this completes `obs` in place (``phot_mask``, ``ndof``, ...).
     model : prospect.models.ProspectorParams
     sps : EmulatorSPS
-    noise, lnprobfn, optimize, emcee, dynesty
+    noise : (None, NoiseModel or None)
+        As in Prospector; kernels `Uncorrelated` only.
+    lnprobfn, optimize, emcee, dynesty
         As in Prospector; only their defaults are possible here.
     **kwargs
         ``nested_*``: Prospector's, see `NestedSettings` for meaning and
@@ -69,6 +78,11 @@ def fit_model(
         progress : bool or callable
             A line on stderr, or a function that is given a dict. Default: a line
             unless ``verbose`` or ``print_progress`` is given and false.
+        checkpoint_file : path-like
+            The run is saved here, and goes on from here if the file is that of
+            the same fit; see `prospect_emu.nested.run_nested`.
+        checkpoint_every : float
+            Seconds between two saves (60).
 
     Returns
     -------
@@ -79,14 +93,16 @@ def fit_model(
 
     Raises
     ------
+    ModelFileError
+        If the checkpoint is damaged or of another fit; what differs is named.
     ModelMismatchError
         If the model, noise model or likelihood is not what was emulated.
     ProspectEmuError
         If another sampler, or an unknown keyword, is asked for.
     """
-    _refuse(noise, lnprobfn, optimize, emcee, dynesty, sps, kwargs)
+    _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
-    posterior = BatchedPosterior(model, obs, sps)
+    posterior = BatchedPosterior(model, obs, sps, noise)
     inflated = obs.get("emulator")
     if inflated is not None and inflated != sps.emulator.name:
         raise ModelMismatchError(
@@ -103,6 +119,8 @@ def fit_model(
     progress = own.pop("progress", None)
     quiet = not own.pop("verbose", True) or not own.pop("print_progress", True)
     own.pop("print_progress", None)
+    if own.get("checkpoint_file") is not None:
+        own["identity"] = describe_problem(obs, model, sps, noise)
     start = time.perf_counter()
     results = run_nested(
         posterior.prior_transform,
@@ -114,6 +132,26 @@ def fit_model(
         **functions,
     )
     return {"optimization": (None, 0.0), "sampling": (results, time.perf_counter() - start)}
+
+
+def describe_problem(obs, model, sps, noise=(None, None)):
+    """What a posterior depends on: name to description or checksum, JSON-serialisable.
+
+    Used to tell whether a checkpoint is of the same fit.
+    """
+    names = ("maggies", "maggies_unc", "phot_mask", "upper_limits", "maggies_covariance")
+    arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
+    kernels = getattr((noise or (None, None))[1], "kernels", ())
+    weights = getattr((noise or (None, None))[1], "weight_names", ())
+    return {
+        "photometry": digest(arrays, [f.name for f in compat.filter_list(obs["filters"])]),
+        "emulator": [sps.emulator.name, sps.emulator.manifest.get("sha256")],
+        "noise": [
+            [type(k).__name__, list(k.param_alias.values()), w]
+            for k, w in zip(kernels, weights, strict=True)
+        ],
+        **{f"model.{k}": v for k, v in describe_model(model).items()},
+    }
 
 
 def parse_keywords(kwargs):
@@ -162,22 +200,18 @@ def parse_keywords(kwargs):
     if unknown:
         warnings.warn(
             f"fit_model does not use {', '.join(unknown)}; a fit depends on nested_* keywords, "
-            f"{', '.join(_OWN[:4])} only.",
+            f"{', '.join(_OWN[:6])} only.",
             stacklevel=3,
         )
     return NestedSettings(**values), own, functions
 
 
-def _refuse(noise, lnprobfn, optimize, emcee, dynesty, sps, kwargs):
+def _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs):
     """Name what only Prospector's own road can do."""
     if not hasattr(sps, "emulator") or not hasattr(sps, "theta_from_params"):
         raise ModelMismatchError(
             f"sps is a {type(sps).__name__}, not an EmulatorSPS; make one from an emulator, or "
             f"{_SLOW_ROAD}."
-        )
-    if any(n is not None for n in noise or ()):
-        raise ModelMismatchError(
-            f"A noise model is given, which the batched likelihood does not have; {_SLOW_ROAD}."
         )
     if lnprobfn is not None and lnprobfn is not prospector_lnprobfn:
         raise ModelMismatchError(

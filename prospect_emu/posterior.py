@@ -10,15 +10,13 @@ from prospect.utils.obsutils import fix_obs
 from . import compat, sfh
 from .emulator import REFERENCE_LOGMASS, reference_scale
 from .errors import ModelMismatchError, ProspectEmuError
+from .likelihood import compile_likelihood
 from .model import RATIO_NAMES
 from .vector_priors import compile_priors
 
 # Free parameters of a Prospector model -> parameters of the emulator.
 _VECTORS = {"massmet": ("logmass", "logzsol"), "logsfr_ratios": RATIO_NAMES}
 _LOGARITHMS = {"fagn": "log_fagn", "agn_tau": "log_agn_tau", "duste_gamma": "log_duste_gamma"}
-
-# Parameters that change Prospector's likelihood rather than the galaxy.
-_LIKELIHOOD_PARAMETERS = ("f_outlier_phot",)
 
 _SLOW_ROAD = "use prospect.fitting.fit_model for it"
 _MAP_TOLERANCE = 1e-10
@@ -37,9 +35,12 @@ class BatchedPosterior:
         Its free parameters must be those of `prospect_emu.model.model_params`,
         any of them fixed and with any prior.
     obs : dict
-        Prospector's. Only unmasked bands are evaluated.
+        Prospector's. Only unmasked bands are evaluated. ``upper_limits`` and
+        ``maggies_covariance`` are read too (`prospect_emu.likelihood`).
     sps : EmulatorSPS
         Or another object with `emulator`, `check_model` and `theta_from_params`.
+    noise : (None, NoiseModel or None)
+        As in `prospect.fitting.fit_model`: independent errors only.
 
     Attributes
     ----------
@@ -60,29 +61,31 @@ class BatchedPosterior:
         If the photometry cannot be used.
     """
 
-    def __init__(self, model, obs, sps):
+    def __init__(self, model, obs, sps, noise=(None, None)):
         flux, unc, mask = compat.photometry(obs)
-        _refuse_other_likelihoods(model, obs)
+        _refuse_spectrum(obs)
+        self._likelihood, self._nuisance = compile_likelihood(model, obs, (flux, unc, mask), noise)
         sps.check_model(model)
         names = [f.name for f in compat.filter_list(obs["filters"])]
         self.emulator = sps.emulator.select(n for n, used in zip(names, mask, strict=True) if used)
         self.ndim = model.ndim
         self.labels = list(model.theta_labels())
-        self._flux, self._weight = flux[mask], 1.0 / unc[mask]
         # The emulator may offer fluxes before the scaling by mass and distance,
         # which then needs no cosmology where the redshift is fixed.
         self._reference = getattr(self.emulator, "reference_maggies", None)
-        self._log_norm = -0.5 * np.log(2.0 * np.pi * unc[mask] ** 2).sum()
         self._priors = compile_priors(model)
         self._compile_map(model)
         draws = self.prior_transform(np.random.default_rng(0).random((32, self.ndim)))
         self._template = self._model_theta(model, sps, draws[:1])[0]
         self._verify_map(model, sps, draws)
         self._compile_scale(model)
+        if self._fixed_scale is not None and hasattr(self.emulator, "at_redshift"):
+            zred = float(self._template[self._zred])
+            self._reference = self.emulator.at_redshift(zred).reference_maggies
         self._verify_photometry(model, obs, sps, mask, draws[:3])
 
     def __repr__(self):
-        return f"BatchedPosterior({self.ndim} free parameters, {self._flux.size} bands)"
+        return f"BatchedPosterior({self.ndim} free parameters, {len(self.emulator.filters)} bands)"
 
     # ---- what a sampler calls ----------------------------------------------
 
@@ -127,19 +130,12 @@ class BatchedPosterior:
     def log_likelihood(self, theta):
         """Log likelihood (n,) of `theta` (n, ndim), normalised as Prospector's.
 
-        ``-1/2 sum_b [((f_b - m_b) / sigma_b)^2 + ln(2 pi sigma_b^2)]``
-
         Raises
         ------
         ProspectEmuError
             If a value is not finite: a sampler would take NaN for a small number.
         """
-        chi = self.maggies(theta)
-        chi -= self._flux
-        chi *= self._weight
-        lnl = np.einsum("ij,ij->i", chi, chi)
-        lnl *= -0.5
-        lnl += self._log_norm
+        lnl = self._likelihood(self.maggies(theta), theta)
         if not np.isfinite(lnl).all():
             row = np.asarray(theta)[np.flatnonzero(~np.isfinite(lnl))[0]]
             point = ", ".join(f"{k}={v:.6g}" for k, v in zip(self.labels, row, strict=True))
@@ -149,6 +145,34 @@ class BatchedPosterior:
             )
         return lnl
 
+    @property
+    def likelihood(self):
+        """The likelihood of fluxes; see `prospect_emu.likelihood.compile_likelihood`."""
+        return self._likelihood
+
+    @property
+    def parameter_map(self):
+        """How the emulator's vector comes from the model's free parameters.
+
+        Returns
+        -------
+        template : ndarray, shape (18,)
+            Values of what is fixed.
+        copied, logarithms : (ndarray of int, ndarray of int)
+            Places in the emulator's vector, and the columns of `theta` that they copy or
+            take the decimal logarithm of.
+        """
+        copied, logarithms = (
+            (self._target, self._source),
+            (self._log_target, self._log_source),
+        )
+        return self._template.copy(), copied, logarithms
+
+    @property
+    def lumdist(self):
+        """Luminosity distance in Mpc that the model prescribes, or None for the cosmology's."""
+        return self._lumdist
+
     # ---- compilation --------------------------------------------------------
 
     def _compile_map(self, model):
@@ -156,6 +180,8 @@ class BatchedPosterior:
         known = self.emulator.parameters
         copies, logs = {}, {}
         for name, span in model.theta_index.items():
+            if name in self._nuisance:
+                continue
             columns = range(span.start, span.stop)
             into = copies
             if name in _VECTORS and len(columns) == len(_VECTORS[name]):
@@ -237,16 +263,9 @@ def _index(values):
     return np.fromiter(values, dtype=int)
 
 
-def _refuse_other_likelihoods(model, obs):
-    """Name what the plain Gaussian likelihood of the photometry leaves out."""
+def _refuse_spectrum(obs):
     if obs.get("spectrum") is not None:
         raise ModelMismatchError(
             "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, or "
             f"{_SLOW_ROAD} with FSPS."
         )
-    for name in _LIKELIHOOD_PARAMETERS:
-        if name in model.theta_index or np.any(np.asarray(model.params.get(name, 0.0)) != 0.0):
-            raise ModelMismatchError(
-                f"The model has {name}, a mixture likelihood that is not compiled; remove it, or "
-                f"{_SLOW_ROAD}."
-            )

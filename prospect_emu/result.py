@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from astropy.table import Table
 from prospect.io.write_results import write_hdf5
 
 from . import compat
+from .certificate import Certificate, certify
 from .errors import DataError, OutputError
 from .files import check_writable, digest
+from .likelihood import upper_limits
 from .model import PARAMETERS, derived_quantities
 
 GROUP = "prospect_emu"
@@ -37,6 +39,10 @@ UNITS = {
     "log_stellar_mass": "log10(Msun)",
 }
 
+# What the summary says about the run.
+_DIAGNOSTICS = (
+    "efficiency", "insertion_p_value", "seconds_likelihood", "seconds_prior", "seconds_overhead",
+)  # fmt: skip
 # A model's free elements by the emulator's names.
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 _PACKAGES = (
@@ -87,6 +93,8 @@ class Photometry:
         The errors before the emulator's was added; `unc` where it was not.
     mask : ndarray of bool
         True where the band was fitted.
+    upper_limits : ndarray of bool
+        True where the flux is an upper limit; none of those count in `chi2`.
     best : ndarray
         Prediction of the best sample.
     predicted : ndarray, shape (3, nband)
@@ -99,13 +107,15 @@ class Photometry:
     unc: np.ndarray
     unc_observed: np.ndarray
     mask: np.ndarray
+    upper_limits: np.ndarray
     best: np.ndarray
     predicted: np.ndarray
 
     @property
     def chi2(self):
         """Chi-squared of the best sample over the fitted bands."""
-        return float(np.sum(((self.maggies - self.best) / self.unc)[self.mask] ** 2))
+        used = self.mask & ~self.upper_limits
+        return float(np.sum(((self.maggies - self.best) / self.unc)[used] ** 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +145,8 @@ class FitResult:
         What was run: emulator, sha256, libraries, versions, seed, settings,
         diagnostics of the sampler, status, seconds, ncall, niter, zred, notes.
         JSON throughout.
+    certificate : Certificate, optional
+        See `certified`.
     """
 
     parameters: tuple
@@ -149,6 +161,7 @@ class FitResult:
     photometry: Photometry
     truth: dict
     info: dict
+    certificate: Certificate | None = None
     _run: tuple | None = field(default=None, repr=False)
 
     @classmethod
@@ -207,6 +220,7 @@ class FitResult:
             unc=unc,
             unc_observed=np.asarray(obs.get("maggies_unc_observed", unc), dtype=float),
             mask=mask,
+            upper_limits=upper_limits(obs, mask),
             best=np.asarray(model.predict(best, obs=_plain_obs(obs), sps=sps)[1], dtype=float),
             predicted=weighted_quantiles(predicted, weights[keep], (0.16, 0.5, 0.84)),
         )
@@ -216,6 +230,7 @@ class FitResult:
             "emulator": emulator.name,
             "sha256": emulator.manifest.get("sha256"),
             "inflated": obs.get("emulator") is not None,
+            "covariance": obs.get("maggies_covariance") is not None,
             "libraries": emulator.libraries,
             "versions": package_versions(),
             "seed": diagnostics.get("seed", seed),
@@ -282,6 +297,10 @@ class FitResult:
         index = np.searchsorted(cumulative / cumulative[-1], points, side="right")
         return rng.permutation(np.minimum(index, self.weights.size - 1))
 
+    def certified(self, exact, **kwargs):
+        """This result with a certificate; see `prospect_emu.certificate.certify`."""
+        return replace(self, certificate=certify(self, exact, **kwargs))
+
     def all_truth(self):
         """True values by name: those given, and the derived ones that follow from them."""
         out = dict(self.truth)
@@ -307,7 +326,9 @@ class FitResult:
         -------
         astropy.table.Table
             Columns ``parameter``, ``p2.5`` ... ``p97.5``, ``unit`` and ``truth``
-            (NaN where unknown); metadata: evidence, chi2, status and the like.
+            (NaN where unknown); with a certificate also ``corrected_p16``, ``_p50``,
+            ``_p84`` and ``shift`` (sigma). Metadata: evidence, chi2, status and the
+            like, and the certificate's verdict.
         """
         columns, truth = self.columns(), self.all_truth()
         values = weighted_quantiles(
@@ -316,6 +337,13 @@ class FitResult:
         table = Table({"parameter": list(columns)})
         for p, row in zip(PERCENTILES, values, strict=True):
             table[f"p{p:g}"] = row
+        certificate = self.certificate
+        if certificate is not None:
+            drawn = np.stack([c[certificate.index] for c in columns.values()], axis=1)
+            corrected = weighted_quantiles(drawn, certificate.weights, (0.16, 0.5, 0.84))
+            for p, row in zip((16, 50, 84), corrected, strict=True):
+                table[f"corrected_p{p}"] = row
+            table["shift"] = [certificate.shift[name] for name in columns]
         table["unit"] = [UNITS.get(name, "1") for name in columns]
         table["truth"] = [truth.get(name, np.nan) for name in columns]
         table.meta = {
@@ -325,7 +353,19 @@ class FitResult:
             "bands_fitted": int(self.photometry.mask.sum()),
             "n_eff": self.n_eff,
             **{k: self.info[k] for k in ("status", "emulator", "zred", "ncall", "seconds", "seed")},
+            **{k: v for k, v in self.info["diagnostics"].items() if k in _DIAGNOSTICS},
         }
+        if certificate is not None:
+            table.meta["certificate"] = {
+                "verdict": certificate.verdict,
+                "reason": certificate.reason,
+                "engine": certificate.engine,
+                "pareto_k": certificate.pareto_k,
+                "draws": certificate.index.size,
+                "effective_fraction": certificate.effective_fraction,
+                "max_shift": certificate.max_shift,
+                "logz": self.logz + certificate.dlogz,
+            }
         return table
 
     def truth_inside(self):
@@ -398,6 +438,9 @@ class FitResult:
             else:
                 varying.append(name)
                 group.create_dataset(f"vectors/{name}", data=self.vectors[:, i])
+        if self.certificate is not None:
+            for name, array in self.certificate.arrays.items():
+                group.create_dataset(f"certificate/{name}", data=array)
         group.create_dataset("mfrac", data=self.mfrac)
         group.create_dataset("photometry/wavelength_um", data=self.photometry.wavelength)
         group.create_dataset("photometry/predicted", data=self.photometry.predicted)
@@ -411,13 +454,17 @@ class FitResult:
             "info": self.info,
             "model": describe_model(model),
         }
+        if self.certificate is not None:
+            attributes["certificate"] = self.certificate.numbers
         attributes = json.loads(json.dumps(attributes))  # as it will be read
         for key, value in attributes.items():
             group.attrs[key] = json.dumps(value)
         group.attrs["sha256"] = json.dumps(digest(self._checked_arrays(), attributes))
 
     def _checked_arrays(self):
+        certificate = {} if self.certificate is None else self.certificate.arrays
         return {
+            **{f"certificate/{k}": v for k, v in certificate.items()},
             "chain": self.samples,
             "weights": self.weights,
             "vectors": self.vectors,
@@ -484,6 +531,10 @@ class FitResult:
             unc=unc,
             unc_observed=obs["maggies_unc_observed"][()] if "maggies_unc_observed" in obs else unc,
             mask=obs["phot_mask"][()].astype(bool),
+            upper_limits=upper_limits(
+                {k: obs[k][()].astype(bool) for k in ("upper_limits",) if k in obs},
+                obs["phot_mask"][()].astype(bool),
+            ),
             best=f["bestfit/photometry"][()],
             predicted=group["photometry/predicted"][()],
         )
@@ -500,8 +551,16 @@ class FitResult:
             photometry=photometry,
             truth=stored["truth"],
             info=stored["info"],
+            certificate=_read_certificate(group, stored),
         )
         return result, stored.pop("sha256"), stored
+
+
+def _read_certificate(group, stored):
+    numbers = stored.get("certificate")
+    if numbers is None:
+        return None
+    return Certificate(**numbers, **{k: a[()] for k, a in group["certificate"].items()})
 
 
 def emulator_vectors(model, sps, samples, best):

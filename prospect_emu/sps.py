@@ -6,6 +6,7 @@ import numpy as np
 from prospect.models import SpecModel
 
 from . import compat, sfh
+from .emulator import reference_scale
 from .errors import FilterError, ModelMismatchError, RangeError
 from .filters import curve_hash
 from .magnitudes import arsinh_error_to_maggies
@@ -102,6 +103,9 @@ class EmulatorSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
+        # Prospector keeps the arrays of fixed parameters: the same array as in the
+        # last call means a fixed redshift.
+        self._held: dict = {}
         if model is not None:
             self.check_model(model)
 
@@ -275,10 +279,21 @@ class EmulatorSPS:
             names = tuple(f.name for f in compat.filter_list(filters))
             if names != self._names:
                 emulator = emulator.select(names)
-        maggies = emulator.maggies(theta)
+        maggies = self._maggies(emulator, theta, params["zred"])
         if "lumdist" in params:
             maggies *= sfh.dimming(theta[14], _scalar(params["lumdist"]))
         return maggies, float(emulator.mfrac(theta, check=False))
+
+    def _maggies(self, emulator, theta, zred):
+        """Fluxes, from the emulator at one redshift where Prospector holds that fixed."""
+        if zred is not self._held.get("zred") or emulator is not self._held.get("emulator"):
+            self._held = {"zred": zred, "emulator": emulator}
+            return emulator.maggies(theta)
+        if "folded" not in self._held:
+            self._held["folded"] = emulator.at_redshift(_scalar(zred))
+        emulator.check(theta)
+        scale = reference_scale(theta[0], _scalar(zred))
+        return self._held["folded"].reference_maggies(theta[None])[0] * scale
 
     # ---- Prospector's interface --------------------------------------------
 
@@ -367,7 +382,7 @@ class EmulatorSPS:
 
     # ---- errors -----------------------------------------------------------
 
-    def inflate(self, obs):
+    def inflate(self, obs, covariance=False):
         """Add the emulator's error to the observed one, in quadrature.
 
         ``sigma^2 = sigma_obs^2 + sigma_x^2`` with sigma_x from Mathews et al.
@@ -378,6 +393,10 @@ class EmulatorSPS:
         ----------
         obs : dict
             With `filters` as this object was built for.
+        covariance : bool
+            Also add ``maggies_covariance`` (nband, nband), in which the emulator's
+            errors are correlated between bands as its test-set residuals are;
+            only `prospect_emu.fit_model` reads it.
 
         Returns
         -------
@@ -398,11 +417,20 @@ class EmulatorSPS:
             obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
         flux, unc, mask = compat.photometry(obs)
         emulator = self.emulator.select(f.name for f in compat.filter_list(obs["filters"]))
+        # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
+        slope = arsinh_error_to_maggies(1.0, flux[mask])
         total = unc.copy()
-        extra = arsinh_error_to_maggies(emulator.sigma_mag[mask], flux[mask])
-        total[mask] = np.hypot(unc[mask], extra)
+        out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
+        if covariance:
+            full = np.diag(unc**2)
+            inside = np.ix_(mask, mask)
+            full[inside] += np.outer(slope, slope) * emulator.covariance[inside]
+            total[mask] = np.sqrt(np.diag(full)[mask])
+            out["maggies_covariance"] = full
+        else:
+            total[mask] = np.hypot(unc[mask], slope * emulator.sigma_mag[mask])
         return {
-            **obs,
+            **out,
             "maggies_unc": total,
             "maggies_unc_observed": unc,
             "emulator": self.emulator.name,

@@ -246,7 +246,7 @@ def test_list_bundled(toy_emulator, monkeypatch, capsys):
     monkeypatch.setattr("prospect_emu.emulator.load_emulator", lambda name: toy_emulator)
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
-    for words in ("bands      12", "0.5 to 3", "median 0.0500, worst 0.0500", "none", "sha256"):
+    for words in ("bands      12", "0.5 to 3", "median 0.05, worst 0.05", "none", "sha256"):
         assert words in out
 
 

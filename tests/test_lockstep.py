@@ -550,7 +550,7 @@ def test_an_obs_without_the_emulators_error_warns(galaxy):
         ({"emcee": True}, "emcee"),
         ({"dynesty": False}, "dynesty=False"),
         ({"lnprobfn": print}, "lnprobfn"),
-        ({"noise": (None, object())}, "noise"),
+        ({"noise": (None, object())}, "noise model"),
         ({"pool": object()}, "pool"),
     ],
 )

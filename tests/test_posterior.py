@@ -167,16 +167,6 @@ def test_building_leaves_the_model_as_it_was(problem):
 # ---- refusals: the message names the parameter ---------------------------------
 
 
-def free_outliers(params):
-    params["f_outlier_phot"] = {
-        "N": 1, "isfree": True, "init": 0.01, "prior": priors.Uniform(mini=1e-5, maxi=0.5)
-    }  # fmt: skip
-
-
-def fixed_outliers(params):
-    params["f_outlier_phot"] = {"N": 1, "isfree": False, "init": 0.01}
-
-
 def jitter(params):
     params["phot_jitter"] = {
         "N": 1, "isfree": True, "init": 1.0, "prior": priors.Uniform(mini=0.5, maxi=2.0)
@@ -194,8 +184,6 @@ def other_tau(params):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (free_outliers, "f_outlier_phot"),
-        (fixed_outliers, "f_outlier_phot"),
         (jitter, "phot_jitter"),
         (other_dust1, "dust1_fraction"),
         (other_tau, "log_agn_tau"),
