@@ -1,19 +1,30 @@
-"""Mock galaxies: FSPS photometry of known parameters, with noise like 3D-HST's.
+"""Mock galaxies: photometry of known parameters, with noise like 3D-HST's.
 
     python -m prospect_emu.fits.mocks OUT.ecsv
 
 writes the galaxy that ``prospect-emu fit`` fits when it is given none (needs
 python-fsps; the emulator has no part in it).
+
+    python -m prospect_emu.fits.mocks OUT.ecsv --n 100 --fluxes exact:TABLES [--like FOLDER]
+
+writes a catalog of mocks for a campaign (``catalog.kind = "mocks"``): parameters
+from the priors of a fit, fluxes from anything that a campaign can fit with, noise
+from the model below or from the errors of a real catalog's galaxies; the truth
+is kept in it.
 """
 
-import sys
+import argparse
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from astropy.table import Table
 
-from prospect_emu.model import PARAMETERS
+from prospect_emu.errors import DataError
+from prospect_emu.model import BOX, PARAMETERS
 
-from .threedhst import BANDS
+from .catalogs import TRUE
+from .threedhst import BANDS, galaxy_obs, read_catalog
 
 # A dusty star-forming galaxy with a faint AGN, at cosmic noon.
 EXAMPLE = {
@@ -89,7 +100,142 @@ def mock_table(theta, maggies, bands, seed):
     return table
 
 
-def main(path):
+# ---- catalogs of mocks -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MockRecipe:
+    """How mocks are made.
+
+    Attributes
+    ----------
+    n : int
+    seed : int
+    zred : (float, float)
+        Redshifts are uniform in this range, or, with `like`, the real galaxies'.
+    min_snr : float
+        Mocks with less than this signal to noise in `snr_band` are drawn again: the
+        prior of the mass alone makes nearly all of them invisible. Where the mass
+        is drawn from the prior, the truths that are kept no longer follow it.
+    snr_band : str
+    like : path-like, optional
+        Folder of a 3D-HST catalog: each mock has the redshift, the errors and the
+        masked bands of one of its galaxies.
+    """
+
+    n: int = 100
+    seed: int = 0
+    zred: tuple = (0.5, 3.0)
+    min_snr: float = 10.0
+    snr_band: str = "wfc3_ir_f160w"
+    like: str | None = None
+
+
+def draw_from_priors(rng, zred):
+    """A parameter vector (18,) from the priors of a fit at a redshift."""
+    from prospect_emu.model import model_params
+    from prospect_emu.sps import EmulatorSpecModel
+
+    model = EmulatorSpecModel(model_params(zred=zred))
+    values = dict(zip(model.theta_labels(), model.prior_transform(rng.random(model.ndim)),
+                      strict=True))  # fmt: skip
+    values["logmass"], values["logzsol"] = values["massmet_1"], values["massmet_2"]
+    values["zred"] = zred
+    theta = np.array([float(values[name]) for name in PARAMETERS])
+    box = np.array([BOX[name] for name in PARAMETERS])
+    box[PARAMETERS.index("zred")] = zred
+    return np.clip(theta, *box.T)  # rounding may leave the box by one digit
+
+
+def mock_catalog(fluxes, bands, recipe):
+    """A catalog of mocks.
+
+    Parameters
+    ----------
+    fluxes : callable
+        Parameter vectors (1, 18) -> maggies (1, nband).
+    bands : sequence of str
+    recipe : MockRecipe
+
+    Returns
+    -------
+    astropy.table.Table
+        ``id``, ``zred``, ``f_BAND`` and ``e_BAND`` in maggies (NaN where masked),
+        ``true_PARAMETER``, ``drawn`` (how many draws it took); the bands and the
+        recipe are in its metadata.
+
+    Raises
+    ------
+    DataError
+        If 1000 draws in a row are too faint.
+    """
+    bands = tuple(bands)
+    noise = _noise_like(recipe, bands) if recipe.like else _noise_model(recipe, bands)
+    at = bands.index(recipe.snr_band)
+    rows = []
+    for i in range(recipe.n):
+        rng = np.random.default_rng([recipe.seed, i])
+        zred, theta, true, error, drawn = _draw_visible(rng, fluxes, noise, at, recipe)
+        flux = true + error * rng.normal(size=true.size)
+        row = {"id": i, "zred": zred, "drawn": drawn}
+        for j, band in enumerate(bands):
+            row[f"f_{band}"], row[f"e_{band}"] = flux[j], error[j]
+        rows.append(row | {TRUE + k: v for k, v in zip(PARAMETERS, theta, strict=True)})
+    table = Table(rows)
+    table.meta = {"bands": list(bands), "seed": recipe.seed, "min_snr": recipe.min_snr}
+    return table
+
+
+def _draw_visible(rng, fluxes, noise, at, recipe):
+    """Redshift, parameters, fluxes and errors of a mock that is bright enough in band `at`."""
+    for drawn in range(1, 1001):
+        zred, error_of = noise(rng)
+        theta = draw_from_priors(rng, zred)
+        true = np.asarray(fluxes(theta[None]), dtype=float)[0]
+        error = error_of(true)
+        if true[at] / error[at] >= recipe.min_snr:
+            return zred, theta, true, error, drawn
+    raise DataError(
+        f"1000 mocks in a row have less than min_snr = {recipe.min_snr:g} in {recipe.snr_band}; "
+        "lower it."
+    )
+
+
+def _noise_model(recipe, bands):
+    """Sky noise and a relative error, at redshifts uniform in the recipe's range."""
+    sky = np.array([sky_noise(b) for b in bands]) / 3631e6
+
+    def noise(rng):
+        return float(rng.uniform(*recipe.zred)), lambda true: np.hypot(RELATIVE_ERROR * true, sky)
+
+    return noise
+
+
+def _noise_like(recipe, bands):
+    """Redshift and catalog errors of a random galaxy of a real catalog."""
+    catalog = read_catalog(recipe.like)
+    if set(bands) - set(BANDS.values()):
+        raise DataError("Errors like 3D-HST's exist for its own bands only.")
+    names = list(BANDS.values())
+    order = [names.index(b) for b in bands]
+    at = bands.index(recipe.snr_band)
+
+    def noise(rng):
+        while True:
+            obs = galaxy_obs(catalog, row=int(rng.integers(len(catalog))))
+            unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
+            inside = recipe.zred[0] <= obs["zred"] <= recipe.zred[1]
+            if inside and np.isfinite(unc[at]):
+                return obs["zred"], partial(_same, unc)
+
+    return noise
+
+
+def _same(unc, true):
+    return unc
+
+
+def write_example(path):
     """Write the example galaxy to `path`."""
     from prospect_emu.training.generate import FSPSPhotometry
     from prospect_emu.training.recipe import Recipe
@@ -100,5 +246,41 @@ def main(path):
     mock_table(theta, maggies, bands, seed=11).write(path, format="ascii.ecsv", overwrite=True)
 
 
+def write_catalog(path, fluxes, recipe):
+    """Write a catalog of mocks in the bands of 3D-HST COSMOS.
+
+    Parameters
+    ----------
+    path : path-like
+    fluxes : str
+        What makes them: see `prospect_emu.fits.backends`.
+    recipe : MockRecipe
+    """
+    from .backends import load_backend
+
+    bands = tuple(BANDS.values())
+    emulator = load_backend(fluxes).select(bands)
+    table = mock_catalog(lambda theta: emulator.maggies(theta, check=False), bands, recipe)
+    table.meta["fluxes"] = fluxes
+    table.write(path, format="ascii.ecsv", overwrite=True)
+
+
+def main(argv=None):
+    """The command line; see the top of this file."""
+    parser = argparse.ArgumentParser(description="Writes mock galaxies.")
+    parser.add_argument("path")
+    parser.add_argument("--n", type=int, help="so many mocks, for a campaign")
+    parser.add_argument("--fluxes", default="exact", help="emulator, or exact:TABLES")
+    parser.add_argument("--like", help="folder of the 3D-HST catalog whose errors they have")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--min-snr", type=float, default=10.0)
+    args = parser.parse_args(argv)
+    if args.n is None:
+        write_example(args.path)
+    else:
+        recipe = MockRecipe(args.n, args.seed, min_snr=args.min_snr, like=args.like)
+        write_catalog(args.path, args.fluxes, recipe)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,4 +1,4 @@
-"""The 3D-HST COSMOS v4.1 catalog: files to tables, rows to `obs` dictionaries.
+"""The 3D-HST v4.1 catalogs: files to tables, rows to `obs` dictionaries.
 
 Photometry of Skelton et al. (2014), redshifts and UV+IR star-formation rates of
 Momcheva et al. (2016), FAST results of Skelton et al.; treated as in Leja et al.
@@ -14,48 +14,10 @@ from astropy.table import Table
 from ..errors import DataError
 from ..filters import load_filters
 from ..tables import make_obs
+from .fields import FIELDS, OPTIONAL, SPACE_PREFIXES
 
-# Catalog band -> sedpy filter, in the catalog's order. Columns are f_X_cosmos
-# and e_X_cosmos here, f_X and e_X in the public files.
-BANDS = {
-    "f160w": "wfc3_ir_f160w",
-    "u": "cfht_megacam_us_9301",
-    "b": "subaru_suprimecam_B",
-    "g": "cfht_megacam_gs_9401",
-    "v": "subaru_suprimecam_V",
-    "f606w": "acs_wfc_f606w",
-    "r": "cfht_megacam_rs_9601",
-    "rp": "subaru_suprimecam_rp",
-    "i": "cfht_megacam_is_9701",
-    "ip": "subaru_suprimecam_ip",
-    "f814w": "acs_wfc_f814w",
-    "z": "cfht_megacam_zs_9801",
-    "zp": "subaru_suprimecam_zp",
-    "uvista_y": "vista_vircam_Y",
-    "f125w": "wfc3_ir_f125w",
-    "j1": "mayall_newfirm_J1",
-    "j2": "mayall_newfirm_J2",
-    "j3": "mayall_newfirm_J3",
-    "j": "cfht_wircam_J_8101",
-    "uvista_j": "vista_vircam_J",
-    "f140w": "wfc3_ir_f140w",
-    "h1": "mayall_newfirm_H1",
-    "h2": "mayall_newfirm_H2",
-    "h": "cfht_wircam_H_8201",
-    "uvista_h": "vista_vircam_H",
-    "k": "mayall_newfirm_K",
-    "ks": "cfht_wircam_Ks_8302",
-    "uvista_ks": "vista_vircam_Ks",
-    **{f"irac{i}": f"spitzer_irac_ch{i}" for i in (1, 2, 3, 4)},
-    **{
-        f"ia{n}": f"subaru_suprimecam_ia{n}"
-        for n in (427, 464, 484, 505, 527, 574, 624, 679, 709, 738, 767, 827)
-    },
-    "mips_24um": "spitzer_mips_24",
-}
-SPACE = {"f160w", "f606w", "f814w", "f125w", "f140w", "mips_24um"} | {
-    f"irac{i}" for i in (1, 2, 3, 4)
-}
+# COSMOS, whose names the bundled mock galaxy and older scripts use.
+BANDS = FIELDS["cosmos"].bands
 
 MAGGIES = 1e-10  # per catalog flux unit: AB zeropoint 25
 # Leja et al. (2019) raise the catalog's MIPS fluxes by 0.03542 mag.
@@ -68,8 +30,8 @@ LYA_RED, LYA_BLUE = 1230.0, 1200.0
 EDGE_LEVEL = 0.1  # a filter's edges: where its curve crosses 10 % of its peak
 
 
-def read_catalog(folder):
-    """Photometry, redshifts and FAST results of the catalog in one table.
+def read_catalog(folder, field="cosmos"):
+    """Photometry, redshifts and FAST results of one field in one table.
 
     Parameters
     ----------
@@ -77,15 +39,19 @@ def read_catalog(folder):
         Holds one photometry file (``*.cat``), one redshift file (``*.dat`` or
         ``*.zbest*``) and, optionally, one FAST file (``*.fout``); each ASCII
         with a ``# name name ...`` header, or FITS with ``.fits`` appended.
+    field : str
+        A key of `prospect_emu.fits.fields.FIELDS`.
 
     Returns
     -------
     astropy.table.Table
         One row per galaxy of the photometry file. Columns in lower case: ``id``;
-        ``f_X`` and ``e_X`` for each X in `BANDS` (catalog units, AB zeropoint
-        25); the other columns of the photometry file; ``z_best``, ``z_type`` and
-        the other columns of the redshift file; FAST's with ``fast_`` before
-        their names. A name in two files keeps the photometry file's values.
+        ``f_X`` and ``e_X`` for each band X of the field (catalog units, AB
+        zeropoint 25; a MIPS band that the photometry file lacks is made from
+        the redshift file's ``f24tot``); the other columns of the photometry
+        file; ``z_best``, ``z_type`` and the other columns of the redshift file;
+        FAST's with ``fast_`` before their names. A name in two files keeps the
+        photometry file's values.
 
     Raises
     ------
@@ -94,9 +60,11 @@ def read_catalog(folder):
         other galaxies than the photometry file.
     """
     folder = Path(folder)
-    table = _read(_one(folder, ".cat"), rename=_short_name)
+    known = _field(field)
+    table = _read(_one(folder, ".cat"), rename=lambda name: name.lower().removesuffix(f"_{field}"))
     where = f"the photometry file in {folder}"
-    _require(table, ["id", *(f"{k}_{x}" for x in BANDS for k in "fe")], where)
+    needed = [x for x in known.columns if x not in OPTIONAL]
+    _require(table, ["id", *(f"{k}_{x}" for x in needed for k in "fe")], where)
     ids = np.asarray(table["id"], dtype=int)
 
     redshifts = _read(_one(folder, ".dat", ".zbest"))
@@ -109,16 +77,31 @@ def read_catalog(folder):
         _require(fast, ["id"], f"the FAST file in {folder}")
         rows = _rows(ids, fast["id"], f"the FAST file in {folder}")
         _join(table, fast, rows, prefix="fast_")
-    table.meta["folder"] = str(folder)
+    for x in known.columns:
+        if f"f_{x}" not in table.colnames:
+            there = "f24tot" in table.colnames and "ef24tot" in table.colnames
+            for kind, name in (("f", "f24tot"), ("e", "ef24tot")):
+                table[f"{kind}_{x}"] = np.array(table[name], float) if there else MISSING
+    table.meta = {"folder": str(folder), "field": field}
     return table
 
 
-def galaxy_obs(catalog, galaxy=None, row=None, error_floor=0.05, zeropoints=None):
+def galaxy_obs(
+    catalog,
+    galaxy=None,
+    row=None,
+    error_floor=0.05,
+    zeropoints=None,
+    mips_factor=MIPS_FACTOR,
+    mask_lyman_alpha=True,
+    mask_negative=2.0,
+):
     """The `obs` of one galaxy, treated as in Leja et al. (2019).
 
     In this order:
 
-    1. Flux and error times 1e-10 (maggies); MIPS 24 micron also times
+    1. Bands observed twice through one filter are averaged with inverse
+       variances. Flux and error times 1e-10 (maggies); MIPS 24 micron also times
        10**(0.03542 / 2.5).
     2. Masked: flux -99; error not positive; flux equal to its error (a
        placeholder); flux negative by more than 2 of its catalog errors; bands on
@@ -140,7 +123,12 @@ def galaxy_obs(catalog, galaxy=None, row=None, error_floor=0.05, zeropoints=None
         Index into the table.
     error_floor : float
     zeropoints : dict, optional
-        Catalog band (a key of `BANDS`) -> multiplicative zeropoint correction.
+        Catalog band -> multiplicative zeropoint correction.
+    mips_factor : float
+        Replaces 10**(0.03542 / 2.5).
+    mask_lyman_alpha : bool
+    mask_negative : float
+        Mask fluxes that are negative by more than so many catalog errors.
 
     Returns
     -------
@@ -159,17 +147,17 @@ def galaxy_obs(catalog, galaxy=None, row=None, error_floor=0.05, zeropoints=None
     zred = float(entry["z_best"])
     if not (np.isfinite(zred) and zred > 0):
         raise DataError(f"Galaxy {entry['id']} has z_best = {zred:g}, no redshift; leave it out.")
-    flux = np.array([entry[f"f_{x}"] for x in BANDS], dtype=float)
-    error = np.array([entry[f"e_{x}"] for x in BANDS], dtype=float)
-    filters = _filters()
-    mask, notes = _mask(flux, error, filters, zred)
+    field = _field(catalog.meta.get("field", "cosmos"))
+    flux, error = _fluxes(entry, field)
+    filters = _filters(field.name)
+    mask, notes = _mask(flux, error, filters, zred, mask_lyman_alpha, mask_negative)
 
     scale = np.full(flux.size, MAGGIES)
-    scale[list(BANDS).index("mips_24um")] *= MIPS_FACTOR
+    scale[list(field.bands).index("mips_24um")] *= mips_factor
     if zeropoints is None:
         notes.append("No zeropoint uncertainty is in the errors: no offsets were given.")
     else:
-        error = np.hypot(error, flux * _zeropoint_error(zeropoints))
+        error = np.hypot(error, flux * _zeropoint_error(zeropoints, field.bands))
     obs = make_obs(
         filters,
         flux * scale,
@@ -186,25 +174,57 @@ def galaxy_obs(catalog, galaxy=None, row=None, error_floor=0.05, zeropoints=None
     return obs
 
 
-@lru_cache(maxsize=1)
-def _filters():
-    """The 45 filters: sedpy takes half a second to read them."""
-    return tuple(load_filters(BANDS.values()))
+def _field(name):
+    if name not in FIELDS:
+        raise DataError(f"There is no 3D-HST field {name!r}; use one of {', '.join(FIELDS)}.")
+    return FIELDS[name]
 
 
-def _mask(flux, error, filters, zred):
+def _fluxes(entry, field):
+    """Catalog fluxes and errors, each of shape (nband,), twins averaged."""
+
+    def pair(x):
+        return np.array([entry[f"f_{x}"], entry[f"e_{x}"]], dtype=float)
+
+    out = []
+    for x in field.bands:
+        flux, error = pair(x)
+        if x in field.twins:
+            both = np.array([(flux, error), pair(field.twins[x])])
+            good = np.isfinite(both).all(axis=1) & (both[:, 1] > 0) & (both[:, 0] != MISSING)
+            good &= both[:, 0] != both[:, 1]
+            if good.any():
+                weight = both[good, 1] ** -2
+                flux = np.sum(both[good, 0] * weight) / weight.sum()
+                error = weight.sum() ** -0.5
+        out.append((flux, error))
+    return np.array(out).T
+
+
+@lru_cache(maxsize=len(FIELDS))
+def _filters(field):
+    """The filters of a field: sedpy takes half a second to read them."""
+    return tuple(load_filters(FIELDS[field].bands.values()))
+
+
+@lru_cache(maxsize=len(FIELDS))
+def _edges(filters):
+    return np.array([filter_edges(f) for f in filters])
+
+
+def _mask(flux, error, filters, zred, lyman_alpha=True, negative=2.0):
     """Leja et al.'s rules: a mask, shape (nband,), and a note per masked band."""
-    edges = np.array([filter_edges(f) for f in filters]) / (1.0 + zred)
-    blue, red = edges.T
+    blue, red = _edges(filters).T / (1.0 + zred)
     with np.errstate(invalid="ignore"):
         rules = {
             "it was not observed (-99 or no number)": ~np.isfinite(flux) | (flux == MISSING),
             "its error is not a positive number": ~(np.isfinite(error) & (error > 0)),
             "its flux equals its error": flux == error,
-            "its flux is negative by more than 2 sigma": flux < -2.0 * error,
-            "it lies on or blueward of Lyman alpha": ((red > LYA_RED) & (blue < LYA_RED))
-            | (blue < LYA_BLUE),
+            f"its flux is negative by more than {negative:g} sigma": flux < -negative * error,
         }
+        if lyman_alpha:
+            on = (red > LYA_RED) & (blue < LYA_RED)
+            rules["it lies on or blueward of Lyman alpha"] = on | (blue < LYA_BLUE)
     mask, notes = np.ones(flux.size, dtype=bool), []
     for reason, bad in rules.items():
         notes += [f"{f.name} is masked: {reason}." for f, b, m in zip(filters, bad, mask) if b & m]  # noqa: B905
@@ -230,11 +250,18 @@ def filter_edges(filt):
     return float(blue), float(red)
 
 
-def _zeropoint_error(zeropoints):
-    unknown = sorted(set(zeropoints) - set(BANDS))
+def _zeropoint_error(zeropoints, bands):
+    unknown = sorted(set(zeropoints) - set(bands))
     if unknown:
-        raise DataError(f"zeropoints has unknown bands ({', '.join(unknown)}); see BANDS.")
-    return np.array([0.0 if x in SPACE else 1.0 - zeropoints.get(x, 1.0) for x in BANDS])
+        raise DataError(
+            f"zeropoints has unknown bands ({', '.join(unknown)}); known are {', '.join(bands)}."
+        )
+    return np.array(
+        [
+            0.0 if name.startswith(SPACE_PREFIXES) else 1.0 - zeropoints.get(x, 1.0)
+            for x, name in bands.items()
+        ]
+    )
 
 
 def _find(catalog, galaxy, row):
@@ -283,10 +310,6 @@ def _read(path, rename=str.lower):
     table.rename_columns(table.colnames, names)
     table.meta.clear()
     return table
-
-
-def _short_name(name):
-    return name.lower().removesuffix("_cosmos")
 
 
 def _require(table, names, where):

@@ -1,0 +1,472 @@
+"""Running a campaign: what is to be fitted, what is done already, and everything that can go wrong.
+
+A fit is known by its `Key`; its result is current if the fingerprint in the file
+is the one that is asked for. The loop below hands tasks to an executor, counts
+attempts, and writes down what happened; the workers write the results.
+"""
+
+import json
+import signal
+import time
+from collections import Counter, deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from astropy.table import Table
+
+from ..errors import FilterError, OutputError, SetupError
+from ..files import fingerprint as hash_of
+from ..result import package_versions
+from ..tables import write_table
+from . import identity, work
+from .backends import label_of, load_backend
+from .catalogs import read_sample, select
+from .executors import WorkerLost, make_executor
+from .identity import Key
+from .store import CHANGED, DAMAGED, DONE, FAILED, PENDING, STALLED, Store, key_of
+
+_INDEX_EVERY = 60.0  # seconds
+
+
+@dataclass
+class Plan:
+    """All fits of a campaign.
+
+    Attributes
+    ----------
+    tasks : dict of Key -> Task
+        In the order in which they are made: a whole catalog with one emulator
+        after the other, repeats last.
+    left_out : list of (str, str)
+        Galaxy and reason.
+    notes : tuple of str
+    """
+
+    tasks: dict
+    left_out: list
+    notes: tuple
+
+
+def make_plan(config, store):
+    """Read the catalog, choose the galaxies, and fingerprint every fit.
+
+    Parameters
+    ----------
+    config : Config
+    store : Store
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ProspectEmuError
+        If the catalog, an emulator or a setting is at fault.
+    """
+    labels = [label_of(spec) for spec in config.emulators]
+    if len(set(labels)) < len(labels):
+        raise SetupError(f"Two emulators have the same name ({', '.join(labels)}); rename a file.")
+    backends = dict(zip(labels, map(load_backend, config.emulators), strict=True))
+    sample = read_sample(config.catalog)
+    notes = list(sample.notes)
+    notes += _unknown_bands(sample, backends, config.select.unknown_bands)
+    ranges = [b.zred_range for b in backends.values()]
+    zred_range = max(r[0] for r in ranges), min(r[1] for r in ranges)
+    rows, observed, left_out = select(sample, config.select, zred_range)
+    used, tasks = identity.versions(), {}
+    photometry = {row: identity.photometry_of(observed[row]) for row in rows}
+    columns = {row: _catalog_columns(sample, row, config.catalog.keep) for row in rows}
+    for repeat in range(config.repeats):
+        for label, spec in zip(labels, config.emulators, strict=True):
+            backend = backends[label]
+            for row in rows:
+                key = Key(label, sample.ids[row], repeat)
+                known = _masked(photometry[row], backend.bands)
+                if known["phot_mask"].sum() < config.select.min_bands:
+                    left_out.append((key.galaxy, f"too few bands that {label} knows"))
+                    continue
+                seed = identity.seed_of(config.seed, key.galaxy, repeat)
+                tasks[key] = work.Task(
+                    key=key,
+                    path=str(store.fit_path(key).absolute()),
+                    lock=str(store.path("locks").absolute() / f"{key.name}.lock"),
+                    backend=spec,
+                    photometry=known,
+                    fit=config.fit,
+                    seed=seed,
+                    fingerprint=identity.fingerprint_of(
+                        key, seed, config.fit, known, backend.identity(), used
+                    ),
+                    catalog=columns[row],
+                )
+    return Plan(tasks, left_out, tuple(notes))
+
+
+def _unknown_bands(sample, backends, policy):
+    """Notes on bands that an emulator does not know; refuses them unless told to mask them."""
+    notes = []
+    for label, backend in backends.items():
+        known = sample.bands if backend.bands is None else backend.bands
+        unknown = [b for b in sample.bands if b not in known]
+        if unknown and policy == "refuse":
+            raise FilterError(
+                f"Emulator {label!r} does not know {len(unknown)} bands of the catalog: "
+                f"{', '.join(unknown)}. Remove them from the catalog's bands, set "
+                "select.unknown_bands = 'mask', or use another emulator."
+            )
+        reason = f"is left out of the fits with {label}, which does not know it."
+        notes += [f"{band} {reason}" for band in unknown]
+    return notes
+
+
+def _masked(photometry, bands):
+    """Photometry in the bands that an emulator knows."""
+    if bands is None or set(photometry["bands"]) <= set(bands):
+        return photometry
+    keep = [b in bands for b in photometry["bands"]]
+    out = dict(photometry)
+    out["bands"] = [b for b, k in zip(photometry["bands"], keep, strict=True) if k]
+    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask"):
+        if name in out:
+            out[name] = out[name][keep]
+    return out
+
+
+def _catalog_columns(sample, row, names):
+    out = {}
+    for name in names:
+        value = sample.table[name][row]
+        out[name] = value.item() if hasattr(value, "item") else str(value)
+    return out
+
+
+@dataclass
+class Options:
+    """How a run deals with what is there.
+
+    Attributes
+    ----------
+    refit : bool
+        Fit again what was fitted with other settings, data, emulators or versions.
+    accept : tuple of str
+        Fields of the fingerprint in which a result may differ.
+    retry_failed, retry_stalled : bool
+        Fit again what failed for good, or what used up its budget.
+    verify : bool
+        Check every file's checksum, not only those that changed.
+    chunk : (int, int), optional
+        Make every n-th fit from the i-th: one part of a job array.
+    """
+
+    refit: bool = False
+    accept: tuple = ()
+    retry_failed: bool = False
+    retry_stalled: bool = False
+    verify: bool = False
+    chunk: tuple | None = None
+
+
+def run_campaign(config, options=None, report=None, executor=None):
+    """Make every fit that is not there yet.
+
+    Parameters
+    ----------
+    config : Config
+    options : Options, optional
+    report : callable, optional
+        Is given a dict of progress after each fit and once a second or so.
+    executor : optional
+        Instead of the one in the configuration.
+
+    Returns
+    -------
+    Counter
+        Fits by state.
+
+    Raises
+    ------
+    OutputError
+        If another campaign runs in the folder, results there are not current,
+        or a result cannot be written (the disk is full, for one).
+    ProspectEmuError
+        If the configuration, catalog or an emulator is at fault.
+    """
+    options = options or Options()
+    store = Store(config.output)
+    store.create()
+    with _locks(store, options.chunk) as former:
+        store.read_index()  # as the last holder of the lock left it
+        plan = make_plan(config, store)
+        mine = list(plan.tasks.items())
+        if options.chunk:
+            index, number = options.chunk
+            mine = mine[index::number]
+        else:
+            store.sweep()
+        run = _Run(config, options, store, dict(mine), report, former)
+        run.sort_out()
+        _write_plan(store, config, plan, run.entries, options.chunk)
+        try:
+            if run.queue:
+                run.make(executor)
+        finally:
+            run.finish()
+    return run.states()
+
+
+@contextmanager
+def _locks(store, chunk):
+    """The whole folder, or, for a part of a job array, that part of it."""
+    with store.lock(shared=chunk is not None) as former:
+        if chunk is None:
+            yield former
+        else:
+            with store.lock(name=f"locks/chunk-{chunk[0]}-of-{chunk[1]}") as former:
+                yield former
+
+
+def _write_plan(store, config, plan, entries, chunk):
+    """For `status`, `tables` and people; a job array's parts would all write the same.
+
+    A result that differs in accepted fields is expected as it is.
+    """
+    fits = []
+    for k, t in plan.tasks.items():
+        there = k in entries and entries[k].state in (DONE, STALLED)
+        wanted = store.known_hash(k) if there else hash_of(t.fingerprint)
+        fits.append(
+            {"emulator": k.emulator, "galaxy": k.galaxy, "repeat": k.repeat, "fingerprint": wanted}
+        )
+    described = {
+        "config": config.as_dict(),
+        "notes": list(plan.notes),
+        "left_out": len(plan.left_out),
+        "versions": package_versions(),
+        "fits": fits,
+    }
+    if chunk and store.read_json("plan.json") == json.loads(json.dumps(described)):
+        return
+    store.write_json("plan.json", described)
+    names, reasons = zip(*plan.left_out, strict=True) if plan.left_out else ((), ())
+    table = Table({"galaxy": list(names), "reason": list(reasons)}, dtype=[str, str])
+    if plan.left_out:
+        table = Table({"galaxy": list(names), "reason": list(reasons)})
+    try:
+        write_table(table, store.path("left_out.ecsv"))
+    except OSError as err:
+        raise OutputError(f"Writing in {store.folder} failed ({err}); free space.") from err
+
+
+class _Run:
+    """State of one run of the loop."""
+
+    def __init__(self, config, options, store, tasks, report, former=""):
+        self.former = former  # a campaign here that did not end in good order
+        self.config, self.options, self.store, self.tasks = config, options, store, tasks
+        self.report = report or (lambda progress: None)
+        self.entries = {}
+        self.attempts = Counter()
+        self.queue = deque()
+        self.made = 0
+        self.workers = config.executor.workers
+        self.began = time.time()
+        self._saved = self._told = 0.0
+        part = options.chunk
+        self.log = store.path("log.jsonl" if not part else f"log-{part[0]}-of-{part[1]}.jsonl")
+        self.progress_name = "progress.json" if not part else f"progress-{part[0]}.json"
+
+    # ---- what is there -----------------------------------------------------------
+
+    def sort_out(self):
+        """Look at every fit; queue those to make; refuse results that are not current."""
+        o = self.options
+        changed, again = [], set()
+        if o.retry_failed:
+            again.add(FAILED)
+        if o.retry_stalled:
+            again.add(STALLED)
+        for key, task in self.tasks.items():
+            entry = self.store.look(key, task.fingerprint, o.accept, o.verify)
+            if entry.state == CHANGED:
+                changed.append((key, entry))
+            self.entries[key] = entry
+        if changed and not o.refit:
+            fields = Counter(f for _, entry in changed for f in entry.changed)
+            named = ", ".join(f"{f} ({n})" for f, n in fields.most_common(8))
+            raise OutputError(
+                f"{len(changed)} results in {self.store.folder} were made with another {named}: "
+                f"{changed[0][0].name} for one. Fit them again (--refit), accept a difference "
+                "(--accept FIELD), or use another output folder."
+            )
+        for key, entry in self.entries.items():
+            if entry.state == DAMAGED:
+                self.store.set_aside(key)
+                self._log(key, "damaged", error=entry.detail)
+            if entry.state in (PENDING, DAMAGED, CHANGED) or entry.state in again:
+                if entry.state == PENDING:
+                    self.attempts[key] = entry.attempts
+                if entry.state in (CHANGED, STALLED):
+                    self.store.fit_path(key).unlink()
+                self.entries[key] = type(entry)(PENDING)
+                self.queue.append(key)
+        self.store.save_index()
+
+    def states(self):
+        """Fits by state."""
+        return Counter(entry.state for entry in self.entries.values())
+
+    # ---- making fits --------------------------------------------------------------
+
+    def make(self, executor=None):
+        """Empty the queue."""
+        executor = executor or make_executor(work.run_task, self.config.executor)
+        try:
+            with _terminated_like_interrupted():
+                while self.queue or executor.running:
+                    while self.queue and executor.free > 0:
+                        executor.submit(self.tasks[self.queue.popleft()])
+                    for task, outcome in executor.collect(timeout=1.0):
+                        self._take(task, outcome)
+                    self._tell(executor)
+        finally:
+            executor.close()
+
+    def _take(self, task, outcome):
+        key = task.key
+        if isinstance(outcome, WorkerLost):
+            outcome = {"state": work.FAILED, "error": outcome.detail, "again": True}
+        self._log(key, **outcome)
+        if outcome["state"] == work.HALT:
+            raise OutputError(
+                f"The campaign stops at {key.name}: {outcome['error']} What is finished is kept; "
+                "the same command goes on from here."
+            )
+        entry = type(self.entries[key])
+        if outcome["state"] == work.FINISHED:
+            self.store.note(key, task.fingerprint, outcome["status"])
+            self.store.forget_failure(key)
+            state = DONE if outcome["status"] == "converged" else STALLED
+            self.entries[key] = entry(state, outcome["status"])
+            self.made += 1
+            return
+        self.attempts[key] += 1
+        final = not outcome["again"] or self.attempts[key] > self.config.retries
+        self.store.write_failure(
+            key,
+            error=outcome["error"],
+            traceback=outcome.get("traceback", ""),
+            attempts=self.attempts[key],
+            final=final,
+            fingerprint=task.fingerprint,
+        )
+        if final:
+            self.entries[key] = entry(FAILED, outcome["error"], attempts=self.attempts[key])
+            self.made += 1
+        else:
+            self.queue.append(key)
+
+    # ---- telling -------------------------------------------------------------------
+
+    def progress(self, running=()):
+        """What `report` is given, and progress.json holds."""
+        states, elapsed = self.states(), time.time() - self.began
+        left = states[PENDING]
+        rate = self.made / elapsed if elapsed > 0 else 0.0
+        return {
+            "done": states[DONE],
+            "failed": states[FAILED],
+            "stalled": states[STALLED],
+            "pending": left,
+            "running": [task.key.name for task in running],
+            "per_hour": 3600.0 * rate,
+            "seconds_left": left / rate if rate > 0 else None,
+            "began": self.began,
+            "interrupted": self.former,
+            "updated": time.time(),
+        }
+
+    def _tell(self, executor):
+        now = time.time()
+        if now - self._told >= 1.0:
+            self._told = now
+            progress = self.progress(executor.running)
+            self.report(progress)
+            self.store.write_json(self.progress_name, progress)
+        if now - self._saved >= _INDEX_EVERY and not self.options.chunk:
+            self._saved = now
+            self.store.save_index()
+
+    def _log(self, key, state, **more):
+        more.pop("traceback", None)
+        stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        line = json.dumps({"time": stamp, "fit": key.name, "state": state, **more})
+        try:
+            with open(self.log, "a") as f:
+                f.write(line + "\n")
+        except OSError as err:
+            raise OutputError(f"Writing {self.log} failed ({err}); free space.") from err
+
+    def finish(self):
+        """Leave the folder in good order; on a full disk as good as possible."""
+        self.report(self.progress())
+        try:
+            self.store.write_json(self.progress_name, self.progress())
+            if not self.options.chunk:
+                self.store.save_index()
+        except OutputError:
+            pass  # the index is made anew from the files
+
+
+@contextmanager
+def _terminated_like_interrupted():
+    """A polite end of the process ends the campaign in good order, as Ctrl-C does."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def campaign_status(folder, verify=False):
+    """State of every fit of a campaign, running or not.
+
+    Parameters
+    ----------
+    folder : path-like
+    verify : bool
+        Check every file's checksum.
+
+    Returns
+    -------
+    dict
+        ``states`` (Counter), ``entries`` (Key -> Entry), ``left_out``, ``holder``
+        (the process that runs it now, or None), ``progress`` (its last report).
+    """
+    store = Store(folder)
+    plan = store.plan()
+    entries = {}
+    for fit in plan["fits"]:
+        key = key_of(fit)
+        entries[key] = store.glance(key, fit["fingerprint"], verify)
+    holder = store.holder()
+    parts = sorted(Path(folder).glob("progress*.json"))
+    progress = [p for p in (store.read_json(path.name) for path in parts) if p]
+    return {
+        "name": plan["config"]["name"],
+        "states": Counter(e.state for e in entries.values()),
+        "entries": entries,
+        "left_out": plan["left_out"],
+        "holder": holder,
+        "progress": progress if holder else [],
+    }

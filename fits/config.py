@@ -1,0 +1,305 @@
+"""A campaign's configuration: one TOML file, checked completely before anything runs."""
+
+import difflib
+import sys
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+
+from ..errors import SetupError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+_NUMBER = (int, float)
+
+
+@dataclass(frozen=True)
+class CatalogConfig:
+    """``[catalog]``: where the photometry comes from.
+
+    Attributes
+    ----------
+    kind : str
+        "3dhst" (a folder), "table" (one file with a column map) or "mocks"
+        (a file of `prospect_emu.fits.mocks`).
+    path : str
+        Relative to the TOML file.
+    error_floor : float
+        Fraction of the flux added to each error in quadrature.
+    keep : tuple of str
+        Catalog columns to copy into the results table.
+    field, zeropoints, mips_factor, mask_lyman_alpha, mask_negative
+        Of 3D-HST, see `prospect_emu.fits.threedhst.galaxy_obs`.
+    id_column, zred_column, unit, bands
+        Of a table, see `prospect_emu.fits.catalogs.read_table`.
+    """
+
+    kind: str
+    path: str
+    error_floor: float = 0.05
+    keep: tuple = ()
+    field: str = "cosmos"
+    zeropoints: dict | None = None
+    mips_factor: float | None = None
+    mask_lyman_alpha: bool = True
+    mask_negative: float = 2.0
+    id_column: str = "id"
+    zred_column: str = "zred"
+    unit: str = ""
+    bands: dict | None = None
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """``[select]``: which galaxies are fitted.
+
+    Attributes
+    ----------
+    ids : tuple
+        Only these.
+    range : dict
+        Column -> [lowest, highest], both allowed.
+    equal : dict
+        Column -> value.
+    min_bands : int
+        Unmasked bands that a galaxy must have.
+    limit : int, optional
+        So many of the selected ones, drawn at random with `seed`.
+    seed : int
+    unknown_bands : str
+        "refuse" a campaign whose catalog has bands that an emulator does not
+        know, or "mask" them in the fits with that emulator.
+    """
+
+    ids: tuple = ()
+    range: dict = field(default_factory=dict)
+    equal: dict = field(default_factory=dict)
+    min_bands: int = 5
+    limit: int | None = None
+    seed: int = 0
+    unknown_bands: str = "refuse"
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """``[fit]``: how each fit is made.
+
+    Attributes
+    ----------
+    nlive, walks, dlogz, n_eff
+        See `prospect_emu.nested.NestedSettings`.
+    max_batch : int, optional
+        Batches after the initial run; 0 for a static run.
+    max_calls : int, optional
+        Budget of likelihood calls; a fit that ends on it is "stalled".
+    max_seconds : float, optional
+        Budget of wall time. Unlike `max_calls` it makes results depend on the
+        machine's load.
+    queue_size : int, optional
+    inflate : bool
+        Add the emulator's error to the observed one.
+    certificate : int
+        Compare so many posterior draws of each fit with exact fluxes, see
+        `prospect_emu.certificate`; 0 for none.
+    tables : str
+        ExactSPS tables for that, relative to the TOML file.
+    """
+
+    nlive: int = 1000
+    walks: int = 50
+    dlogz: float = 0.05
+    n_eff: int = 5000
+    max_batch: int | None = None
+    max_calls: int | None = None
+    max_seconds: float | None = None
+    queue_size: int | None = None
+    inflate: bool = True
+    certificate: int = 0
+    tables: str = ""
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """``[executor]``: where the fits run. Nothing here changes a result.
+
+    Attributes
+    ----------
+    kind : str
+        "local" (processes), "dask" or "slurm" (job arrays).
+    workers : int
+        Local processes, or Dask workers that are started, or fits at a time in
+        each task of a Slurm array.
+    address : str
+        Of an existing Dask scheduler.
+    jobqueue : str
+        A cluster class of dask-jobqueue ("SLURMCluster", "PBSCluster", ...).
+    options : dict
+        For the Dask cluster's class.
+    chunks : int
+        Tasks of the Slurm array.
+    sbatch : tuple of str
+        Further ``#SBATCH`` lines, such as "--time=04:00:00".
+    setup : tuple of str
+        Shell lines before the fits, such as "module load python".
+    """
+
+    kind: str = "local"
+    workers: int = 1
+    address: str = ""
+    jobqueue: str = ""
+    options: dict = field(default_factory=dict)
+    chunks: int = 10
+    sbatch: tuple = ()
+    setup: tuple = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """A campaign.
+
+    Attributes
+    ----------
+    catalog, select, fit, executor
+        The sections.
+    emulators : tuple of str
+        Names or files of emulators, "exact" or "fsps"; see
+        `prospect_emu.fits.backends`.
+    output : str
+        Folder of the results, relative to the TOML file.
+    name : str
+    repeats : int
+        Fits of each galaxy with each emulator, with different seeds.
+    seed : int
+        A fit's seed is made from this, the galaxy's id and the repeat.
+    retries : int
+        Further attempts at a fit that failed by no fault of its data.
+    """
+
+    catalog: CatalogConfig
+    emulators: tuple
+    output: str
+    select: SelectConfig = field(default_factory=SelectConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    name: str = "campaign"
+    repeats: int = 1
+    seed: int = 0
+    retries: int = 2
+
+    def as_dict(self):
+        """Plain dictionaries, for JSON."""
+        return asdict(self)
+
+
+_CHOICES = {
+    "catalog.kind": ("3dhst", "table", "mocks"),
+    "executor.kind": ("local", "dask", "slurm"),
+    "select.unknown_bands": ("refuse", "mask"),
+}
+_LOWEST = {
+    "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
+    "fit.max_batch": 0, "fit.certificate": 0, "fit.max_calls": 1, "executor.workers": 1,
+    "executor.chunks": 1, "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
+}  # fmt: skip
+
+
+def read_config(path):
+    """Read and check a TOML file.
+
+    Returns
+    -------
+    Config
+        With paths made absolute.
+
+    Raises
+    ------
+    SetupError
+        If the file cannot be read, or a setting is unknown, missing or of
+        another type; it is named.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as err:
+        raise SetupError(f"Cannot read {path} ({err.strerror}); check the path.") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise SetupError(f"{path} is not valid TOML ({err}); correct it.") from err
+    return parse_config(data, path.parent, str(path))
+
+
+def parse_config(data, folder=".", where="the configuration"):
+    """A `Config` from dictionaries; `folder` is what relative paths start from."""
+    config = _build(Config, data, "", where)
+    folder = Path(folder).absolute()
+    catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
+    fit = config.fit
+    if fit.tables:
+        fit = _replace(fit, tables=str(folder / fit.tables))
+    emulators = tuple(_spec(e, folder) for e in config.emulators)
+    if not emulators:
+        raise SetupError(f"{where}: emulators is empty; name at least one.")
+    if len(set(emulators)) < len(emulators):
+        raise SetupError(f"{where}: emulators names one twice; use repeats for repeated fits.")
+    return _replace(
+        config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
+    )
+
+
+def _spec(text, folder):
+    """An emulator's string with the path in it, if there is one, made absolute."""
+    word, colon, path = text.rpartition(":")
+    if (folder / path).is_file():
+        return word + colon + str((folder / path).resolve())
+    return text
+
+
+def _replace(obj, **changes):
+    return type(obj)(**{f.name: getattr(obj, f.name) for f in fields(obj)} | changes)
+
+
+def _build(cls, data, prefix, where):
+    """An instance of a configuration class; every fault is named with its dotted key."""
+    known = {f.name: f for f in fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}."
+            raise SetupError(f"{where}: the setting {prefix}{key} is unknown; {hint}")
+    values = {}
+    for key, spec in known.items():
+        name = prefix + key
+        if key not in data:
+            if spec.default is MISSING and spec.default_factory is MISSING:
+                raise SetupError(f"{where} lacks the setting {name}; add it.")
+            continue
+        values[key] = _value(hints[key], data[key], name, where)
+    return cls(**values)
+
+
+def _value(hint, value, name, where):
+    if hasattr(hint, "__dataclass_fields__"):
+        if not isinstance(value, dict):
+            raise SetupError(f"{where}: {name} must be a section, [{name}].")
+        return _build(hint, value, f"{name}.", where)
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if tuple in options and isinstance(value, list):
+        return tuple(value)
+    if float in options and type(value) in _NUMBER:
+        value = float(value)
+    elif not any(type(value) is option for option in options):
+        wanted = " or ".join(o.__name__ for o in options if o is not type(None))
+        raise SetupError(
+            f"{where}: {name} = {value!r} must be a {wanted.replace('tuple', 'list')}."
+        )
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise SetupError(
+            f"{where}: {name} = {value!r} is unknown; use {', '.join(_CHOICES[name])}."
+        )
+    if name in _LOWEST and value < _LOWEST[name]:
+        raise SetupError(f"{where}: {name} = {value} is too small; give {_LOWEST[name]} or more.")
+    return value

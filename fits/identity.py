@@ -1,0 +1,122 @@
+"""What makes a fit this fit: its key, its seed, and the fingerprint that tells a stale result.
+
+A fingerprint is a flat dictionary, so that a difference can be named: fit
+settings, the galaxy's photometry, the emulator and the versions of the packages
+that decide a result.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from urllib.parse import quote
+
+import numpy as np
+
+from ..files import fingerprint as hash_of
+from ..result import package_versions
+
+# A result changes with these; with Python, h5py or scipy it does not, to rounding.
+_PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy")
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Which fit: an emulator's label, a galaxy's id and the number of the repeat."""
+
+    emulator: str
+    galaxy: str
+    repeat: int
+
+    @property
+    def name(self):
+        """For files and messages, such as ``mathews23-256/1746_r0``."""
+        return f"{quote(self.emulator, safe='+')}/{quote(self.galaxy, safe='+')}_r{self.repeat}"
+
+
+def seed_of(campaign_seed, galaxy, repeat):
+    """The seed of a fit.
+
+    From the galaxy's id and the repeat alone: order, restarts, executors and
+    emulators do not matter.
+    """
+    text = f"{campaign_seed}|{galaxy}|{repeat}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:6], "big")
+
+
+def versions():
+    """Versions that a result depends on."""
+    known = package_versions()
+    return {name: known[name] for name in _PACKAGES}
+
+
+def photometry_of(obs):
+    """An `obs` as plain data that can be sent anywhere, without its filters' curves."""
+    out = {
+        "bands": [f.name for f in obs["filters"]],
+        "maggies": np.array(obs["maggies"], dtype=float),
+        "maggies_unc": np.array(obs["maggies_unc"], dtype=float),
+        "phot_mask": np.array(obs["phot_mask"], dtype=bool),
+        "zred": float(obs["zred"]),
+        "notes": list(obs.get("notes", [])),
+        "truth": dict(obs.get("truth") or {}),
+    }
+    if "maggies_unc_catalog" in obs:
+        out["maggies_unc_catalog"] = np.array(obs["maggies_unc_catalog"], dtype=float)
+    return out
+
+
+def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
+    """The flat dictionary that a result is compared by.
+
+    Parameters
+    ----------
+    key : Key
+    seed : int
+    fit : FitConfig
+    photometry : dict
+        From `photometry_of`.
+    emulator : dict
+        `Backend.identity`.
+    used_versions : dict
+
+    Returns
+    -------
+    dict of str -> str, int, float, bool or None
+    """
+    mask = photometry["phot_mask"]
+    out = {"fit.galaxy": key.galaxy, "fit.repeat": key.repeat, "fit.seed": seed}
+    # A budget that was not used up changed nothing, but whether it was is only
+    # known afterwards: it counts.
+    out |= {f"settings.{k}": v for k, v in asdict(fit).items() if k != "tables"}
+    out |= {
+        "data.zred": photometry["zred"],
+        "data.bands": _hash(np.array(photometry["bands"])[mask]),
+        "data.fluxes": _hash(photometry["maggies"][mask]),
+        "data.errors": _hash(photometry["maggies_unc"][mask]),
+    }
+    for name, value in emulator.items():
+        out[f"emulator.{name}"] = value if isinstance(value, (str, type(None))) else hash_of(value)
+    return out | {f"versions.{k}": v for k, v in used_versions.items()}
+
+
+def changed_fields(old, new, accept=()):
+    """Names of the fields in which two fingerprints differ.
+
+    `accept` holds fields, or beginnings of fields such as "versions", whose
+    differences do not count.
+    """
+    names = sorted(set(old) | set(new))
+    accept = tuple(accept)
+
+    def accepted(name):
+        return any(name == a or name.startswith(f"{a}.") for a in accept)
+
+    return [n for n in names if old.get(n) != new.get(n) and not accepted(n)]
+
+
+def _hash(array):
+    return hashlib.sha256(np.ascontiguousarray(array).astype(_plain(array)).tobytes()).hexdigest()
+
+
+def _plain(array):
+    # Text arrays take the length of their longest entry, which is no difference.
+    return "S64" if array.dtype.kind == "U" else array.dtype

@@ -1,0 +1,82 @@
+"""A Slurm job array for a campaign: a script, each of whose tasks makes its own part."""
+
+import os
+import shlex
+import stat
+import sys
+from pathlib import Path
+
+from .store import write_file
+
+_SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --array=0-{last}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task={workers}
+#SBATCH --output={log}
+{sbatch}# Written by prospect-emu campaign; submit with: sbatch {path}
+# A part that was stopped, or the whole array, may be submitted again: what is
+# done is not repeated. Afterwards: {collect}
+set -eu
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+{setup}exec {command} --chunk "${{SLURM_ARRAY_TASK_ID}}/{chunks}"
+"""
+
+
+def write_script(config_path, config, folder):
+    """Write the sbatch script of a campaign.
+
+    Parameters
+    ----------
+    config_path : path-like
+        The campaign's TOML file.
+    config : Config
+    folder : path-like
+        The campaign's.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    folder, executor = Path(folder).absolute(), config.executor
+    path = folder / "slurm" / "campaign.sbatch"
+    python = shlex.quote(sys.executable)
+    command = f"{python} -m prospect_emu.cli campaign"
+    target = shlex.quote(str(Path(config_path).absolute()))
+    text = _SCRIPT.format(
+        name=shlex.quote(config.name.replace(" ", "_")),
+        last=executor.chunks - 1,
+        chunks=executor.chunks,
+        workers=executor.workers,
+        log=_sbatch_word(folder / "slurm" / "%A_%a.log"),
+        sbatch="".join(f"#SBATCH {line}\n" for line in executor.sbatch),
+        path=shlex.quote(str(path)),
+        collect=f"{command} tables {shlex.quote(str(folder))}",
+        setup="".join(f"{line}\n" for line in executor.setup),
+        command=f"{command} {target} --out {shlex.quote(str(folder))} --quiet",
+    )
+    write_file(path, text.encode())
+    os.chmod(path, path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def _sbatch_word(path):
+    # sbatch itself reads these lines, not a shell; it takes double quotes.
+    text = str(path)
+    return f'"{text}"' if " " in text else text
+
+
+def parse_chunk(text):
+    """Index and number of parts of "3/10".
+
+    Raises
+    ------
+    ValueError
+        If it is no such pair.
+    """
+    index, _, number = text.partition("/")
+    pair = int(index), int(number)
+    if not 0 <= pair[0] < pair[1]:
+        raise ValueError(f"{text} is no part: the first number counts from 0 to the second less 1")
+    return pair

@@ -1,0 +1,238 @@
+"""One fit of a campaign, wherever it runs: photometry in, one file out.
+
+A `Task` is plain data that can be pickled; `run_task` is a top-level function,
+which never raises for a fault of the fit: it returns what happened.
+"""
+
+import fcntl
+import os
+import resource
+import socket
+import time
+import traceback
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OutputError, ProspectEmuError, SetupError
+from ..filters import load_filters
+from ..result import FitResult, weighted_quantiles
+from . import identity
+from .backends import load_backend
+from .config import FitConfig
+from .identity import Key, changed_fields
+from .store import read_record
+
+# Percentiles of the results table, and how its columns end.
+QUANTILES = {"p025": 0.025, "p16": 0.16, "p50": 0.5, "p84": 0.84, "p975": 0.975}
+FINISHED, FAILED, HALT = "finished", "failed", "halt"
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that one fit needs.
+
+    Attributes
+    ----------
+    key : Key
+    path : str
+        File to write.
+    lock : str
+        File that is locked meanwhile.
+    backend : str
+        See `prospect_emu.fits.backends`.
+    photometry : dict
+        From `prospect_emu.fits.identity.photometry_of`.
+    fit : FitConfig
+    seed : int
+    fingerprint : dict
+    catalog : dict
+        Catalog columns for the results table.
+    """
+
+    key: Key
+    path: str
+    lock: str
+    backend: str
+    photometry: dict
+    fit: FitConfig
+    seed: int
+    fingerprint: dict
+    catalog: dict
+
+
+def run_task(task):
+    """Make a fit and write its file.
+
+    Returns
+    -------
+    dict
+        ``state``: "finished", "failed", or "halt" where the fault is the
+        folder's or the installation's rather than the galaxy's; ``error``,
+        ``traceback``, ``again`` (whether another attempt may help); ``status`` of
+        the sampler, ``seconds`` (of the sampler), ``seconds_total``,
+        ``memory_mb``, ``host``, ``pid``.
+    """
+    began = time.perf_counter()
+    out = {"host": socket.gethostname(), "pid": os.getpid(), "seconds": 0.0, "status": ""}
+    try:
+        out |= _fit(task, began)
+    except (OutputError, SetupError) as err:
+        out |= {"state": HALT, "error": str(err), "again": False}
+    except ProspectEmuError as err:
+        out |= {"state": FAILED, "error": str(err), "again": False}
+    except Exception as err:  # the galaxy's name has to reach the user with any fault
+        text = f"{type(err).__name__}: {err}"
+        out |= {"state": FAILED, "error": text, "again": True, "traceback": traceback.format_exc()}
+    out["seconds_total"] = time.perf_counter() - began
+    out["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    return out
+
+
+def _fit(task, began):
+    with _claim(task.lock):
+        # A worker that outlived its campaign may have finished this meanwhile.
+        status = _already(task)
+        if status is not None:
+            return {"state": FINISHED, "status": status, "repeated": True}
+        differ = changed_fields(
+            {k: v for k, v in task.fingerprint.items() if k.startswith("versions.")},
+            {f"versions.{k}": v for k, v in identity.versions().items()},
+        )
+        if differ:
+            raise SetupError(
+                f"The worker on {socket.gethostname()} has other {', '.join(differ)} than the "
+                "campaign; use one environment everywhere."
+            )
+        obs = obs_of(task.photometry)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The fit ended early")
+            warnings.filterwarnings("ignore", message="The errors in obs do not include")
+            result = load_backend(task.backend).fit(obs, task.fit, task.seed)
+        result.info["campaign"] = {
+            "galaxy": task.key.galaxy,
+            "repeat": task.key.repeat,
+            "fingerprint": task.fingerprint,
+            "catalog": task.catalog,
+            "row": row_of(result),
+            "bands": bands_of(result),
+            "seconds": result.info["seconds"],
+            "seconds_outside": time.perf_counter() - began - result.info["seconds"],
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
+        }
+        Path(task.path).parent.mkdir(parents=True, exist_ok=True)
+        result.write(task.path, overwrite=True)
+    info = result.info
+    return {"state": FINISHED, "status": info["status"], "seconds": info["seconds"]}
+
+
+def obs_of(photometry):
+    """The `obs` of plain photometry."""
+    obs = {k: v for k, v in photometry.items() if k != "bands"}
+    obs["filters"] = list(_filters(tuple(photometry["bands"])))
+    obs |= {"wavelength": None, "spectrum": None, "unc": None}
+    return obs
+
+
+@lru_cache(maxsize=8)
+def _filters(bands):
+    return tuple(load_filters(bands))
+
+
+def row_of(result):
+    """A fit's numbers for the results table, JSON.
+
+    Percentiles of all free parameters and derived quantities, evidence,
+    effective samples, chi2 of the best sample, and, where the truth is known,
+    the share of the posterior below it (``rank_NAME``).
+    """
+    columns = result.columns()
+    names = list(columns)
+    values = np.stack(list(columns.values()), axis=1)
+    quantiles = weighted_quantiles(values, result.weights, np.array(list(QUANTILES.values())))
+    row = {}
+    for j, name in enumerate(names):
+        for i, ending in enumerate(QUANTILES):
+            row[f"{name}_{ending}"] = float(quantiles[i, j])
+    best = int(np.argmax(result.log_posterior))
+    for name in names:
+        row[f"{name}_best"] = float(columns[name][best])
+    truth = result.all_truth()
+    for name in names:
+        if name in truth:
+            row[f"true_{name}"] = float(truth[name])
+            row[f"rank_{name}"] = float(result.weights[columns[name] < truth[name]].sum())
+    info = result.info
+    return row | {
+        "logz": result.logz,
+        "logz_err": result.logz_err,
+        "n_eff": result.n_eff,
+        "chi2": result.photometry.chi2,
+        "bands": int(result.photometry.mask.sum()),
+        "ncall": info["ncall"],
+        "niter": info["niter"],
+        "zred": info["zred"],
+        "seed": info["seed"],
+        **certificate_columns(result.certificate),
+    }
+
+
+def bands_of(result):
+    """How the fitted bands came out: band -> (chi, offset).
+
+    With the median of the posterior prediction: (observed - predicted) / error, and
+    observed / predicted - 1. Masked bands are not in it.
+    """
+    p = result.photometry
+    predicted = p.predicted[1]
+    chi = (p.maggies - predicted) / p.unc
+    with np.errstate(divide="ignore", invalid="ignore"):
+        offset = p.maggies / predicted - 1.0
+    out = {}
+    for i in np.flatnonzero(p.mask):
+        values = float(chi[i]), float(offset[i])
+        out[p.bands[i]] = [round(v, 4) if np.isfinite(v) else None for v in values]
+    return out
+
+
+def certificate_columns(certificate):
+    """Numbers and words of a certificate, where the fit has one."""
+    if certificate is None:
+        return {}
+    return {
+        "certificate": certificate.verdict,
+        "pareto_k": float(certificate.pareto_k),
+        "effective_fraction": float(certificate.effective_fraction),
+        "max_shift": float(certificate.max_shift),
+        "dlogz": float(certificate.dlogz),
+    }
+
+
+def _already(task):
+    try:
+        record = read_record(task.path)
+        if changed_fields(record["fingerprint"], task.fingerprint):
+            return None
+        return FitResult.read(task.path).info["status"]
+    except ProspectEmuError:
+        return None
+
+
+@contextmanager
+def _claim(path):
+    """Hold the lock of one fit; wait for a worker that is at it already."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        f = open(path, "a")
+    except OSError as err:
+        raise OutputError(f"Cannot write {path} ({err}); free space and start again.") from err
+    with f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: results are atomic all the same
+        yield
