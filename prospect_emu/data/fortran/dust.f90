@@ -1,0 +1,212 @@
+! Dust emulator @NAME@, written by prospect-emu export --fortran.
+! Weights: @FILE@ (SHA-256 of the emulator @SHA@).
+!
+!   type(emulator) :: emu
+!   call load(emu, '@FILE@', status, message)
+!   lnu = spectrum(emu, u, tau, a_min)      ! W/Hz/kg at emu%wavelength (micron)
+!   lnu = photometry(emu, u, tau, a_min)    ! W/Hz/kg in the bands band_names
+!
+! u, tau (yr) and a_min (nm) are scalars, or arrays (n): then the result is
+! (nwave, n) or (nband, n). Outside the training box the result is NaN.
+module @MODULE@
+  use, intrinsic :: iso_fortran_env, only: dp => real64, int32
+  use, intrinsic :: ieee_arithmetic, only: ieee_value, ieee_quiet_nan
+  implicit none
+  private
+  public :: emulator, load, spectrum, photometry, inside, nwave, nband, band_names, dp
+
+  integer, parameter :: nwave = @NWAVE@, nband = @NBAND@
+  integer, parameter :: magic = 1347769681, kind_id = 1, stamp = @STAMP@
+  character(24), parameter :: band_names(nband) = [character(24) :: &
+@BANDS@]
+
+  ! Functions of one parameter each, multiplied and mixed linearly.
+  type :: network
+    real(dp), allocatable :: nodes1(:), nodes2(:), nodes3(:)
+    real(dp), allocatable :: first(:, :, :), third(:, :, :)  ! (function, cell, power)
+    real(dp), allocatable :: second(:, :)                    ! (function, node)
+    integer, allocatable :: pairs(:, :)                      ! (2, pair)
+    real(dp), allocatable :: core(:, :, :)                   ! (vector, second, pair)
+    real(dp), allocatable :: vectors(:, :)                   ! (output, vector)
+    real(dp), allocatable :: mean(:)
+  end type network
+
+  type :: emulator
+    real(dp), allocatable :: wavelength(:)       ! micron
+    real(dp), allocatable :: band_wavelength(:)  ! micron
+    real(dp) :: low(3) = 0.0_dp, high(3) = 0.0_dp  ! log10 of U, tau/yr, a_min/nm
+    type(network), private :: net
+  end type emulator
+
+  interface spectrum
+    module procedure spectrum_one, spectrum_many
+  end interface spectrum
+
+  interface photometry
+    module procedure photometry_one, photometry_many
+  end interface photometry
+
+contains
+
+  subroutine load(emu, path, status, message)
+    type(emulator), intent(out) :: emu
+    character(*), intent(in) :: path
+    integer, intent(out) :: status
+    character(*), intent(out) :: message
+    real(dp), allocatable :: box(:), first(:), second(:), third(:), pairs(:), core(:), vectors(:)
+    integer :: unit, i, n1, n2, n3, r1, r2, r3, rank
+    call open_weights(path, unit, status, message)
+    if (status /= 0) return
+    do i = 1, 13
+      select case (i)
+      case (1)
+        call read_vector(unit, box, status)
+      case (2)
+        call read_vector(unit, emu%wavelength, status)
+      case (3)
+        call read_vector(unit, emu%band_wavelength, status)
+      case (4)
+        call read_vector(unit, emu%net%nodes1, status)
+      case (5)
+        call read_vector(unit, emu%net%nodes2, status)
+      case (6)
+        call read_vector(unit, emu%net%nodes3, status)
+      case (7)
+        call read_vector(unit, first, status)
+      case (8)
+        call read_vector(unit, second, status)
+      case (9)
+        call read_vector(unit, third, status)
+      case (10)
+        call read_vector(unit, pairs, status)
+      case (11)
+        call read_vector(unit, core, status)
+      case (12)
+        call read_vector(unit, vectors, status)
+      case (13)
+        call read_vector(unit, emu%net%mean, status)
+      end select
+      if (status /= 0) then
+        message = path//' is truncated; export the emulator again.'
+        close (unit)
+        return
+      end if
+    end do
+    close (unit)
+    emu%low = box(1:3)
+    emu%high = box(4:6)
+    n1 = size(emu%net%nodes1)
+    n2 = size(emu%net%nodes2)
+    n3 = size(emu%net%nodes3)
+    r1 = size(first) / (4 * (n1 - 1))
+    r2 = size(second) / n2
+    r3 = size(third) / (4 * (n3 - 1))
+    rank = size(vectors) / size(emu%net%mean)
+    emu%net%first = reshape(first, [r1, n1 - 1, 4])
+    emu%net%second = reshape(second, [r2, n2])
+    emu%net%third = reshape(third, [r3, n3 - 1, 4])
+    emu%net%pairs = reshape(nint(pairs) + 1, [2, size(pairs) / 2])
+    emu%net%core = reshape(core, [rank, r2, size(pairs) / 2])
+    emu%net%vectors = reshape(vectors, [size(emu%net%mean), rank])
+  end subroutine load
+
+  ! Whether parameters lie in the training box.
+  elemental function inside(emu, u, tau, a_min) result(ok)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: u, tau, a_min
+    logical :: ok
+    real(dp) :: t(3)
+    ok = u > 0.0_dp .and. tau > 0.0_dp .and. a_min > 0.0_dp
+    if (.not. ok) return
+    t = log10([u, tau, a_min])
+    ok = all(t >= emu%low - 1.0e-9_dp .and. t <= emu%high + 1.0e-9_dp)
+  end function inside
+
+  pure function spectrum_one(emu, u, tau, a_min) result(lnu)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: u, tau, a_min
+    real(dp) :: lnu(nwave)
+    lnu = reshape(emission(emu, [u], [tau], [a_min], 1, nwave), [nwave])
+  end function spectrum_one
+
+  pure function spectrum_many(emu, u, tau, a_min) result(lnu)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: u(:), tau(:), a_min(:)
+    real(dp) :: lnu(nwave, size(u))
+    lnu = emission(emu, u, tau, a_min, 1, nwave)
+  end function spectrum_many
+
+  pure function photometry_one(emu, u, tau, a_min) result(lnu)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: u, tau, a_min
+    real(dp) :: lnu(nband)
+    lnu = reshape(emission(emu, [u], [tau], [a_min], nwave + 1, nwave + nband), [nband])
+  end function photometry_one
+
+  pure function photometry_many(emu, u, tau, a_min) result(lnu)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: u(:), tau(:), a_min(:)
+    real(dp) :: lnu(nband, size(u))
+    lnu = emission(emu, u, tau, a_min, nwave + 1, nwave + nband)
+  end function photometry_many
+
+  pure function emission(emu, u, tau, a_min, first, last) result(lnu)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: u(:), tau(:), a_min(:)
+    integer, intent(in) :: first, last
+    real(dp) :: lnu(last - first + 1, size(u))
+    real(dp), allocatable :: mixed(:, :)
+    integer :: k
+    allocate (mixed(size(emu%net%vectors, 2), size(u)))
+    do k = 1, size(u)
+      mixed(:, k) = 0.0_dp
+      if (inside(emu, u(k), tau(k), a_min(k))) &
+        mixed(:, k) = mix(emu%net, log10(u(k)), log10(tau(k)), log10(a_min(k)))
+    end do
+    lnu = matmul(emu%net%vectors(first:last, :), mixed)
+    do k = 1, size(u)
+      if (inside(emu, u(k), tau(k), a_min(k))) then
+        lnu(:, k) = u(k) * exp(lnu(:, k) + emu%net%mean(first:last))
+      else
+        lnu(:, k) = ieee_value(1.0_dp, ieee_quiet_nan)
+      end if
+    end do
+  end function emission
+
+  ! Weights of the network's vectors at log10 parameters.
+  pure function mix(net, x, y, z) result(w)
+    type(network), intent(in) :: net
+    real(dp), intent(in) :: x, y, z
+    real(dp) :: w(size(net%vectors, 2))
+    real(dp) :: f(size(net%first, 1)), g(size(net%second, 1)), h(size(net%third, 1)), t
+    integer :: i, j, n
+    f = spline(net%nodes1, net%first, x)
+    h = spline(net%nodes3, net%third, z)
+    n = size(net%nodes2)
+    i = max(1, min(count(net%nodes2 <= y), n - 1))
+    t = (y - net%nodes2(i)) / (net%nodes2(i + 1) - net%nodes2(i))
+    t = max(0.0_dp, min(1.0_dp, t))
+    g = (1.0_dp - t) * net%second(:, i) + t * net%second(:, i + 1)
+    w = 0.0_dp
+    do i = 1, size(net%pairs, 2)
+      t = f(net%pairs(1, i)) * h(net%pairs(2, i))
+      do j = 1, size(g)
+        w = w + (t * g(j)) * net%core(:, j, i)
+      end do
+    end do
+  end function mix
+
+  ! Cubic splines on uniform nodes: coefficients (function, cell, power), highest first.
+  pure function spline(nodes, c, x) result(y)
+    real(dp), intent(in) :: nodes(:), c(:, :, :), x
+    real(dp) :: y(size(c, 1)), u
+    integer :: i, n
+    n = size(nodes)
+    i = int((x - nodes(1)) / ((nodes(n) - nodes(1)) / real(n - 1, dp))) + 1
+    i = max(1, min(i, n - 1))
+    u = x - nodes(i)
+    y = ((c(:, i, 1) * u + c(:, i, 2)) * u + c(:, i, 3)) * u + c(:, i, 4)
+  end function spline
+
+@READ_PROCEDURES@
+end module @MODULE@

@@ -1,0 +1,319 @@
+"""From observed dust emission back to starlight and grain sizes.
+
+Two answers: `estimate`, one pass of a network; and `posterior`, nested sampling through the
+forward emulator, which shows what the data leave open. Priors are uniform in the logarithms
+over the training box.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dust import DustEmulator
+from .errors import DataError, RangeError
+from .nested import NestedSettings, run_nested
+
+LN10 = np.log(10.0)
+# The emulator's errors at neighbouring wavelengths go together: a spectrum holds about
+# this many independent ones.
+_INDEPENDENT = 20
+# Fractional errors that the inverse network saw.
+ERROR_RANGE = (0.003, 0.3)
+SETTINGS = NestedSettings(
+    nlive_init=400, dlogz_init=0.05, target_n_effective=1500, walks=20, update_interval=400
+)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Data ready for inversion.
+
+    Attributes
+    ----------
+    emulator : DustEmulator
+        Restricted to the data's bands.
+    values, errors : ndarray, shape (n,)
+        Positive or not; errors include those of the emulator.
+    wavelengths : ndarray, shape (n,), or None
+        Of a spectrum, micron; None for bands.
+    free_mass : bool
+        Whether the dust mass is unknown: then only the shape counts.
+    """
+
+    emulator: DustEmulator
+    values: np.ndarray
+    errors: np.ndarray
+    wavelengths: np.ndarray | None
+    free_mass: bool
+
+    def ln_model(self, theta):
+        """ln of the model at log10 parameters (n, 3), shape (n, ndata)."""
+        if self.wavelengths is None:
+            return self.emulator.ln_photometry(theta)
+        ln = self.emulator.ln_spectrum(theta)
+        x, at = np.log(self.emulator.wavelengths), np.log(self.wavelengths)
+        i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)
+        f = (at - x[i]) / (x[i + 1] - x[i])
+        return (1.0 - f) * ln[:, i] + f * ln[:, i + 1]
+
+    def log_likelihood(self, theta):
+        """ln likelihood (n,) at log10 parameters (n, 3).
+
+        Gaussian errors; a free mass is integrated over a prior flat in its logarithm, by
+        Laplace's method around its best value.
+        """
+        model = np.exp(self.ln_model(theta) - self._offset)
+        data, ivar = self.values / np.exp(self._offset), self._ivar
+        if not self.free_mass:
+            return -0.5 * ((model - data) ** 2 @ ivar)
+        mm, md = model**2 @ ivar, model @ (data * ivar)
+        # Where data and model have nothing in common: a thousandth of the mass's own error.
+        mass = np.maximum(md, 1e-3 * np.sqrt(mm)) / mm
+        chi2 = data**2 @ ivar - 2.0 * mass * md + mass**2 * mm
+        return -0.5 * chi2 - np.log(mass * np.sqrt(mm))
+
+    @property
+    def _offset(self):
+        # Powers of ten away from one only lose digits.
+        return np.log(np.abs(self.values).max())
+
+    @property
+    def _ivar(self):
+        return (np.exp(self._offset) / self.errors) ** 2
+
+    def log_mass(self, theta):
+        """ln of the best factor on the model at log10 parameters (n, 3), shape (n,)."""
+        model = np.exp(self.ln_model(theta) - self._offset)
+        data = self.values / np.exp(self._offset)
+        mass = (model @ (data * self._ivar)) / (model**2 @ self._ivar)
+        return np.log(np.maximum(mass, 1e-300))
+
+
+def observe(emulator, values, errors, bands=None, wavelengths=None, free_mass=False):
+    """Check data and prepare them for inversion.
+
+    Parameters
+    ----------
+    emulator : DustEmulator
+    values, errors : array_like, shape (n,)
+        Emission in W/Hz/kg, or in any unit of L_nu or F_nu where `free_mass`, and its
+        standard deviation, 0 or more.
+    bands : sequence of str, optional
+        Names of n bands; give these or `wavelengths`.
+    wavelengths : array_like, shape (n,), optional
+        micron.
+    free_mass : bool
+        The dust mass (or distance) is unknown.
+
+    Returns
+    -------
+    Observation
+
+    Raises
+    ------
+    DataError, FilterError, RangeError
+    """
+    values, errors = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
+    if (bands is None) == (wavelengths is None):
+        raise DataError("Give the bands of the data, or their wavelengths, and not both.")
+    n = len(bands) if bands is not None else np.size(wavelengths)
+    if values.shape != (n,) or errors.shape != (n,) or n == 0:
+        raise DataError(
+            f"An inversion needs one value and one error for each of its {n} points; got shapes "
+            f"{values.shape} and {errors.shape}."
+        )
+    if not (np.isfinite(values).all() and np.isfinite(errors).all() and (errors >= 0).all()):
+        raise DataError("Values must be finite, and errors finite and not negative.")
+    if not (values > 0).any():
+        raise DataError("No value is positive; check the unit and the columns.")
+    if bands is not None:
+        emulator = emulator.select(bands)
+        own, where = emulator.band_error, None
+    else:
+        where = np.asarray(wavelengths, dtype=float)
+        lo, hi = emulator.wavelengths[[0, -1]]
+        if not ((where >= lo) & (where <= hi)).all():
+            raise RangeError(
+                f"Wavelengths must lie within {lo:g} to {hi:g} micron, those of dust emulator "
+                f"{emulator.name!r}; is the unit micron, and the source at rest?"
+            )
+        own = np.interp(np.log(where), np.log(emulator.wavelengths), emulator.spectrum_error)
+        own = own * np.sqrt(max(n / _INDEPENDENT, 1.0))
+    # An error floor of the emulator's own: no data are known better than the model.
+    own = np.maximum(own, 1e-4) * np.abs(values)
+    total = np.hypot(errors, np.maximum(own, 1e-9 * np.abs(values).max()))
+    return Observation(emulator, values, total, where, bool(free_mass))
+
+
+@dataclass(frozen=True)
+class DustPosterior:
+    """What data say about the dust.
+
+    Attributes
+    ----------
+    samples : ndarray, shape (n, 3)
+        Equally weighted draws of log10 U, log10 tau/yr and log10 a_min/nm.
+    log_likelihood : ndarray, shape (n,)
+    best : ndarray, shape (3,)
+        The most likely parameters, polished by least squares.
+    chi2 : float
+        At `best`.
+    logz, logz_err : float
+    log_mass : ndarray, shape (n,)
+        log10 of the factor from W/Hz/kg to the data, for a free mass; else zero.
+    status : str
+        "converged" unless a budget ended the run.
+    """
+
+    samples: np.ndarray
+    log_likelihood: np.ndarray
+    best: np.ndarray
+    chi2: float
+    logz: float
+    logz_err: float
+    log_mass: np.ndarray
+    status: str
+
+    def quantiles(self, q=(0.025, 0.16, 0.5, 0.84, 0.975)):
+        """Quantiles of the parameters in their own units, shape (len(q), 3)."""
+        return 10.0 ** np.quantile(self.samples, q, axis=0)
+
+    @property
+    def correlation(self):
+        """Correlation matrix of the logarithms, (3, 3): what the data cannot tell apart."""
+        return np.corrcoef(self.samples, rowvar=False)
+
+
+def posterior(observation, settings=SETTINGS, seed=0, progress=False, max_seconds=None):
+    """Sample the posterior by nested sampling through the forward emulator.
+
+    Parameters
+    ----------
+    observation : Observation
+    settings : NestedSettings
+    seed : int
+    progress : bool
+    max_seconds : float, optional
+
+    Returns
+    -------
+    DustPosterior
+    """
+    lo, hi = observation.emulator.bounds.T
+    results = run_nested(
+        lambda u: lo + (hi - lo) * u, observation.log_likelihood, 3, settings, seed=seed,
+        progress=progress, max_seconds=max_seconds,
+    )  # fmt: skip
+    weights = np.exp(results.logwt - results.logz[-1])
+    rng = np.random.default_rng(seed)
+    n = min(settings.target_n_effective, len(weights))
+    # Systematic resampling: one uniform offset, evenly spaced quantiles.
+    edges = np.cumsum(weights / weights.sum())
+    picks = np.searchsorted(edges, (rng.random() + np.arange(n)) / n).clip(0, len(weights) - 1)
+    samples, logl = results.samples[picks], results.logl[picks]
+    best = best_fit(observation, results.samples[np.argmax(results.logl)])
+    mass = np.zeros(n)
+    if observation.free_mass:
+        mass = observation.log_mass(samples) / LN10
+    return DustPosterior(
+        samples, logl, best, _chi2(observation, best), float(results.logz[-1]),
+        float(results.logzerr[-1]), mass, results.status,
+    )  # fmt: skip
+
+
+def _residuals(observation, theta):
+    ln = observation.ln_model(theta[None])
+    if observation.free_mass:
+        ln = ln + observation.log_mass(theta[None])[:, None]
+    return ((np.exp(ln) - observation.values) / observation.errors)[0]
+
+
+def _chi2(observation, theta):
+    return float((_residuals(observation, theta) ** 2).sum())
+
+
+def best_fit(observation, start):
+    """The most likely log10 parameters near `start` (3,), by least squares, (3,)."""
+    from scipy.optimize import least_squares
+
+    lo, hi = observation.emulator.bounds.T
+    inner = np.clip(start, lo + 1e-9, hi - 1e-9)
+    found = least_squares(
+        lambda t: _residuals(observation, np.clip(t, lo, hi)), inner, bounds=(lo, hi),
+        diff_step=1e-4, x_scale=hi - lo,
+    )  # fmt: skip
+    return found.x if found.cost <= 0.5 * _chi2(observation, start) else np.asarray(start)
+
+
+def network_inputs(emulator, ln_values, fraction, used):
+    """What the inverse network reads.
+
+    Parameters
+    ----------
+    emulator : DustEmulator
+        Unrestricted.
+    ln_values : ndarray, shape (n, nband)
+        ln of W/Hz/kg; anything where not `used`.
+    fraction : ndarray, shape (n, nband)
+        Error over value.
+    used : ndarray of bool, shape (n, nband)
+
+    Returns
+    -------
+    ndarray, shape (n, 2 nband)
+    """
+    net, nwave = emulator.net, emulator.wavelengths.size
+    # Of ln emission at U = 1: differences from it carry U and the colours.
+    centre = net.mean[nwave:] + LN10 * emulator.bounds[0].mean()
+    shape = np.where(used, (ln_values - centre) / 6.0, 0.0)
+    lo, hi = np.log(ERROR_RANGE)
+    noise = (np.log(np.clip(fraction, *ERROR_RANGE)) - hi) / (lo - hi)
+    return np.concatenate([shape, np.where(used, 0.5 + noise, 0.0)], axis=1)
+
+
+def estimate(emulator, values, errors, bands):
+    """Parameters and uncertainties by one pass of the inverse network.
+
+    Fast and approximate: a Gaussian in the logarithms, for known dust mass. `posterior` is
+    the answer to trust.
+
+    Parameters
+    ----------
+    emulator : DustEmulator
+        Unrestricted, with an inverse network.
+    values, errors : array_like, shape (..., n)
+        W/Hz/kg; bands that are not positive are left out.
+    bands : sequence of str
+
+    Returns
+    -------
+    mean, sigma : ndarray, shape (..., 3)
+        log10 of U, tau/yr and a_min/nm, and their standard deviations.
+
+    Raises
+    ------
+    DataError, FilterError
+    """
+    if emulator.inverse is None:
+        raise DataError(
+            f"{emulator!r} holds no inverse network (a restricted emulator drops it); load the "
+            "whole file, or use posterior()."
+        )
+    values, errors = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (values, errors)))
+    index = emulator.band_index(bands)
+    if values.shape[-1:] != (index.size,):
+        raise DataError(f"{index.size} bands need as many values; got shape {values.shape}.")
+    if not (np.isfinite(values).all() and np.isfinite(errors).all() and (errors >= 0).all()):
+        raise DataError("Values must be finite, and errors finite and not negative.")
+    flat, n = values.reshape(-1, index.size), len(emulator.bands)
+    good = flat > 0
+    ln, fraction = np.zeros((len(flat), n)), np.ones((len(flat), n))
+    used = np.zeros((len(flat), n), dtype=bool)
+    safe = np.where(good, flat, 1.0)
+    ln[:, index], used[:, index] = np.log(safe), good
+    fraction[:, index] = errors.reshape(-1, index.size) / safe
+    out = emulator.inverse(network_inputs(emulator, ln, fraction, used))
+    mean, sigma = out[:, :3], np.exp(out[:, 3:])
+    lo, hi = emulator.bounds.T
+    mean = np.clip(mean, lo, hi).reshape(*values.shape[:-1], 3)
+    return mean, sigma.reshape(mean.shape)

@@ -1,0 +1,162 @@
+"""Tables that the dust commands read: models, and observed emission.
+
+`prospect_emu.tables` reads photometry for galaxy fits and imports Prospector, which takes
+seconds; nothing here does.
+"""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from .dust import LUMINOSITY_UNIT, PARAMETERS
+from .errors import DataError
+
+_PER_MASS = u.W / u.Hz / u.kg
+
+
+def _read_table(path):
+    """A table from ECSV, FITS or CSV, told apart by what the file holds."""
+    path = Path(path)
+    try:
+        with open(path, "rb") as f:
+            head = f.read(64)
+    except OSError as err:
+        raise DataError(f"Cannot read {path} ({err.strerror}); check the path.") from err
+    if head.startswith(b"SIMPLE"):
+        kind = "fits"
+    else:
+        kind = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
+    try:
+        with warnings.catch_warnings():
+            # An unknown unit is our own error, with the column's name.
+            warnings.simplefilter("ignore", u.UnitsWarning)
+            table = Table.read(path, format=kind)
+    except Exception as err:  # astropy raises many types on malformed input
+        raise DataError(
+            f"{path} is not a readable {kind.split('.')[-1].upper()} table "
+            f"({' '.join(str(err).split())[:120]}); write it as ECSV, FITS or CSV."
+        ) from err
+    if len(table) == 0:
+        raise DataError(f"{path} has no rows; it is empty or truncated.")
+    return table
+
+
+def _split_name(column):
+    """('flux', 'Jy') of 'flux [Jy]'."""
+    match = re.fullmatch(r"\s*(.*?)\s*[\[(]([^\]]*)[\])]\s*", column)
+    return (match[1], match[2].strip()) if match else (column.strip(), "")
+
+
+def _column(table, names, path):
+    """The one column whose name, without its unit, is among `names`; None without any."""
+    found = [c for c in table.colnames if _split_name(c)[0].lower() in names]
+    if len(found) > 1:
+        raise DataError(f"{path} has the columns {', '.join(found)}; keep one of them.")
+    return found[0] if found else None
+
+
+def _quantity(table, column, path, default):
+    """Values of a column in `default`'s unit; a column without a unit is in it already."""
+    try:
+        values = np.ma.filled(np.ma.asarray(table[column], dtype=float), np.nan)
+    except (TypeError, ValueError) as err:
+        raise DataError(f"{path}: column {column!r} holds text where numbers should be.") from err
+    text = str(table[column].unit or "") or _split_name(column)[1]
+    if not text:
+        return values
+    try:
+        return (values * u.Unit(text)).to_value(default)
+    except (u.UnitConversionError, ValueError, TypeError) as err:
+        wanted = default.to_string() or "no unit"
+        raise DataError(
+            f"{path}: column {column!r} has the unit {text!r}, which is no multiple of {wanted}; "
+            "correct the unit or the values."
+        ) from err
+
+
+def read_parameters(path):
+    """U, tau in years and a_min in nm of a table with one model per row, each (n,).
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, lacks one of them, or has another unit.
+    """
+    table = _read_table(Path(path))
+    out = []
+    units = (u.dimensionless_unscaled, u.yr, u.nm)
+    for name, unit in zip(PARAMETERS, units, strict=True):
+        column = _column(table, {name.lower(), name.lower().replace("_", "")}, path)
+        if column is None:
+            raise DataError(
+                f"{path} has no column {name} (columns: {', '.join(table.colnames)}); it needs "
+                f"{', '.join(PARAMETERS)}."
+            )
+        values = _quantity(table, column, path, unit)
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise DataError(f"{path}: {name} is missing in row {row + 1}; every model needs it.")
+        out.append(values)
+    return out
+
+
+def read_emission(path, scale, free_mass):
+    """Observed emission from a table with one point per row.
+
+    Parameters
+    ----------
+    path : path-like
+        Columns ``band`` or ``wavelength``; ``luminosity`` or ``flux``; ``error``.
+    scale : (float, str)
+        Factor from W/Hz/kg to a flux, and its unit.
+    free_mass : bool
+        Any unit of a luminosity or flux will do.
+
+    Returns
+    -------
+    values, errors : ndarray, shape (n,)
+        W/Hz/kg, or the table's unit for a free mass. Rows without a value are left out.
+    dict
+        ``bands`` or ``wavelengths``.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    band, wave = (_column(table, {n}, path) for n in ("band", "wavelength"))
+    if band is None and wave is None:
+        raise DataError(f"{path} needs a column band or wavelength; it has "
+                        f"{', '.join(table.colnames)}.")  # fmt: skip
+    lum, flux = (_column(table, {n}, path) for n in ("luminosity", "flux"))
+    err = _column(table, {"error", "unc", "uncertainty"}, path)
+    if (lum is None) == (flux is None) or err is None:
+        raise DataError(
+            f"{path} needs the columns luminosity or flux, and error; it has "
+            f"{', '.join(table.colnames)}."
+        )
+    column = lum or flux
+    if lum is not None:
+        unit, factor = _PER_MASS, 1.0
+    else:
+        unit, factor = u.Jy, scale[0]
+        if scale[1] == LUMINOSITY_UNIT and not free_mass:
+            raise DataError(
+                f"{path} holds fluxes; give --mass and --distance, or --free-mass for a dust mass "
+                "that is not known."
+            )
+    factor = 1.0 if free_mass else factor
+    values = _quantity(table, column, path, unit) / factor
+    if not (table[err].unit or _split_name(err)[1]):
+        table[err].unit = table[column].unit or _split_name(column)[1] or None
+    errors = _quantity(table, err, path, unit) / factor
+    keep = np.isfinite(values) & np.isfinite(errors)
+    if not keep.any():
+        raise DataError(f"{path} holds no row with both a value and an error.")
+    if band is not None:
+        names = [str(b).strip() for b in table[band]]
+        where = {"bands": tuple(n for n, k in zip(names, keep, strict=True) if k)}
+    else:
+        where = {"wavelengths": _quantity(table, wave, path, u.micron)[keep]}
+    return values[keep], errors[keep], where

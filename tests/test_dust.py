@@ -1,0 +1,258 @@
+"""The dust emulator and its command line, on a toy emulator with random weights."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from prospect_emu.cli import main
+from prospect_emu.dust import (
+    DustEmulator,
+    flux_density,
+    list_dust_emulators,
+    load_dust_emulator,
+)
+from prospect_emu.errors import DataError, FilterError, ModelFileError, RangeError
+
+toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
+
+MODELS = (np.array([0.1, 3.0, 1e5]), np.array([1e6, 3e8, 1e10]), np.array([0.4, 1.0, 10.0]))
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return toy_dust(inverse=True)
+
+
+@pytest.fixture(scope="module")
+def path(toy, tmp_path_factory):
+    path = tmp_path_factory.mktemp("dust") / "toy.safetensors"
+    toy.save(path)
+    return path
+
+
+def run(capsys, *args):
+    code = main(["dust", *map(str, args)])
+    return code, *capsys.readouterr()
+
+
+def test_round_trip_is_exact(toy, path):
+    again = DustEmulator.load(path)
+    assert again.bands == toy.bands
+    np.testing.assert_array_equal(again.spectrum(*MODELS), toy.spectrum(*MODELS))
+    np.testing.assert_array_equal(again.photometry(*MODELS), toy.photometry(*MODELS))
+
+
+def test_batches_equal_single_calls(toy):
+    """To rounding, which depends on the batch."""
+    many = toy.spectrum(*MODELS)
+    for i in range(3):
+        one = toy.spectrum(*(m[i] for m in MODELS))
+        np.testing.assert_allclose(many[i], one, rtol=1e-12)
+    shaped = toy.photometry(MODELS[0][:, None], MODELS[1], 0.5)
+    assert shaped.shape == (3, 3, len(toy.bands))
+
+
+def test_starlight_is_linear_between_ages(toy):
+    """ln emission half way between two ages of the table is the mean of theirs."""
+    a, mid, b = toy.ln_spectrum(np.array([[0.0, 6.5, 0.0], [0.0, 6.75, 0.0], [0.0, 7.0, 0.0]]))
+    np.testing.assert_allclose(mid, 0.5 * (a + b), rtol=1e-12)
+
+
+def test_select_keeps_values_and_order(toy):
+    names = ["band_4", "band_1"]
+    part = toy.select(names)
+    assert part.band_names == tuple(names)
+    full = toy.photometry(*MODELS)
+    np.testing.assert_allclose(part.photometry(*MODELS), full[:, [4, 1]], rtol=1e-6)
+    np.testing.assert_allclose(toy.photometry(*MODELS, bands=names), full[:, [4, 1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [((1e8, 1e8, 1.0), "U = 1e+08"), ((1.0, 1e11, 1.0), "tau = 1e"), ((1.0, 1e8, 0.3), "a_min"),
+     ((0.0, 1e8, 1.0), "U = 0"), ((np.nan, 1e8, 1.0), "U = nan"), ((-1.0, 1e8, 1.0), "U = -1")],
+)  # fmt: skip
+def test_outside_the_box_is_refused(toy, values, text):
+    with pytest.raises(RangeError, match=text.replace("+", r"\+")):
+        toy.spectrum(*values)
+
+
+def test_unknown_band_suggests(toy):
+    with pytest.raises(FilterError, match="did you mean band_"):
+        toy.photometry(1.0, 1e8, 1.0, bands=["band4"])
+    with pytest.raises(FilterError, match="twice"):
+        toy.select(["band_1", "band_1"])
+
+
+def test_missing_and_foreign_files(tmp_path, toy_emulator):
+    with pytest.raises(ModelFileError, match="no dust emulator"):
+        load_dust_emulator(tmp_path / "none.safetensors")
+    other = tmp_path / "galaxy.safetensors"
+    toy_emulator.save(other)
+    with pytest.raises(ModelFileError, match="dust emulator"):
+        load_dust_emulator(other)
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(other.read_bytes()[:1000])
+    with pytest.raises(ModelFileError, match="truncated"):
+        load_dust_emulator(torn)
+
+
+def test_inconsistent_file_is_refused(toy, tmp_path):
+    import dataclasses
+
+    bad = dataclasses.replace(toy, band_error=np.zeros(2))
+    bad.save(tmp_path / "bad.safetensors")
+    with pytest.raises(ModelFileError, match="inconsistent"):
+        load_dust_emulator(tmp_path / "bad.safetensors")
+
+
+def test_flux_density():
+    # One W/Hz/kg of 1 Msun at 1 Mpc: Msun / (4 pi Mpc^2) / 1e-26 Jy.
+    assert flux_density(1.0, 1.0, 1.0) == pytest.approx(
+        1.98841e30 / (4 * np.pi * 3.0856775814913673e22**2) * 1e26, rel=1e-12
+    )
+
+
+# ---- the command line ------------------------------------------------------------
+
+
+def test_spectrum_to_standard_output_and_files(toy, path, tmp_path, capsys):
+    model = ("--U", 3, "--tau", 3e8, "--a-min", 1.0, "--emulator", path)
+    code, out, _ = run(capsys, "spectrum", *model)
+    assert code == 0
+    expected = toy.spectrum(3.0, 3e8, 1.0)
+    table = Table.read(out, format="ascii.ecsv")
+    np.testing.assert_array_equal(table["luminosity"], expected)
+    assert str(table["luminosity"].unit) == "W / (Hz kg)"
+    for name in ("a.ecsv", "a.fits", "a.csv", "a.png"):
+        assert run(capsys, "spectrum", *model, "--out", tmp_path / name)[0] == 0
+    np.testing.assert_array_equal(Table.read(tmp_path / "a.fits")["luminosity"], expected)
+    np.testing.assert_array_equal(Table.read(tmp_path / "a.csv")["luminosity"], expected)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    code, _, err = run(capsys, "spectrum", *model, "--out", tmp_path / "a.ecsv")
+    assert code == 2 and "exists already" in err
+
+
+def test_table_of_models_with_units(toy, path, tmp_path, capsys):
+    table = Table({"U": [1.0, 10.0], "tau": [0.3, 1.0], "a_min": [4.0, 20.0]})
+    table["tau"].unit, table["a_min"].unit = "Gyr", "Angstrom"
+    table.write(tmp_path / "models.ecsv")
+    code, out, _ = run(
+        capsys, "photometry", tmp_path / "models.ecsv", "--emulator", path, "--mass", 1e7,
+        "--distance", 3.0, "--bands", "band_2",
+    )  # fmt: skip
+    assert code == 0
+    got = Table.read(out, format="ascii.ecsv")
+    expected = toy.photometry([1.0, 10.0], [3e8, 1e9], [0.4, 2.0], bands=["band_2"])[:, 0]
+    np.testing.assert_allclose(got["band_2"], flux_density(expected, 1e7, 3.0), rtol=1e-6)
+    assert str(got["band_2"].unit) == "Jy"
+
+
+def test_band_list(path, capsys):
+    code, out, _ = run(capsys, "photometry", "--list", "--emulator", path)
+    assert code == 0 and "band_5" in out and "flat" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("spectrum", "--U", 1), "--tau"),
+        (("spectrum", "--U", 1e9, "--tau", 1e8, "--a-min", 1), "training box"),
+        (("spectrum", "--U", 1, 2, "--tau", 1e8, 1e9, 1e7, "--a-min", 1), "equally many"),
+        (("spectrum", "--U", 1, "--tau", 1e8, "--a-min", 1, "--mass", 1), "--distance"),
+        (("photometry", "--U", 1, "--tau", 1e8, "--a-min", 1, "--bands", "x"), "knows no band"),
+        (("spectrum", "--U", 1, "--tau", 1e8, "--a-min", 1, "--out", "a.txt"), "ending"),
+        (("spectrum", "no-such-table.ecsv"), "Cannot read"),
+    ],
+)
+def test_bad_arguments_give_one_sentence(path, capsys, args, text):
+    code, out, err = run(capsys, *args, "--emulator", path)
+    assert code == 2 and text in err and err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("U,tau\n1,1e8\n", "no column a_min"),
+        ("U,tau,a_min\n1,1e8,abc\n", "text where numbers"),
+        ("U,tau,a_min\n1,1e8,\n", "missing in row 1"),
+        ("U,tau [kg],a_min\n1,1e8,1\n", "unit 'kg'"),
+        ("U,tau,a_min\n", "no rows"),
+        ("", "no rows"),
+    ],
+)
+def test_bad_tables_give_one_sentence(path, tmp_path, capsys, content, text):
+    file = tmp_path / "models.csv"
+    file.write_text(content)
+    code, _, err = run(capsys, "spectrum", file, "--emulator", path)
+    assert code == 2 and text in err and err.count("\n") == 1
+
+
+def test_bad_observations_give_one_sentence(path, tmp_path, capsys):
+    cases = {
+        "band,flux,error\nband_1,1,0.1\n": "--mass and --distance",
+        "band,luminosity\nband_1,1\n": "needs the columns",
+        "luminosity,error\n1,0.1\n": "column band or wavelength",
+        "band,luminosity,error\nnowhere,1e-18,1e-19\n": "knows no band",
+        "wavelength,luminosity,error\n5000,1e-18,1e-19\n": "is the unit micron",
+        "band,luminosity [mag],error\nband_1,1,0.1\n": "unit 'mag'",
+        "band,luminosity,error\nband_1,-1e-18,1e-19\n": "No value is positive",
+    }
+    for i, (content, text) in enumerate(cases.items()):
+        file = tmp_path / f"{i}.csv"
+        file.write_text(content)
+        code, _, err = run(capsys, "invert", file, "--emulator", path, "--quiet")
+        assert code == 2 and text in err and err.count("\n") == 1, (content, err)
+
+
+def test_network_inversion_and_its_table(toy, path, tmp_path, capsys):
+    values = toy.photometry(10.0, 1e8, 1.0)
+    table = Table({"band": toy.band_names, "luminosity": values, "error": 0.1 * values})
+    table.write(tmp_path / "obs.ecsv")
+    code, out, _ = run(
+        capsys, "invert", tmp_path / "obs.ecsv", "--emulator", path, "--method", "network",
+        "--out", tmp_path / "est.ecsv",
+    )  # fmt: skip
+    assert code == 0 and "a_min" in out
+    from prospect_emu.dust_inverse import estimate
+
+    mean, _ = estimate(toy, values, 0.1 * values, toy.band_names)
+    got = Table.read(tmp_path / "est.ecsv")
+    np.testing.assert_allclose(got["median"], 10.0**mean, rtol=1e-12)
+    code, _, err = run(
+        capsys, "invert", tmp_path / "obs.ecsv", "--emulator", path, "--method", "network",
+        "--free-mass",
+    )  # fmt: skip
+    assert code == 2 and "free mass" in err
+
+
+def test_the_command_needs_no_heavy_imports(path):
+    """torch, fsps, numba, astropy, Prospector and sedpy stay out of a spectrum's way."""
+    code = (
+        "import sys; from prospect_emu.cli import main; "
+        f"main(['dust', 'spectrum', '--U', '1', '--tau', '1e8', '--a-min', '1', "
+        f"'--emulator', {str(path)!r}, '--out', {str(path.parent / 'x.ecsv')!r}, '--overwrite']); "
+        "heavy = {'torch', 'fsps', 'numba', 'astropy', 'prospect', 'sedpy', 'scipy', 'matplotlib'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=path.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_bundled_emulators_load():
+    for name in list_dust_emulators():
+        assert load_dust_emulator(name).net.widths[0] == 3
+
+
+def test_estimate_needs_the_whole_emulator(toy):
+    from prospect_emu.dust_inverse import estimate
+
+    with pytest.raises(DataError, match="inverse network"):
+        estimate(toy.select(["band_1"]), [1.0], [0.1], ["band_1"])

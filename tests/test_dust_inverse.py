@@ -1,0 +1,124 @@
+"""Inversion: its likelihood in closed form, and its posterior on a toy emulator."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from prospect_emu.dust_inverse import ERROR_RANGE, estimate, network_inputs, observe, posterior
+from prospect_emu.errors import DataError, RangeError
+from prospect_emu.nested import NestedSettings
+
+toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
+TRUTH = np.array([1.2, 8.3, 0.1])
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return toy_dust(inverse=True)
+
+
+@pytest.fixture(scope="module")
+def data(toy):
+    flux = toy.photometry(*10.0**TRUTH)
+    noise = np.random.default_rng(3).standard_normal(flux.size)
+    return flux * (1.0 + 0.1 * noise), 0.1 * flux
+
+
+def test_likelihood_is_gaussian_with_the_emulators_error(toy, data):
+    flux, sigma = data
+    obs = observe(toy, flux, sigma, toy.band_names)
+    theta = np.random.default_rng(0).uniform(*toy.bounds.T, (5, 3))
+    total2 = sigma**2 + (toy.band_error * flux) ** 2
+    chi2 = ((toy.photometry(*(10.0**theta).T) - flux) ** 2 / total2).sum(axis=1)
+    np.testing.assert_allclose(obs.log_likelihood(theta), -0.5 * chi2, rtol=1e-9)
+
+
+def test_free_mass_is_integrated_out(toy, data):
+    """Against numerical integration over ln(mass); Laplace's method is good to 2 % at 4 %
+    precision of the mass (10 % noise in six bands)."""
+    flux, sigma = data
+    obs = observe(toy, 1e7 * flux, 1e7 * sigma, toy.band_names, free_mass=True)
+    theta = TRUTH + np.array([[0.0, 0.0, 0.0], [0.05, 0.2, 0.0]])
+    got = obs.log_likelihood(theta)
+    exact = []
+    for t in theta:
+        model = toy.photometry(*10.0**t)
+        centre = obs.log_mass(t[None])[0]
+
+        def density(x, m=model):
+            return np.exp(-0.5 * (((np.exp(x) * m - obs.values) / obs.errors) ** 2).sum() + 30.0)
+
+        exact.append(np.log(quad(density, centre - 1.0, centre + 1.0, points=[centre])[0]) - 30.0)
+    # Up to a constant, which no posterior knows.
+    assert got[1] - got[0] == pytest.approx(exact[1] - exact[0], abs=0.02)
+    assert obs.log_mass(TRUTH[None])[0] == pytest.approx(np.log(1e7), abs=0.2)
+
+
+def test_units_of_a_free_mass_do_not_matter(toy, data):
+    flux, sigma = data
+    theta = np.random.default_rng(1).uniform(*toy.bounds.T, (4, 3))
+    logl = [
+        observe(toy, f * flux, f * sigma, toy.band_names, free_mass=True).log_likelihood(theta)
+        for f in (1.0, 1e20)
+    ]
+    np.testing.assert_allclose(logl[1] - logl[1][0], logl[0] - logl[0][0], rtol=1e-6)
+
+
+def test_spectrum_between_wavelengths(toy):
+    """At the emulator's own wavelengths the model is its spectrum."""
+    wave = toy.wavelengths[[3, 7, 20]]
+    flux = toy.spectrum(*10.0**TRUTH)[[3, 7, 20]]
+    obs = observe(toy, flux, 0.1 * flux, wavelengths=wave)
+    np.testing.assert_allclose(np.exp(obs.ln_model(TRUTH[None]))[0], flux, rtol=1e-6)
+
+
+def test_posterior_holds_the_truth_and_its_best_fit_is_a_minimum(toy, data):
+    flux, sigma = data
+    settings = NestedSettings(nlive_init=100, dlogz_init=0.2, target_n_effective=200, walks=12)
+    result = posterior(observe(toy, flux, sigma, toy.band_names), settings, seed=5)
+    lo, hi = np.quantile(result.samples, (0.0005, 0.9995), axis=0)
+    assert ((lo < TRUTH) & (hi > TRUTH)).all()
+    assert result.chi2 <= -2.0 * result.log_likelihood.max() + 1e-6
+    assert result.status == "converged"
+    again = posterior(observe(toy, flux, sigma, toy.band_names), settings, seed=5)
+    np.testing.assert_array_equal(again.samples, result.samples)
+
+
+def test_network_reads_any_bands(toy, data):
+    flux, sigma = data
+    full = estimate(toy, flux, sigma, toy.band_names)
+    shuffled = estimate(toy, flux[::-1], sigma[::-1], toy.band_names[::-1])
+    np.testing.assert_allclose(full[0], shuffled[0], rtol=1e-6)
+    many = estimate(toy, np.stack([flux, flux]), sigma, toy.band_names)
+    assert many[0].shape == many[1].shape == (2, 3)
+    np.testing.assert_allclose(many[0][1], full[0], rtol=1e-5)
+    lo, hi = toy.bounds.T
+    assert ((full[0] >= lo) & (full[0] <= hi)).all()
+
+
+def test_unused_bands_are_zero_in_the_network(toy):
+    n = len(toy.bands)
+    used = np.zeros((1, n), dtype=bool)
+    used[0, 2] = True
+    x = network_inputs(toy, np.full((1, n), -30.0), np.full((1, n), ERROR_RANGE[1]), used)
+    assert np.count_nonzero(x) == 2 and x[0, n + 2] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"values": [1.0, np.nan]}, DataError, "finite"),
+        ({"errors": [0.1, -0.1]}, DataError, "not negative"),
+        ({"values": [-1.0, -1.0]}, DataError, "No value is positive"),
+        ({"values": [1.0]}, DataError, "one value and one error"),
+        ({"wavelengths": [10.0, 20.0]}, DataError, "not both"),
+        ({"bands": None, "wavelengths": [10.0, 2e4]}, RangeError, "is the unit micron"),
+    ],
+)
+def test_bad_data_are_refused(toy, change, error, text):
+    given = {"values": [1.0, 2.0], "errors": [0.1, 0.1], "bands": ("band_0", "band_1")} | change
+    with pytest.raises(error, match=text):
+        observe(toy, **given)

@@ -1,0 +1,186 @@
+"""Training of the dust emulator, its bands, and the measures of its errors, on toys."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch, of the train extra, is not installed")
+pytest.importorskip("numba", reason="numba, of the train extra, is not installed")
+
+from prospect_emu.errors import DataError, ProspectEmuError, RangeError
+from prospect_emu.training import dust_bands, dust_report, dust_train
+from prospect_emu.training.dust_grid import GridRecipe
+from prospect_emu.training.dust_inverse_train import train_inverse
+from prospect_emu.training.train import Settings
+
+toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
+
+
+def settings(epochs, **more):
+    return Settings(width=24, depth=2, schedule=((5e-3, 128, epochs),), patience=99, **more)
+
+
+def table(shape=(25, 8, 21), n_out=30):
+    """Smooth functions of three parameters on a grid, and their axes."""
+    axes = [np.linspace(*ends, n) for ends, n in zip(((-2, 7), (6, 10), (-0.4, 1)), shape)]  # noqa: B905
+    return axes, smooth(*np.meshgrid(*axes, indexing="ij"), n_out)
+
+
+def smooth(u, tau, a, n_out=30):
+    x = np.linspace(0.0, 3.0, n_out)
+    u, tau, a = (np.asarray(v)[..., None] for v in (u, tau, a))
+    return np.sin(x * (1.0 + 0.3 * a) + 0.2 * u) * (tau - 5.0) - (x - 0.1 * u) ** 2
+
+
+def test_tensor_network_reproduces_a_smooth_table():
+    """Between its nodes: cubic in the first and the last parameter, linear in the middle one.
+
+    The toy is linear in tau, so that only the splines err (1e-4 of its spread).
+    """
+    axes, values = table()
+    net = dust_train.fit_tensor(axes, values.astype("f4"), (12, 6, 10, 20))
+    rng = np.random.default_rng(0)
+    theta = rng.uniform([a[0] for a in axes], [a[-1] for a in axes], (200, 3))
+    np.testing.assert_allclose(net(theta), smooth(*theta.T), atol=2e-3)
+    assert len(net.pairs) < 12 * 10
+    part = net.select([4, 2])
+    np.testing.assert_allclose(part(theta), net(theta)[:, [4, 2]], rtol=1e-12)
+
+
+def test_lower_ranks_lose_precision():
+    axes, values = table()
+    rng = np.random.default_rng(0)
+    theta = rng.uniform([a[0] for a in axes], [a[-1] for a in axes], (200, 3))
+    errors = []
+    for rank in (2, 4, 8):
+        net = dust_train.fit_tensor(axes, values.astype("f4"), (rank,) * 3 + (20,))
+        errors.append(np.std(net(theta) - smooth(*theta.T)))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_training_packages_what_the_grid_says(tmp_path):
+    """At the nodes of a grid made by a toy emulator, bands included."""
+    toy = toy_dust()
+    store = SimpleNamespace(
+        folder=tmp_path, wave=toy.wavelengths, recipe=GridRecipe("grid", (25, 7, 15)), manifest={}
+    )
+    theta = np.stack(np.meshgrid(*store.recipe.axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    store.load = lambda: (theta, toy.ln_spectrum(theta).astype("f4"))
+    matrix = np.zeros((2, toy.wavelengths.size))
+    matrix[0, 5], matrix[1, 20:22] = 1.0, 0.5
+    emulator = dust_train.train_dust(store, matrix, toy.bands[:2], ranks=(16, 6, 12, 25))
+    expected = dust_train.softened(toy.ln_spectrum(theta))
+    np.testing.assert_allclose(emulator.ln_spectrum(theta), expected, atol=0.02)
+    bands = np.log(np.exp(expected) @ matrix.T)
+    np.testing.assert_allclose(emulator.ln_photometry(theta), bands, atol=0.02)
+    emulator.save(tmp_path / "toy.safetensors")
+    assert emulator.band_names == toy.band_names[:2]
+
+
+def test_random_samples_are_no_grid(tmp_path):
+    store = SimpleNamespace(folder=tmp_path, recipe=GridRecipe("random", (5, 2)))
+    with pytest.raises(ProspectEmuError, match="needs a grid"):
+        dust_train.targets(store, None)
+
+
+def test_softening_reaches_its_floor():
+    ln = np.array([[0.0, np.log(1e-4), -500.0]])
+    soft = dust_train.softened(ln, floor=1e-10)
+    np.testing.assert_allclose(soft, [[0.0, np.log(1e-4), np.log(1e-10)]], atol=2e-6)
+
+
+def test_inverse_network_learns(tmp_path):
+    """U, to a fifth of the prior's own spread, on bands with 1 % errors after a few epochs."""
+    import dataclasses
+
+    from prospect_emu.dust_inverse import estimate
+
+    toy = toy_dust(nband=10)
+    net, described = train_inverse(
+        toy, tmp_path / "inverse.safetensors", settings(12), 3000, progress=False
+    )
+    toy = dataclasses.replace(toy, inverse=net)
+    theta = np.random.default_rng(4).uniform(*toy.bounds.T, (300, 3))
+    flux = toy.photometry(*(10.0**theta).T)
+    mean, sigma = estimate(toy, flux, 0.01 * flux, toy.band_names)
+    prior = np.ptp(toy.bounds[0]) / np.sqrt(12)
+    assert np.std(mean[:, 0] - theta[:, 0]) < 0.2 * prior and (sigma > 0).all()
+    assert described["samples"] == 3000
+
+
+# ---- bands ------------------------------------------------------------------------
+
+NAMES = [b for b in dust_bands.BANDS if not b.file]
+WAVE = np.unique(np.concatenate([np.geomspace(1.0, 1200.0, 3000)]))
+
+
+def test_there_are_70_bands():
+    assert len(dust_bands.BANDS) == len({b.name for b in dust_bands.BANDS}) == 70
+
+
+def test_a_source_of_the_assumed_shape_is_quoted_as_it_is():
+    """Definition of a monochromatic flux: exact but for the spectrum's sampling (1e-4)."""
+    matrix, described = dust_bands.band_matrix(WAVE, bands=NAMES)
+    for row, d in zip(matrix, described, strict=True):
+        ratio = WAVE / d["reference"]
+        if d["shape"] == "10000 K":
+            k = 14387.7688 / (1e4 * d["reference"])
+            shape = ratio**-3.0 * np.expm1(k) / np.expm1(k / ratio)
+        else:
+            shape = ratio ** {"flat": 0.0, "nu^-1": 1.0, "nu^-2": 2.0}[d["shape"]]
+        assert row @ shape == pytest.approx(1.0, rel=2e-4), d["name"]
+
+
+def test_published_colour_factors():
+    """Of a flat spectrum: IRAC 8 micron and PACS 70 (handbooks quote 1.00 to 1.01 inverted)."""
+    for name in ("spitzer_irac_ch1", "herschel_pacs_100"):
+        band = next(b for b in NAMES if b.name == name)
+        curve = dust_bands.load_curve(band)
+        assert dust_bands.colour_factor(curve, band.reference, "nu^-1") == pytest.approx(
+            1.0, abs=0.01
+        )
+
+
+def test_a_band_outside_the_spectrum_is_refused():
+    with pytest.raises(RangeError, match="spans"):
+        dust_bands.band_matrix(np.geomspace(10.0, 100.0, 50), bands=NAMES[:1])
+
+
+def test_extra_curves_need_their_folder(tmp_path):
+    band = next(b for b in dust_bands.BANDS if b.file)
+    with pytest.raises(DataError, match="folder"):
+        dust_bands.load_curve(band)
+    with pytest.raises(DataError, match="two columns"):
+        dust_bands.load_curve(band, tmp_path)
+
+
+# ---- errors -----------------------------------------------------------------------
+
+
+def test_measures_of_error():
+    """By hand: one wavelength 1 % off, one faint 10 % off, one under the floor far off."""
+    truth = np.log(np.array([[1.0, 1.0, 1e-6, 1e-12]]))
+    wrong = truth + np.log([[1.01, 1.0, 1.1, 5.0]])
+    mape, ratio = dust_report.errors(wrong, truth)
+    assert mape[0] == pytest.approx((0.01 + 0.1) / 3)
+    np.testing.assert_allclose(ratio[0, :2], [0.01, 0.0], atol=1e-12)
+    assert np.isnan(ratio[0, 2:]).all()
+
+
+def test_linear_interpolation_is_exact_on_a_linear_table():
+    axes = (np.linspace(-2, 7, 4), np.linspace(6, 10, 3), np.linspace(-0.4, 1.0, 5))
+    theta = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+    def truth(t):
+        return np.stack([t @ [2.0, 0.3, -1.0], t @ [1.0, 0.1, 0.5]], axis=1)
+
+    store = SimpleNamespace(
+        load=lambda: (theta, truth(theta).astype("f4")),
+        recipe=SimpleNamespace(axes=axes, shape=(4, 3, 5)),
+    )
+    some = np.random.default_rng(0).uniform([a[0] for a in axes], [a[-1] for a in axes], (50, 3))
+    got = dust_report.GridInterpolator(store)(some)
+    np.testing.assert_allclose(got, truth(some), atol=1e-4)
