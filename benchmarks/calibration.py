@@ -4,7 +4,8 @@
     python benchmarks/calibration.py EMULATOR OUT --mocks 0 --figure docs/images/calibration.png
 
 Each mock is drawn from the fit priors (redshift uniform in 0.5-3 and then held fixed,
-log mass between 10 and 12), with the depth of 3D-HST in its 45 bands. Over many mocks the true value's rank in its posterior must be uniform.
+log mass between 10 and 12), with the depth of 3D-HST in its 45 bands.
+Over many mocks the true value's rank in its posterior must be uniform.
 
 The errors must not depend on the mock itself (the likelihood takes them as
 known, so that they would tell about the galaxy): the 5 % floor is that of another galaxy,
