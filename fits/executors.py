@@ -8,7 +8,7 @@ order and how often is the campaign's business. ``concurrent.futures`` and
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -24,6 +24,10 @@ _THREADS = (
 )  # fmt: skip
 
 PATIENCE = "30s"  # for a scheduler to answer
+_SCHEDULER_GONE = (
+    "The Dask scheduler is gone. Finished fits are kept; start the scheduler and the same command "
+    "again."
+)
 
 
 class WorkerLost:
@@ -205,28 +209,33 @@ class DaskExecutor:
         from dask.distributed import wait as dask_wait
 
         futures = [future for _, future in self._tasks.values()]
-        if futures and self._alive():
-            try:
+        try:
+            if futures and self._alive():
                 dask_wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
-            except (DaskTimeout, TimeoutError):
-                pass
-            except Exception:  # the kinds of cancellation differ between versions
-                pass
+        except (DaskTimeout, TimeoutError):
+            pass
+        except Exception as err:  # the kinds of cancellation differ between versions
+            if not self._alive():
+                raise SetupError(_SCHEDULER_GONE) from err
         if not self._alive():
-            raise SetupError(
-                "The Dask scheduler is gone. Finished fits are kept; start the scheduler and the "
-                "same command again."
-            )
+            raise SetupError(_SCHEDULER_GONE)
+        try:
+            return self._finished()
+        except (OSError, TimeoutError, CancelledError) as err:  # lost while results came
+            raise SetupError(_SCHEDULER_GONE) from err
+
+    def _finished(self):
         out = []
         for name, (task, future) in list(self._tasks.items()):
             if not future.done():
                 continue
-            del self._tasks[name]
-            error = None if future.status == "finished" else future.exception(timeout=10)
-            if error is None and future.status == "finished":
-                out.append((task, future.result(timeout=10)))
+            if future.status == "finished":
+                outcome = future.result(timeout=10)
             else:
-                out.append((task, WorkerLost(f"Dask: {error or future.status}")))
+                error = future.exception(timeout=10) if future.status == "error" else None
+                outcome = WorkerLost(f"Dask: {error or future.status}")
+            del self._tasks[name]
+            out.append((task, outcome))
         return out
 
     def _alive(self):

@@ -165,7 +165,8 @@ def row_of(result):
     for name in names:
         if name in truth:
             row[f"true_{name}"] = float(truth[name])
-            row[f"rank_{name}"] = float(result.weights[columns[name] < truth[name]].sum())
+            below = result.weights[columns[name] < truth[name]].sum()
+            row[f"rank_{name}"] = float(min(below, 1.0))  # weights sum to one but for rounding
     info = result.info
     return row | {
         "logz": result.logz,

@@ -232,17 +232,23 @@ def _chi2(observation, theta):
     return float((_residuals(observation, theta) ** 2).sum())
 
 
-def best_fit(observation, start):
-    """The most likely log10 parameters near `start` (3,), by least squares, (3,)."""
+def best_fit(observation, starts):
+    """The most likely log10 parameters, (3,): least squares from each of `starts` (m, 3).
+
+    Between the ages of the stellar table the emission bends, so that one start may end in a
+    side minimum of tau; give several.
+    """
     from scipy.optimize import least_squares
 
     lo, hi = observation.emulator.bounds.T
-    inner = np.clip(start, lo + 1e-9, hi - 1e-9)
-    found = least_squares(
-        lambda t: _residuals(observation, np.clip(t, lo, hi)), inner, bounds=(lo, hi),
-        diff_step=1e-4, x_scale=hi - lo,
-    )  # fmt: skip
-    return found.x if found.cost <= 0.5 * _chi2(observation, start) else np.asarray(start)
+    found = []
+    for start in np.atleast_2d(starts):
+        fit = least_squares(
+            lambda t: _residuals(observation, np.clip(t, lo, hi)),
+            np.clip(start, lo + 1e-9, hi - 1e-9), bounds=(lo, hi), diff_step=1e-4, x_scale=hi - lo,
+        )  # fmt: skip
+        found += [(fit.cost, fit.x), (0.5 * _chi2(observation, start), np.asarray(start))]
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def network_inputs(emulator, ln_values, fraction, used):

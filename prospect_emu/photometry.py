@@ -157,11 +157,13 @@ class Curves:
         self.x = np.log(self.lam)
         self.xmin, self.xmax = self.x[self.first], self.x[self.last_cell + 1]
         self.key = self.x + STRIDE * band
-        # Cells that join two bands are never looked up; their slope is void.
+        # Cells that join two bands are never looked up; they must not enter the sums, and
+        # have no length where one band ends at the wavelength at which the next begins.
+        joint = self.first[1:] - 1
         dlam = np.diff(self.lam, append=np.inf)
+        dlam[joint] = np.inf
         self.slope = np.diff(self.trans, append=0.0) / dlam
         width = np.diff(self.x, append=self.x[-1])
-        joint = self.first[1:] - 1
         width[joint] = 0.0
         i0, i1 = self._within(np.arange(self.x.size), width, self.xmin[band])
         self.c0 = np.concatenate([[0.0], np.cumsum(i0)[:-1]])

@@ -41,7 +41,7 @@ def test_tensor_network_reproduces_a_smooth_table():
     The toy is linear in tau, so that only the splines err (1e-4 of its spread).
     """
     axes, values = table()
-    net = dust_train.fit_tensor(axes, values.astype("f4"), (12, 6, 10, 20))
+    net = dust_train.fit_tensor(axes, values.astype("f4"), (12, 6, 10, 20), 1e-12)
     rng = np.random.default_rng(0)
     theta = rng.uniform([a[0] for a in axes], [a[-1] for a in axes], (200, 3))
     np.testing.assert_allclose(net(theta), smooth(*theta.T), atol=2e-3)
@@ -56,7 +56,7 @@ def test_lower_ranks_lose_precision():
     theta = rng.uniform([a[0] for a in axes], [a[-1] for a in axes], (200, 3))
     errors = []
     for rank in (2, 4, 8):
-        net = dust_train.fit_tensor(axes, values.astype("f4"), (rank,) * 3 + (20,))
+        net = dust_train.fit_tensor(axes, values.astype("f4"), (rank, rank, rank, 20), 1e-12)
         errors.append(np.std(net(theta) - smooth(*theta.T)))
     assert errors[0] > errors[1] > errors[2]
 
@@ -71,7 +71,9 @@ def test_training_packages_what_the_grid_says(tmp_path):
     store.load = lambda: (theta, toy.ln_spectrum(theta).astype("f4"))
     matrix = np.zeros((2, toy.wavelengths.size))
     matrix[0, 5], matrix[1, 20:22] = 1.0, 0.5
-    emulator = dust_train.train_dust(store, matrix, toy.bands[:2], ranks=(16, 6, 12, 25))
+    emulator = dust_train.train_dust(
+        store, matrix, toy.bands[:2], ranks=(16, 6, 12, 25), negligible=1e-12
+    )
     expected = dust_train.softened(toy.ln_spectrum(theta))
     np.testing.assert_allclose(emulator.ln_spectrum(theta), expected, atol=0.02)
     bands = np.log(np.exp(expected) @ matrix.T)

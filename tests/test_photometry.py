@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sedpy.observate import getSED
+from sedpy.observate import Filter, getSED
 
 from prospect_emu.errors import FilterError
 from prospect_emu.filters import curve_hash, load_filters
@@ -80,3 +80,13 @@ def test_hash_sees_the_curve():
     f814, f850 = load_filters(["acs_wfc_f814w", "acs_wfc_f850lp"])
     assert curve_hash(f814) != curve_hash(f850)
     assert curve_hash(f814) == curve_hash(load_filters(["acs_wfc_f814w"])[0])
+
+
+def test_a_band_may_end_where_the_next_begins():
+    """Weights of two such bands together are those of each alone, to rounding."""
+    x, y = np.linspace(4000.0, 5000.0, 50), np.sin(np.linspace(0.0, np.pi, 50))
+    pair = [Filter("a", data=(x, y), min_trans=0.0), Filter("b", data=(x + 1e3, y), min_trans=0.0)]
+    wave = np.geomspace(3000.0, 7000.0, 300)
+    together = FilterProjector(pair, wave).matrix(0.0)
+    alone = [FilterProjector([f], wave).matrix(0.0)[0] for f in pair]
+    np.testing.assert_allclose(together, alone, atol=1e-13)

@@ -21,7 +21,7 @@ FLOOR = 1e-12
 # Singular vectors of U, of tau, of a_min and of the wavelengths and bands.
 RANKS = (32, 8, 32, 64)
 # Products of functions of U and a_min whose joint share of the variance is less are left out.
-_NEGLIGIBLE = 5e-7
+NEGLIGIBLE = 5e-7
 
 
 def softened(ln_emission, wave_axis=-1, floor=FLOOR):
@@ -75,7 +75,7 @@ def _singular_vectors(table, axis, rank):
     return vectors[:, ::-1][:, : min(rank, len(flat))]
 
 
-def fit_tensor(axes, values, ranks=RANKS):
+def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE):
     """A tensor network for a table of outputs on a grid.
 
     Parameters
@@ -86,6 +86,8 @@ def fit_tensor(axes, values, ranks=RANKS):
         Overwritten.
     ranks : tuple of int
         Singular vectors of each axis and of the outputs, at most.
+    negligible : float
+        Products of functions whose joint share of the variance is less are left out.
 
     Returns
     -------
@@ -107,7 +109,7 @@ def fit_tensor(axes, values, ranks=RANKS):
     core = table
     for k, basis in enumerate(bases):
         core = np.moveaxis(np.tensordot(basis.T, core, (1, k)), 0, k)
-    pairs, core = _leading_pairs(core)
+    pairs, core = _leading_pairs(core, negligible)
     first, third = (CubicSpline(axes[k], bases[k]).c for k in (0, 2))
     return TensorNet(
         np.asarray(axes[0]), first, np.asarray(axes[1]), bases[1], np.asarray(axes[2]), third,
@@ -115,19 +117,21 @@ def fit_tensor(axes, values, ranks=RANKS):
     )  # fmt: skip
 
 
-def _leading_pairs(core):
+def _leading_pairs(core, negligible):
     """Products of the first and the third axis's functions that matter, and their core."""
     r0, _, r2, _ = core.shape
     by_pair = np.moveaxis(core, 2, 1).reshape(r0 * r2, core.shape[1], -1)
     power = (by_pair**2).sum(axis=(1, 2))
     order = np.argsort(power)
     lost = np.cumsum(power[order])
-    keep = np.sort(order[lost > _NEGLIGIBLE * lost[-1]])
+    keep = np.sort(order[lost > negligible * lost[-1]])
     pairs = np.stack(np.divmod(keep, r2), axis=1).astype(np.int32)
     return pairs, by_pair[keep]
 
 
-def train_dust(store, matrix, bands, name="themis", provenance=None, ranks=RANKS):
+def train_dust(
+    store, matrix, bands, name="themis", provenance=None, ranks=RANKS, negligible=NEGLIGIBLE
+):
     """Make a dust emulator of a grid.
 
     Parameters
@@ -140,7 +144,7 @@ def train_dust(store, matrix, bands, name="themis", provenance=None, ranks=RANKS
     name : str
     provenance : dict, optional
         For the manifest.
-    ranks : tuple of int
+    ranks, negligible
         See `fit_tensor`.
 
     Returns
@@ -148,10 +152,11 @@ def train_dust(store, matrix, bands, name="themis", provenance=None, ranks=RANKS
     DustEmulator
         With errors yet to be measured (`dust_report.measured`).
     """
-    net = fit_tensor(store.recipe.axes, targets(store, matrix), ranks)
+    net = fit_tensor(store.recipe.axes, targets(store, matrix), ranks, negligible)
     manifest = dict(provenance or {})
     manifest["training"] = {
         "ranks": list(ranks),
+        "negligible": negligible,
         "products": len(net.pairs),
         "floor": FLOOR,
         "prospect_emu": metadata.version("prospect_emu"),
