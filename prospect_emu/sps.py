@@ -103,8 +103,7 @@ class EmulatorSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
-        # Prospector keeps the arrays of fixed parameters: the same array as in the
-        # last call means a fixed redshift.
+        # A redshift at which more calls are to be expected, and the emulator there.
         self._held: dict = {}
         if model is not None:
             self.check_model(model)
@@ -126,6 +125,8 @@ class EmulatorSPS:
             such parameters are listed.
         """
         self._check_fixed(model.params)
+        if "zred" not in model.free_params:
+            self._held = {"zred": _scalar(model.params["zred"])}
         varying = [
             name
             for name in (*self.emulator.fixed, *FSPS_UNTOUCHED)
@@ -285,15 +286,17 @@ class EmulatorSPS:
         return maggies, float(emulator.mfrac(theta, check=False))
 
     def _maggies(self, emulator, theta, zred):
-        """Fluxes, from the emulator at one redshift where Prospector holds that fixed."""
-        if zred is not self._held.get("zred") or emulator is not self._held.get("emulator"):
-            self._held = {"zred": zred, "emulator": emulator}
+        """Fluxes; from the emulator at one redshift where the model or the last call had it."""
+        zred = _scalar(zred)
+        if zred != self._held.get("zred"):
+            self._held = {"zred": zred}
             return emulator.maggies(theta)
-        if "folded" not in self._held:
-            self._held["folded"] = emulator.at_redshift(_scalar(zred))
+        if self._held.get("emulator") is not emulator:
+            self._held |= {"emulator": emulator, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
-        scale = reference_scale(theta[0], _scalar(zred))
-        return self._held["folded"].reference_maggies(theta[None])[0] * scale
+        return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
+            theta[0], zred
+        )
 
     # ---- Prospector's interface --------------------------------------------
 
