@@ -4,56 +4,21 @@
 seconds; nothing here does.
 """
 
-import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
 
 from .dust import LUMINOSITY_UNIT, PARAMETERS
 from .errors import DataError
+from .table_files import read_table, split_name
 
 _PER_MASS = u.W / u.Hz / u.kg
 
 
-def _read_table(path):
-    """A table from ECSV, FITS or CSV, told apart by what the file holds."""
-    path = Path(path)
-    try:
-        with open(path, "rb") as f:
-            head = f.read(64)
-    except OSError as err:
-        raise DataError(f"Cannot read {path} ({err.strerror}); check the path.") from err
-    if head.startswith(b"SIMPLE"):
-        kind = "fits"
-    else:
-        kind = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
-    try:
-        with warnings.catch_warnings():
-            # An unknown unit is our own error, with the column's name.
-            warnings.simplefilter("ignore", u.UnitsWarning)
-            table = Table.read(path, format=kind)
-    except Exception as err:  # astropy raises many types on malformed input
-        raise DataError(
-            f"{path} is not a readable {kind.split('.')[-1].upper()} table "
-            f"({' '.join(str(err).split())[:120]}); write it as ECSV, FITS or CSV."
-        ) from err
-    if len(table) == 0:
-        raise DataError(f"{path} has no rows; it is empty or truncated.")
-    return table
-
-
-def _split_name(column):
-    """('flux', 'Jy') of 'flux [Jy]'."""
-    match = re.fullmatch(r"\s*(.*?)\s*[\[(]([^\]]*)[\])]\s*", column)
-    return (match[1], match[2].strip()) if match else (column.strip(), "")
-
-
 def _column(table, names, path):
     """The one column whose name, without its unit, is among `names`; None without any."""
-    found = [c for c in table.colnames if _split_name(c)[0].lower() in names]
+    found = [c for c in table.colnames if split_name(c)[0].lower() in names]
     if len(found) > 1:
         raise DataError(f"{path} has the columns {', '.join(found)}; keep one of them.")
     return found[0] if found else None
@@ -65,7 +30,7 @@ def _quantity(table, column, path, default):
         values = np.ma.filled(np.ma.asarray(table[column], dtype=float), np.nan)
     except (TypeError, ValueError) as err:
         raise DataError(f"{path}: column {column!r} holds text where numbers should be.") from err
-    text = str(table[column].unit or "") or _split_name(column)[1]
+    text = str(table[column].unit or "") or split_name(column)[1]
     if not text:
         return values
     try:
@@ -86,7 +51,7 @@ def read_parameters(path):
     DataError
         If the table cannot be read, lacks one of them, or has another unit.
     """
-    table = _read_table(Path(path))
+    table = read_table(Path(path))
     out = []
     units = (u.dimensionless_unscaled, u.yr, u.nm)
     for name, unit in zip(PARAMETERS, units, strict=True):
@@ -124,7 +89,7 @@ def read_emission(path, scale, free_mass):
         ``bands`` or ``wavelengths``.
     """
     path = Path(path)
-    table = _read_table(path)
+    table = read_table(path)
     band, wave = (_column(table, {n}, path) for n in ("band", "wavelength"))
     if band is None and wave is None:
         raise DataError(f"{path} needs a column band or wavelength; it has "
@@ -148,8 +113,8 @@ def read_emission(path, scale, free_mass):
             )
     factor = 1.0 if free_mass else factor
     values = _quantity(table, column, path, unit) / factor
-    if not (table[err].unit or _split_name(err)[1]):
-        table[err].unit = table[column].unit or _split_name(column)[1] or None
+    if not (table[err].unit or split_name(err)[1]):
+        table[err].unit = table[column].unit or split_name(column)[1] or None
     errors = _quantity(table, err, path, unit) / factor
     keep = np.isfinite(values) & np.isfinite(errors)
     if not keep.any():

@@ -6,7 +6,6 @@ column's unit, from brackets in the column's name (``flux [uJy]``) or from the
 caller.
 """
 
-import re
 import warnings
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .errors import DataError
 from .files import write_atomic
 from .filters import load_filters
 from .model import PARAMETERS
+from .table_files import read_table, split_name
 
 # Prospector and sedpy take 1 maggie = 3631 Jy. The AB zeropoint is 3630.78 Jy,
 # 6e-5 less; magnitudes are turned into maggies without passing through Jy.
@@ -242,7 +242,7 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
         If a filter is unknown.
     """
     path = Path(path)
-    table = _read_table(path)
+    table = read_table(path)
     columns = {role: _find_column(table, role, path) for role in ALIASES}
     names = [_text(v) for v in table[columns["band"]]]
     flux_text = _column_unit(table, columns["flux"], path)
@@ -318,39 +318,8 @@ class _Lines:
         self.write = lines.append
 
 
-def _read_table(path):
-    try:
-        with open(path, "rb") as f:
-            head = f.read(64)
-    except OSError as err:
-        raise DataError(f"Cannot read {path} ({err.strerror}); check the path.") from err
-    if head.startswith(b"SIMPLE") or ".fit" in path.name.lower():
-        kind = "fits"
-    else:
-        kind = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
-    try:
-        with warnings.catch_warnings():
-            # An unknown unit is our own error, with the column's name.
-            warnings.simplefilter("ignore", u.UnitsWarning)
-            table = Table.read(path, format=kind)
-    except Exception as err:  # astropy raises many types on malformed input
-        raise DataError(
-            f"{path} is not a readable {kind.split('.')[-1].upper()} table "
-            f"({_one_line(err)}); write it as ECSV, FITS or CSV."
-        ) from err
-    if len(table) == 0:
-        raise DataError(f"{path} has no rows; give one row per band.")
-    return table
-
-
-def _split_name(column):
-    """('flux', 'uJy') of 'flux [uJy]'."""
-    match = re.fullmatch(r"\s*(.*?)\s*[\[(]([^\]]*)[\])]\s*", column)
-    return (match[1], match[2].strip()) if match else (column.strip(), "")
-
-
 def _find_column(table, role, path):
-    found = [c for c in table.colnames if _split_name(c)[0].lower() in ALIASES[role]]
+    found = [c for c in table.colnames if split_name(c)[0].lower() in ALIASES[role]]
     if len(found) == 1:
         return found[0]
     problem = f"{len(found)} columns for the {role}: {', '.join(found)}" if found else None
@@ -362,7 +331,7 @@ def _find_column(table, role, path):
 
 def _column_unit(table, column, path):
     """Unit of a column as text, '' without one."""
-    in_name = _split_name(column)[1]
+    in_name = split_name(column)[1]
     unit = table[column].unit
     own = "" if unit is None else unit.to_string()
     if own and in_name and flux_unit(own) != flux_unit(in_name):
