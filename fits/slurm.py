@@ -20,7 +20,9 @@ _SCRIPT = """\
 # done is not repeated. Afterwards: {collect}
 set -eu
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
-{setup}exec {command} --chunk "${{SLURM_ARRAY_TASK_ID}}/{chunks}"
+{setup}# All paths here are absolute; where it was submitted, Python might find other modules first.
+cd {folder}
+exec {command} --chunk "${{SLURM_ARRAY_TASK_ID}}/{chunks}"
 """
 
 
@@ -52,6 +54,7 @@ def write_script(config_path, config, folder):
         log=_sbatch_word(folder / "slurm" / "%A_%a.log"),
         sbatch="".join(f"#SBATCH {line}\n" for line in executor.sbatch),
         path=shlex.quote(str(path)),
+        folder=shlex.quote(str(folder)),
         collect=f"{command} tables {shlex.quote(str(folder))}",
         setup="".join(f"{line}\n" for line in executor.setup),
         command=f"{command} {target} --out {shlex.quote(str(folder))} --quiet",

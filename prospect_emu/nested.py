@@ -54,8 +54,9 @@ class NestedSettings:
         Short walks overestimate ln Z in many dimensions, in dynesty as here: a
         17-dimensional Gaussian at nlive 200 gave +0.94 +- 0.11 with 25 walks and
         +0.44 +- 0.11 with 50 (dynesty's serial run with 25: +1.80 +- 0.13).
-    facc : float
-        Share of the steps that a walk should accept, which sets their length.
+    facc : float, optional
+        Share of the steps that a walk should accept, which sets their length;
+        default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
         dynesty's 0.5 makes steps so short that points hardly leave their start; in
         posteriors of galaxies, steps of which 5 to 15 % are accepted forget it two
         to four times as fast (docs/accuracy.md).
@@ -76,7 +77,7 @@ class NestedSettings:
     sample: str = "rwalk"
     bound: str = "multi"
     walks: int = 50
-    facc: float = 0.15
+    facc: float | None = None
     bootstrap: int | None = 0
     update_interval: float | int | None = None
     first_update: dict = field(default_factory=dict)
@@ -101,7 +102,7 @@ class NestedSettings:
                 raise ProspectEmuError(f"{name} = {value} is too small; give {low} or more.")
         if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
             raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
-        if not 0 < self.facc < 1:
+        if self.facc is not None and not 0 < self.facc < 1:
             raise ProspectEmuError(f"facc = {self.facc} is no share; give a number from 0 to 1.")
         choices = {"sample": _SAMPLES, "bound": _BOUNDS}
         for name, known in choices.items():
@@ -317,7 +318,7 @@ class _Run:
             bound=s.bound,
             sample=s.sample,
             walks=s.walks,
-            facc=s.facc,
+            facc=s.facc or max(0.15, min(5.0 / s.walks, 0.5)),
             bootstrap=s.bootstrap,
             update_interval=interval,
             first_update=s.first_update or None,

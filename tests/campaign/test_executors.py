@@ -92,7 +92,9 @@ class Cluster:
     def start(self, workers=2, port=0):
         file = self.folder / f"scheduler-{time.time_ns()}.json"
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        options = {"env": env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        # Elsewhere than in the checkout, whose prospect_emu lacks fits: -m would find it first.
+        options = {"env": env, "cwd": self.folder}
+        options |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         python = [sys.executable, "-m"]
         scheduler = [*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
         scheduler += ["--port", str(port), "--scheduler-file", str(file), "--no-dashboard"]
