@@ -81,7 +81,8 @@ def main():
         wavelength = np.array([f.wave_effective for f in load_filters(emulator.filters)]) / 1e4
         table = tables(emulator, data, wavelength)
         source = emulator.manifest["training"]["source"].split(";")[0]
-        label = f"{emulator.name}, {emulator.manifest['training']['samples']:,} {source}"
+        count = emulator.manifest["training"].get("samples")
+        label = f"{emulator.name}, {count:,} {source}" if count else emulator.name
         ax.plot(wavelength, table["std"], "os^D"[number % 4], ms=4, label=f"std: {label}")
         ax.plot(wavelength, np.abs(table["bias"]), "_", color=f"C{number}", label="abs(bias)")
     ax.set(
