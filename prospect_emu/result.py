@@ -1,7 +1,7 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
+import io
 import json
-import os
 import platform
 import warnings
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from prospect.io.write_results import write_hdf5
 from . import compat
 from .certificate import Certificate, certify
 from .errors import DataError, OutputError
-from .files import check_writable, digest
+from .files import check_writable, digest, write_atomic
 from .likelihood import upper_limits
 from .model import PARAMETERS, derived_quantities
 
@@ -405,28 +405,28 @@ class FitResult:
         path = Path(path)
         check_writable(path, overwrite)
         results, seconds, model, obs, sps = self._run
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         run_params = {
             **self.info["settings"],
             "seed": self.info["seed"],
             "sps_libraries": self.info["libraries"],
         }
+        # Made in memory: after a write that failed on a full disk, the HDF5 library can
+        # neither write nor drop what it still holds, and brings down the process later.
+        memory = io.BytesIO()
+        with warnings.catch_warnings(), h5py.File(memory, "w") as f:
+            # Prospector misses the parameter file of its own scripts.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self._write_group(f.create_group(GROUP), model)
+            write_hdf5(
+                f, run_params, model, _plain_obs(obs), sampler=results, tsample=seconds,
+                sps=sps, write_model_params=False,
+            )  # fmt: skip
         try:
-            with warnings.catch_warnings(), h5py.File(temporary, "w") as f:
-                # Prospector misses the parameter file of its own scripts.
-                warnings.simplefilter("ignore", RuntimeWarning)
-                self._write_group(f.create_group(GROUP), model)
-                write_hdf5(
-                    f, run_params, model, _plain_obs(obs), sampler=results, tsample=seconds,
-                    sps=sps, write_model_params=False,
-                )  # fmt: skip
-            os.replace(temporary, path)
+            write_atomic(path, memory.getbuffer())
         except OSError as err:
             raise OutputError(
                 f"Writing {path} failed ({err}); free space or choose another folder."
             ) from err
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _write_group(self, group, model):
         constant, varying = {}, []

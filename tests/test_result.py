@@ -1,6 +1,7 @@
 """FitResult: numbers against their definitions, files, and figures."""
 
 import json
+import resource
 from dataclasses import replace
 
 import h5py
@@ -276,18 +277,24 @@ def test_existing_file_is_refused(result, written):
     result.write(written, overwrite=True)
 
 
-def test_failed_write_leaves_nothing(result, tmp_path, monkeypatch):
-    """A full disk in the middle: the old file stays, no debris."""
+def test_failed_write_leaves_nothing(result, tmp_path):
+    """A full disk in the middle: the old file stays, no debris, and no fault later.
+
+    The kernel's limit on the size of a file stands for the full disk.
+    """
     path = tmp_path / "p.h5"
     path.write_bytes(b"old")
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("prospect_emu.result.write_hdf5", full)
-    with pytest.raises(OutputError, match="No space left"):
-        result.write(path, overwrite=True)
+    held = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"Writing .* free space"):
+            result.write(path, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    # Nothing half-written stays in the HDF5 library, where it would end the process.
+    assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE) == held
 
 
 def test_a_result_that_was_read_is_not_written(written):
