@@ -6,16 +6,15 @@ order and how often is the campaign's business. ``concurrent.futures`` and
 """
 
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait as wait_for
+from multiprocessing import get_context
 from typing import Any
 
 from ..errors import SetupError
+from ..workers import exit_with_parent
 
 # Every library that may start threads of its own in a worker.
 _THREADS = (
@@ -108,18 +107,7 @@ class LocalExecutor:
 
 
 def _pool():
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent)
-
-
-def _end_with_parent():
-    """Leave with the campaign even if it is killed: nobody would collect the fits."""
-    parent = parent_process()
-
-    def watch():
-        wait_for([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=exit_with_parent)
 
 
 @contextmanager

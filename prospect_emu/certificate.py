@@ -105,7 +105,7 @@ def certify(result, exact, n=1000, seed=0, engine="exact", likelihood=None):
     result : FitResult
     exact : callable
         Parameter vectors (m, 18) -> fluxes (m, nband) in maggies, in all bands of
-        ``result.photometry.bands``; `prospect_emu.training.engines` has two.
+        ``result.photometry.bands``; `find_engine` gives one.
     n : int
         Draws; more allow for larger weights.
     seed : int

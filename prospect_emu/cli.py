@@ -121,7 +121,8 @@ def register_fit(subparsers):
     )  # fmt: skip
     p.add_argument(
         "--tables", type=Path, metavar="FILE",
-        help="ExactSPS tables for --certify (default: $PROSPECT_EMU_TABLES, else FSPS)",
+        help="ExactSPS tables for --certify (default: $PROSPECT_EMU_TABLES, else a factored "
+        "emulator, else FSPS)",
     )  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no summary")
     p.set_defaults(run=_fit)

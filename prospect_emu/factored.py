@@ -26,10 +26,12 @@ from .physics import (
     LYMAN_EDGE,
     REFERENCE,
     age_weights,
+    between,
     bump,
     calzetti,
     find_cell,
     frequency_weights,
+    igm_terms,
     igm_transmission,
     interpolate,
     line_profiles,
@@ -127,7 +129,7 @@ class FactoredEmulator(EmulatorBase):
                 if zred[row] != known:
                     known = zred[row]
                     weights = self.projector.weights(known)
-                    igm = igm_transmission(self.wavelengths, known)
+                    igm = self.igm(known)
                 node, weight, start = weights
                 lnu = (stars[j] * igm + torus[j])[node]
                 out[row] = np.add.reduceat(lnu * weight, start) * self.flux_unit(known)
@@ -154,14 +156,13 @@ class FactoredEmulator(EmulatorBase):
             self.check(theta)
         stars, torus = self._spectra(theta)
         z, logmass = theta[:, COLUMN["zred"]], theta[:, COLUMN["logmass"]]
-        stars *= np.array([igm_transmission(self.wavelengths, x) for x in z])
+        stars *= np.array([self.igm(x) for x in z])
         return (stars + torus) * (LNU_UNIT * 10.0**logmass)[:, None]
 
     def _mfrac(self, theta):
         p = coordinates(theta)
         cell, f = find_cell(self.logz, p["logzsol"])
-        mass = self.ingredients["ssp_mass"]
-        mass = mass[cell] * (1.0 - f)[:, None] + mass[cell + 1] * f[:, None]
+        mass = between(self.ingredients["ssp_mass"], cell, f)
         return np.einsum("nka,nk,na->n", self._weights(p["zred"]), self.shares(theta), mass)
 
     # ---- ingredients ---------------------------------------------------------
@@ -249,6 +250,17 @@ class FactoredEmulator(EmulatorBase):
         return np.array([-calzetti(wave), -bump(wave), np.log(wave / REFERENCE), -REFERENCE / wave])
 
     @cached_property
+    def _igm_terms(self):
+        return igm_terms(self.wavelengths)
+
+    def igm(self, zred):
+        """Transmission of the intergalactic gas at a redshift, (nwave,)."""
+        out = np.ones(self.wavelengths.size)
+        blue = igm_transmission(self._igm_terms, zred)
+        out[: blue.size] = blue
+        return out
+
+    @cached_property
     def hertz(self):
         """Weights of an integral over frequency in units of 1 / `LNU_UNIT`, shape (nwave,)."""
         return frequency_weights(self.wavelengths) * LNU_UNIT
@@ -299,8 +311,7 @@ class FactoredEmulator(EmulatorBase):
             n = self.nyoung
             young[rows] = np.einsum("zna,zaw->nw", both[..., :n], lnu[:, :n], optimize=True)
             old[rows] = np.einsum("zna,zaw->nw", both[..., n:], lnu[:, n:], optimize=True)
-        photons = g["photons"][cell] * (1.0 - f)[:, None] + g["photons"][cell + 1] * f[:, None]
-        photons *= weights[:, : self.nneb]
+        photons = between(g["photons"], cell, f) * weights[:, : self.nneb]
         node, share = self.gas_weights(p["gas_logz"])
         for first in np.unique(node[:, 0]):
             rows = node[:, 0] == first
@@ -320,8 +331,7 @@ class FactoredEmulator(EmulatorBase):
         stars = behind * through
         absorbed = -(lost @ self.hertz)
         stars[:, span] += dust * (absorbed / (dust @ self.hertz[span]))[:, None]
-        loglbol = g["ssp_loglbol"]
-        lbol = 10.0 ** (loglbol[cell] * (1.0 - f)[:, None] + loglbol[cell + 1] * f[:, None])
+        lbol = 10.0 ** between(g["ssp_loglbol"], cell, f)
         agn = (weights * lbol).sum(axis=1) * 10.0 ** p["log_fagn"]
         return stars, agn[:, None] * self.torus(p["log_agn_tau"]) * through
 
@@ -357,7 +367,6 @@ class FactoredEmulator(EmulatorBase):
         n = len("ingredients/")
         g = {k[n:]: v for k, v in tensors.items() if k.startswith("ingredients/")}
         emulator = cls(**common, ingredients=g)
-        emulator.fixed, emulator.libraries  # noqa: B018 - a missing one is found here
         nwave, nz, nage = g["wave"].size, g["logz"].size, g["log_age"].size
         shapes = {
             "ssp_lnu": (nz, nage, nwave),

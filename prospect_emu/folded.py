@@ -18,7 +18,7 @@ import numpy as np
 
 from . import sfh
 from .model import PARAMETERS, RATIO_NAMES
-from .physics import age_weights, find_cell, igm_transmission, single
+from .physics import age_weights, between, find_cell, single
 
 COLUMN = {name: i for i, name in enumerate(PARAMETERS)}
 RATIOS = slice(COLUMN[RATIO_NAMES[0]], COLUMN[RATIO_NAMES[-1]] + 1)
@@ -172,7 +172,7 @@ class FoldedEmulator:
     def _integrate(self):
         """All ingredients integrated over bands (and frequency) with their nodes' weights."""
         s, g, w = self.source, self.source.ingredients, self._weights
-        igm = igm_transmission(s.wavelengths, self.zred) * s.flux_unit(self.zred)
+        igm = s.igm(self.zred) * s.flux_unit(self.zred)
         ny, nn = s.nyoung, s.nneb
         if w[1:, :nn].any():
             raise AssertionError("stars with nebulae beyond the first age bin")
@@ -216,8 +216,7 @@ class FoldedEmulator:
         x = np.arange(_LBOL_NODES) / _LBOL_NODES
         self._logz = np.append((logz[:-1, None] + np.diff(logz)[:, None] * x).ravel(), logz[-1])
         cell, f = find_cell(logz, self._logz)
-        log = log[cell] * (1.0 - f)[:, None] + log[cell + 1] * f[:, None]
-        self._lbol = 10.0**log @ self._weights.T
+        self._lbol = 10.0 ** between(log, cell, f) @ self._weights.T
 
     # ---- per parameter vector --------------------------------------------------
 
@@ -277,8 +276,7 @@ class FoldedEmulator:
     def _agn(self, p, share):
         """Weights (n, ntau) of the torus templates: luminosities of the AGN."""
         cell, f = find_cell(self._logz, p["logzsol"])
-        lbol = self._lbol[cell] * (1.0 - f)[:, None] + self._lbol[cell + 1] * f[:, None]
-        power = (lbol * share).sum(axis=1) * 10.0 ** p["log_fagn"]
+        power = (between(self._lbol, cell, f) * share).sum(axis=1) * 10.0 ** p["log_fagn"]
         node, weight = self.source.torus_weights(p["log_agn_tau"])
         out = np.zeros((len(share), len(self._torus)), np.float32)
         np.put_along_axis(out, node, weight * power[:, None], axis=1)

@@ -125,19 +125,17 @@ def ionising_photons(wave, lnu):
     return lnu[..., : wave.size] @ per_photon / _PLANCK * _LSUN
 
 
-def igm_transmission(wave, zred):
-    """Transmission of the intergalactic gas, shape (nwave,), one redward of Ly-alpha.
+def igm_transmission(terms, zred):
+    """Transmission of the intergalactic gas on the wavelengths of `terms` (see `igm_terms`).
 
     The fit for ionising light turns down at short wavelengths; FSPS holds the
     largest depth from there on.
     """
-    exponent, vector = igm_terms(wave)
+    exponent, vector = terms
     tau = (1.0 + zred) ** exponent @ vector
     top = int(np.argmax(tau))
     tau[:top] = tau[top]
-    out = np.ones(wave.size)
-    out[: tau.size] = np.exp(-tau)
-    return out
+    return np.exp(-tau)
 
 
 def find_cell(axis, x):
@@ -147,6 +145,12 @@ def find_cell(axis, x):
     """
     cell = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
     return cell, (x - axis[cell]) / (axis[cell + 1] - axis[cell])
+
+
+def between(table, cell, frac):
+    """Rows (n, ...) of a table between those of `cell` and the next, see `find_cell`."""
+    frac = frac[:, None]
+    return table[cell] * (1.0 - frac) + table[cell + 1] * frac
 
 
 def age_weights(log_age, zred):

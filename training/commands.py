@@ -46,17 +46,24 @@ def register_train(subparsers):
     p.set_defaults(run=_train)
 
 
-def _train(args):
+def need_torch():
+    """Raise `SetupError` unless torch is installed."""
     from prospect_emu.errors import SetupError
-    from prospect_emu.files import check_writable
 
     try:
-        from . import train
+        import torch  # noqa: F401
     except ModuleNotFoundError as err:
         raise SetupError(
             f"Training needs torch, which is not installed ({err}); pip install "
             "'prospect_emu[train]'."
         ) from err
+
+
+def _train(args):
+    from prospect_emu.files import check_writable
+
+    need_torch()
+    from . import train
     from .evaluate import band_table, summary
     from .generate import generate
     from .recipe import Recipe

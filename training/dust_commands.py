@@ -5,6 +5,8 @@ The command line finds this through the entry-point group ``prospect_emu.command
 
 from pathlib import Path
 
+from .commands import need_torch
+
 
 def register_train_dust(subparsers):
     """Add ``prospect-emu train-dust``."""
@@ -102,19 +104,6 @@ def _network(steps):
     p.set_defaults(run=_train)
 
 
-def _need_torch():
-    from prospect_emu.errors import SetupError
-
-    try:
-        import torch
-    except ModuleNotFoundError as err:
-        raise SetupError(
-            f"Training needs torch, which is not installed ({err}); pip install "
-            "'prospect_emu[train]'."
-        ) from err
-    return torch
-
-
 def _train(args):
     from prospect_emu.files import check_writable
 
@@ -156,7 +145,7 @@ def _train_inverse(args):
 
     from prospect_emu.dust import load_dust_emulator
 
-    _need_torch()
+    need_torch()
     from .dust_inverse_train import train_inverse
 
     emulator = load_dust_emulator(args.emulator)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from prospect_emu.errors import ModelFileError, ProspectEmuError
-from prospect_emu.files import fingerprint, load_tensors, save_tensors, write_atomic
+from prospect_emu.errors import ProspectEmuError
 
 from .dust_data import read_dust_model
 from .dust_engine import DustEngine, Resolution
 from .dust_fields import StellarFields
+from .shards import ShardStore
 
-SHARD_KIND = "prospect_emu dust shard"
 PARAMETERS = ("log_u", "log_tau", "log_a_min")
 # log10 of U, of the age in years, and of the smallest radius in nm.
 BOX = {"log_u": (-2.0, 7.0), "log_tau": (6.0, 10.0), "log_a_min": (np.log10(0.4), 1.0)}
@@ -147,8 +145,11 @@ def _snapped(nodes, own):
     return np.unique(nodes)
 
 
-class DustStore:
-    """A folder of shards with a manifest; the only owner of their names.
+class DustStore(ShardStore):
+    """Emission in shards.
+
+    Arrays of a shard: ``log_u`` (n,), ``log_tau`` (n,), ``log_a_min`` (n, m), and
+    ``ln_emission`` (n, m, nwave), ln of W/Hz/kg.
 
     Parameters
     ----------
@@ -157,21 +158,12 @@ class DustStore:
         What the shards depend on; a folder that holds others is refused.
     """
 
+    KIND = "prospect_emu dust shard"
+    HOLDS = "emission computed"
+    MADE_BY = "make it with prospect-emu train-dust grid"
+
     def __init__(self, folder, manifest):
-        self.folder, self.manifest = Path(folder), json.loads(json.dumps(manifest))
-        path = self.folder / "manifest.json"
-        if path.exists():
-            stored = json.loads(path.read_text())
-            changed = [k for k in self.manifest if stored.get(k) != self.manifest[k]]
-            if changed:
-                raise ProspectEmuError(
-                    f"{self.folder} holds emission computed with another {', '.join(changed)}; "
-                    "use a new folder or the old settings."
-                )
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(self.manifest, indent=1).encode())
-        self.fingerprint = fingerprint(self.manifest)
+        super().__init__(folder, manifest)
         r = dict(self.manifest["recipe"])
         r["resolution"] = Resolution(**r["resolution"])
         r |= {k: tuple(r[k]) for k in ("shape", "wave_range")}
@@ -181,38 +173,11 @@ class DustStore:
     @classmethod
     def open(cls, folder):
         """Open an existing folder for reading."""
-        path = Path(folder) / "manifest.json"
-        if not path.is_file():
-            raise ProspectEmuError(
-                f"{folder} holds no manifest.json; make it with prospect-emu train-dust grid."
-            )
-        return cls(folder, json.loads(path.read_text()))
-
-    def path(self, index):
-        return self.folder / f"shard-{index:06d}.safetensors"
-
-    def read(self, index):
-        """Arrays of a shard: ``log_u`` (n,), ``log_tau`` (n,), ``log_a_min`` (n, m), and
-        ``ln_emission`` (n, m, nwave), ln of W/Hz/kg."""
-        tensors, manifest = load_tensors(self.path(index), SHARD_KIND)
-        if manifest.get("fingerprint") != self.fingerprint or manifest.get("index") != index:
-            raise ModelFileError(f"{self.path(index)} belongs to another data set; delete it.")
-        return tensors
-
-    def write(self, index, tensors):
-        manifest = {"kind": SHARD_KIND, "fingerprint": self.fingerprint, "index": index}
-        save_tensors(self.path(index), tensors, manifest)
+        return cls(folder, cls.stored_manifest(folder))
 
     def missing(self):
         """Indices of the shards still to be made."""
-
-        def good(i):
-            try:
-                return self.path(i).exists() and bool(self.read(i))
-            except ModelFileError:
-                return False
-
-        return [i for i in range(self.recipe.n_shards) if not good(i)]
+        return [i for i in range(self.recipe.n_shards) if not self.is_good(i)]
 
     def load(self):
         """All shards as one: parameters (n, 3) and ln emission (n, nwave), float32."""

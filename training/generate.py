@@ -5,27 +5,25 @@ drawn from its own random stream and written atomically, so that a killed run
 loses at most the shards in flight and a rerun makes exactly what is missing.
 """
 
-import json
 import os
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib import metadata
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from prospect_emu.errors import ModelFileError, ProspectEmuError, SetupError
-from prospect_emu.files import fingerprint, load_tensors, save_tensors, write_atomic
+from prospect_emu.errors import ProspectEmuError, SetupError
 from prospect_emu.filters import load_filters
 from prospect_emu.model import PARAMETERS, model_params
 from prospect_emu.photometry import FilterProjector
+from prospect_emu.workers import exit_with_parent
 
 from .recipe import Recipe, draw_parameters
+from .shards import ShardStore
 
-SHARD_KIND = "prospect_emu training shard"
 # Streams of a recipe's seed that never overlap.
 STREAMS = {"train": 0, "test": 1}
 
@@ -103,8 +101,8 @@ class FSPSPhotometry:
         return phot, float(np.squeeze(mfrac))
 
 
-class SampleStore:
-    """A folder of shards with a manifest; the only owner of their names.
+class SampleStore(ShardStore):
+    """Samples of a recipe in shards; first axis of every array is the sample.
 
     Parameters
     ----------
@@ -112,6 +110,8 @@ class SampleStore:
     recipe : Recipe
     stream : {"train", "test"}
     shard_size : int
+    versions : dict
+        Of what computed them.
 
     Raises
     ------
@@ -119,67 +119,29 @@ class SampleStore:
         If the folder holds samples of another recipe, FSPS or shard size.
     """
 
+    KIND = "prospect_emu training shard"
+    HOLDS = "samples made"
+    MADE_BY = "generate samples there first"
+
     def __init__(self, folder, recipe, stream, shard_size, versions):
-        self.folder = Path(folder)
         self.recipe, self.stream, self.shard_size = recipe, stream, shard_size
-        self.manifest = {
+        manifest = {
             "recipe": recipe.as_dict(),
             "stream": stream,
             "shard_size": shard_size,
             "versions": versions,
         }
-        self.fingerprint = fingerprint(self.manifest)
-        path = self.folder / "manifest.json"
-        if path.exists():
-            stored = json.loads(path.read_text())
-            changed = [k for k in self.manifest if stored.get(k) != self.manifest[k]]
-            if changed:
-                raise ProspectEmuError(
-                    f"{self.folder} holds samples made with another {', '.join(changed)}; "
-                    "use a new folder or the old settings."
-                )
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(self.manifest, indent=1).encode())
+        super().__init__(folder, manifest)
 
     @classmethod
     def open(cls, folder):
         """Open an existing folder for reading."""
-        path = Path(folder) / "manifest.json"
-        if not path.is_file():
-            raise ProspectEmuError(
-                f"{folder} holds no manifest.json; generate samples there first."
-            )
-        m = json.loads(path.read_text())
+        m = cls.stored_manifest(folder)
         return cls(folder, Recipe(**m["recipe"]), m["stream"], m["shard_size"], m["versions"])
-
-    def path(self, index):
-        return self.folder / f"shard-{index:06d}.safetensors"
 
     def draw(self, index):
         stream = (STREAMS[self.stream], index)
         return draw_parameters(self.recipe, self.shard_size, stream)
-
-    def write(self, index, arrays):
-        """Write the arrays of a shard by name, first axis the sample."""
-        manifest = {"kind": SHARD_KIND, "fingerprint": self.fingerprint, "index": index}
-        save_tensors(self.path(index), arrays, manifest)
-
-    def read(self, index):
-        """Arrays of a shard; `ModelFileError` if it is missing, damaged or foreign."""
-        tensors, manifest = load_tensors(self.path(index), SHARD_KIND)
-        if manifest.get("fingerprint") != self.fingerprint or manifest.get("index") != index:
-            raise ModelFileError(f"{self.path(index)} belongs to another data set; delete it.")
-        return tensors
-
-    def is_good(self, index):
-        if not self.path(index).exists():
-            return False
-        try:
-            self.read(index)
-        except ModelFileError:
-            return False
-        return True
 
     def missing(self, n_samples):
         """Number of shards that hold `n_samples`, and the indices still to be made."""
@@ -199,18 +161,8 @@ class SampleStore:
 _worker_state: dict = {}
 
 
-def _exit_with_parent():
-    """End this worker when its parent dies: a killed run must not leave processes behind."""
-
-    def wait():
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _start_worker(folder):
-    _exit_with_parent()
+    exit_with_parent()
     store = SampleStore.open(folder)
     _worker_state["store"] = store
     _worker_state["fsps"] = FSPSPhotometry(store.recipe)
