@@ -1,6 +1,7 @@
 """The training loop, on a teacher whose answer is known: another network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,11 +101,15 @@ def test_packaged_file(student, tmp_path):
     json.dumps(m)
 
 
-def test_resume_is_bit_for_bit(stores, tmp_path, monkeypatch):
+LONG = train.Settings(width=32, depth=2, **train.long_schedule(8, batch=64, epoch=1000))
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, LONG], ids=["nadam", "muon"])
+def test_resume_is_bit_for_bit(stores, tmp_path, monkeypatch, settings):
     """Killed after the fourth epoch and started again: the same weights to the last bit."""
     torch.set_num_threads(1)
     data = stores[0].load()
-    args = (train.FixedSamples(data["theta"], data["maggies"]), SETTINGS)
+    args = (train.FixedSamples(data["theta"], data["maggies"]), settings)
     whole, _ = train.train_flux(*args, tmp_path / "a.safetensors")
 
     real, calls = train._Checkpoint.save, []
@@ -124,6 +129,26 @@ def test_resume_is_bit_for_bit(stores, tmp_path, monkeypatch):
     assert len(history) > 4
     for a, b in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_muon_needs_fewer_steps(stores, tmp_path):
+    """As many samples seen, the same network, no step sizes but the defaults of each."""
+    torch.set_num_threads(1)
+    data = stores[0].load()
+    samples = train.FixedSamples(data["theta"], data["maggies"])
+    nadam = replace(LONG, optimizer="nadam", schedule=((3e-3, 64, 8),))
+    losses = [
+        train.train_flux(samples, s, tmp_path / f"{s.optimizer}.safetensors")[1][-1]["val"]
+        for s in (LONG, nadam)
+    ]
+    assert losses[0] < losses[1]
+
+
+def test_unknown_optimizer_is_refused(stores, tmp_path):
+    data = stores[0].load()
+    samples = train.FixedSamples(data["theta"], data["maggies"])
+    with pytest.raises(ProspectEmuError, match="use nadam or muon"):
+        train.train_flux(samples, replace(LONG, optimizer="sgd"), tmp_path / "d.safetensors")
 
 
 def test_checkpoint_of_another_training_is_refused(stores, tmp_path):

@@ -24,17 +24,18 @@ def register_train(subparsers):
     p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
     p.add_argument(
         "--source",
-        choices=("exact", "fsps"),
-        default="exact",
-        help="training samples from ExactSPS, drawn anew at each use, or fixed ones from FSPS "
-        "itself; the test set is always FSPS's (%(default)s)",
+        default="mathews23-factored",
+        metavar="EMULATOR",
+        help="factored emulator that makes the training samples, or 'fsps' for FSPS itself; the "
+        "test set is always FSPS's (%(default)s)",
     )
     p.add_argument(
         "--factored",
         action="store_true",
         help="package FSPS's own ingredients instead of a network (nothing is trained)",
     )
-    p.add_argument("--train", type=int, default=200_000, help="training samples (%(default)s)")
+    p.add_argument("--train", type=int, default=6_000_000, help="training samples (%(default)s)")
+    p.add_argument("--epochs", type=int, default=100, help="of 262,144 samples each (%(default)s)")
     p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
     p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
     p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
@@ -85,9 +86,9 @@ def _train(args):
 
 
 def _trained(args, recipe, test_store, name, train):
-    source = _exact_source if args.source == "exact" else _fsps_source
+    source = _fsps_source if args.source == "fsps" else _folded_source
     samples, mfrac, described = source(args, recipe)
-    settings = train.Settings(width=args.width, depth=args.depth)
+    settings = train.Settings(args.width, args.depth, **train.long_schedule(args.epochs))
     return train.train_emulator(
         samples, mfrac, test_store, settings, name, args.work, described, args.label
     )
@@ -110,17 +111,21 @@ def _fsps_source(args, recipe):
     return FixedSamples(data["theta"], data["maggies"]), (data["theta"], data["mfrac"]), described
 
 
-def _exact_source(args, recipe):
-    from .factors import FactorSamples, generate_factors, surviving_fractions
+def _folded_source(args, recipe):
+    from prospect_emu.emulator import load_emulator
 
-    store = generate_factors(recipe, _tables(args), args.work / "factors", args.train)
-    data = store.load()
+    from .folded_samples import FoldedSamples, generate_folded
+
+    emulator = load_emulator(args.source)
+    store = generate_folded(recipe, emulator, args.work / "folded", args.train)
+    samples = FoldedSamples(store)
     described = {
-        "source": "ExactSPS factors; SFR ratios and fagn drawn anew at each use",
-        "samples": len(data["theta"]),
-        "tables": store.manifest["versions"]["tables"],
+        "source": f"factored emulator {emulator.name}, folded",
+        "samples": len(samples.tensors[0]),
+        "redshifts": len(store.indices()),
+        "emulator": store.manifest["versions"]["emulator"],
     }
-    return FactorSamples(data, recipe), surviving_fractions(data), described
+    return samples, samples.mfrac(), described
 
 
 def register_evaluate(subparsers):

@@ -148,12 +148,16 @@ class SampleStore(ShardStore):
         n_shards = -(-n_samples // self.shard_size)
         return n_shards, [i for i in range(n_shards) if not self.is_good(i)]
 
-    def load(self):
-        """All complete shards as one: arrays by name, such as theta (n, 18)."""
+    def indices(self):
+        """Indices of the shards that are there."""
         indices = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-*.safetensors"))
         if not indices:
             raise ProspectEmuError(f"{self.folder} holds no shards; generate samples there first.")
-        shards = [self.read(i) for i in indices]
+        return indices
+
+    def load(self):
+        """All complete shards as one: arrays by name, such as theta (n, 18)."""
+        shards = [self.read(i) for i in self.indices()]
         return {k: np.concatenate([s[k] for s in shards]) for k in shards[0]}
 
 

@@ -43,6 +43,13 @@ class Settings:
     validation : float
         Share of the samples held out, drawn anew in each step.
     seed : int
+    optimizer : {"nadam", "muon"}
+        ``muon``: Muon for the weights, at the rate of the schedule, and NAdam
+        at a tenth of it for the biases. It needs several times fewer steps.
+    anneal : bool
+        Within a step the rate falls to zero along half a cosine.
+    epoch : int, optional
+        Samples per epoch, drawn anew from all; default all.
     """
 
     width: int = 256
@@ -57,6 +64,24 @@ class Settings:
     patience: int = 8
     validation: float = 0.05
     seed: int = 1
+    optimizer: str = "nadam"
+    anneal: bool = False
+    epoch: int | None = None
+
+
+def long_schedule(epochs, batch=512, epoch=2**18):
+    """Settings for training on millions of samples, each seen a few times.
+
+    The recipe of the bundled networks; docs/training.md tells what else was tried.
+    """
+    return {
+        "schedule": ((0.03, batch, epochs),),
+        "patience": epochs,
+        "validation": 0.005,
+        "optimizer": "muon",
+        "anneal": True,
+        "epoch": epoch,
+    }
 
 
 class Network(nn.Module):
@@ -87,20 +112,21 @@ class _Checkpoint:
     def __init__(self, path, run_id):
         self.path, self.run_id = Path(path), run_id
 
-    def save(self, net, best, optimizer, state):
+    def save(self, net, best, optimizers, state):
         tensors = {f"net/{k}": v.numpy() for k, v in net.state_dict().items()}
         tensors |= {f"best/{k}": v.numpy() for k, v in best.items()}
-        for i, slots in optimizer.state_dict()["state"].items():
-            for k, v in slots.items():
-                tensors[f"optimizer/{i}/{k}"] = torch.as_tensor(v).numpy()
+        for j, optimizer in enumerate(optimizers):
+            for i, slots in optimizer.state_dict()["state"].items():
+                for k, v in slots.items():
+                    tensors[f"optimizer/{j}/{i}/{k}"] = torch.as_tensor(v).numpy()
         save_tensors(
             self.path,
             tensors,
             {"kind": CHECKPOINT_KIND, "run": self.run_id, "state": json.dumps(state)},
         )
 
-    def load(self, net, best, optimizer):
-        """Restore into `net`, `best` and `optimizer`; the state, or None for a fresh start."""
+    def load(self, net, best, optimizers):
+        """Restore into `net`, `best` and `optimizers`; the state, or None for a fresh start."""
         if not self.path.exists():
             return None
         tensors, manifest = load_tensors(self.path, CHECKPOINT_KIND)
@@ -117,11 +143,12 @@ class _Checkpoint:
 
         net.load_state_dict(part("net/"))
         best.update(part("best/"))
-        slots = {}
-        for key, value in part("optimizer/").items():
-            i, name = key.split("/")
-            slots.setdefault(int(i), {})[name] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        for j, optimizer in enumerate(optimizers):
+            slots = {}
+            for key, value in part(f"optimizer/{j}/").items():
+                i, name = key.split("/")
+                slots.setdefault(int(i), {})[name] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         return json.loads(manifest["state"])
 
 
@@ -129,6 +156,20 @@ def _generator(*numbers):
     """A torch generator that depends on these numbers alone, so that resuming needs no state."""
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+
+def _optimizers(net, kind):
+    """What to step, each with its share of the learning rate."""
+    if kind == "nadam":
+        return {torch.optim.NAdam(net.parameters()): 1.0}
+    if kind == "muon":
+        matrices = [p for p in net.parameters() if p.ndim == 2]
+        others = [p for p in net.parameters() if p.ndim != 2]
+        return {
+            torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="original"): 1.0,
+            torch.optim.NAdam(others): 0.1,
+        }
+    raise ProspectEmuError(f"Optimizer {kind!r} is unknown; use nadam or muon.")
 
 
 def fit_network(net, data, loss, settings, checkpoint, progress=True):
@@ -152,14 +193,15 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True):
         ends with the weights of the lowest validation loss of the last step.
     """
     run_id = fingerprint([dataclasses.asdict(settings), [list(d.shape) for d in data],
-                          [float(d.double().sum()) for d in data]])  # fmt: skip
+                          [sum(c.double().sum().item() for c in d.split(100_000))
+                           for d in data]])  # fmt: skip
     saved = _Checkpoint(checkpoint, run_id)
     n = len(data[0])
     n_val = int(settings.validation * n)
     best = {k: v.clone() for k, v in net.state_dict().items()}
-    optimizer = torch.optim.NAdam(net.parameters())
+    optimizers = _optimizers(net, settings.optimizer)
     fresh = {"step": 0, "epoch": 0, "best_loss": np.inf, "stale": 0, "history": []}
-    state = saved.load(net, best, optimizer) or fresh
+    state = saved.load(net, best, optimizers) or fresh
     bar = tqdm(
         total=sum(s[2] for s in settings.schedule), initial=len(state["history"]),
         unit="epoch", disable=not progress,
@@ -169,22 +211,26 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True):
         step = state["step"]
         rate, batch, max_epochs = settings.schedule[step]
         if state["epoch"] == 0:  # moments of another learning rate do not carry over
-            optimizer = torch.optim.NAdam(net.parameters(), lr=rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+            optimizers = _optimizers(net, settings.optimizer)
         split = torch.randperm(n, generator=_generator(settings.seed, step))
         held_out, used = split[:n_val], split[n_val:]
 
         while state["epoch"] < max_epochs and state["stale"] < settings.patience:
             epoch_rng = _generator(settings.seed, step, state["epoch"])
-            order = used[torch.randperm(len(used), generator=epoch_rng)]
+            order = used[torch.randperm(len(used), generator=epoch_rng)[: settings.epoch]]
+            batches = order.split(batch)
             net.train()
             total = 0.0
-            for rows in order.split(batch):
-                optimizer.zero_grad()
+            for i, rows in enumerate(batches):
+                done = (state["epoch"] + i / len(batches)) / max_epochs
+                now = rate * 0.5 * (1 + np.cos(np.pi * done)) if settings.anneal else rate
+                net.zero_grad()
                 value = loss(net, epoch_rng, *(d[rows] for d in data))
                 value.backward()
-                optimizer.step()
+                for optimizer, share in optimizers.items():
+                    for group in optimizer.param_groups:
+                        group["lr"] = now * share
+                    optimizer.step()
                 total += value.item() * len(rows)
             net.eval()
             with torch.no_grad():
@@ -196,21 +242,21 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True):
                 ]
             val = float(np.sqrt(sum(v * k for v, k in parts) / n_val))
             state["history"].append(
-                {"step": step, "epoch": state["epoch"], "train": total / len(used), "val": val}
+                {"step": step, "epoch": state["epoch"], "train": total / len(order), "val": val}
             )
             state["epoch"] += 1
             state["stale"] += 1
             if val < state["best_loss"]:
                 state["best_loss"], state["stale"] = val, 0
                 best = {k: v.clone() for k, v in net.state_dict().items()}
-            saved.save(net, best, optimizer, state)
-            bar.set_postfix(step=step, train=f"{total / len(used):.4f}", val=f"{val:.4f}")
+            saved.save(net, best, optimizers, state)
+            bar.set_postfix(step=step, train=f"{total / len(order):.4f}", val=f"{val:.4f}")
             bar.update()
 
         net.load_state_dict(best)
         # The next step has another validation split, so its losses compare anew.
         state |= {"step": step + 1, "epoch": 0, "stale": 0, "best_loss": np.inf}
-        saved.save(net, best, optimizer, state)
+        saved.save(net, best, optimizers, state)
     bar.close()
     net.load_state_dict(best)
     return state["history"]
@@ -237,8 +283,11 @@ def apparent_rmse(predicted, target, log_scale, rng):
     scale = 10.0 ** (log_scale[:, None] + logmass)
 
     def apparent(u):
-        # Beyond 80 e-folds float32 overflows; no magnitude comes near.
-        return A * torch.asinh(scale * torch.sinh(((U0 - u) / A).clamp(-80.0, 80.0)))
+        # Beyond 40 e-folds, further than any magnitude, squares overflow in float32.
+        flux = scale * torch.sinh(((U0 - u) / A).clamp(-40.0, 40.0))
+        size = flux.abs()
+        # torch.asinh itself is eight times slower.
+        return A * flux.sign() * torch.log(size + torch.sqrt(1.0 + size * size))
 
     return torch.sqrt(torch.mean((apparent(predicted) - apparent(target)) ** 2))
 
@@ -280,7 +329,7 @@ def train_flux(samples, settings, checkpoint):
 
     Parameters
     ----------
-    samples : FixedSamples or FactorSamples
+    samples : FixedSamples or FoldedSamples
         ``samples.tensors``, first axis the sample, and ``samples.draw(rng,
         *batch)``, which makes of a batch of them the parameters (n, 18), the
         arsinh magnitudes (n, nband) at the reference mass and distance, and
@@ -294,7 +343,7 @@ def train_flux(samples, settings, checkpoint):
     list of dict
         The history of `fit_network`.
     """
-    first = (t[:_N_NORMALISE] for t in samples.tensors)
+    first = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
     theta, mag, _ = samples.draw(_generator(settings.seed), *first)
     in_mean, in_std = _standard(theta[:, 1:].double().numpy())
     out_mean, out_std = _standard(mag.double().numpy())
@@ -337,7 +386,7 @@ def train_emulator(samples, mfrac, test_store, settings, name, work, source, lab
 
     Parameters
     ----------
-    samples : FixedSamples or FactorSamples
+    samples : FixedSamples or FoldedSamples
     mfrac : tuple of ndarray
         ``(theta, mfrac)`` to train the network of surviving fractions on.
     test_store : prospect_emu.training.generate.SampleStore
