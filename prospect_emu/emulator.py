@@ -379,10 +379,11 @@ def load_emulator(name):
     bundled = _bundled()
     path = str(bundled.get(str(name), name))
     if Path(path).is_file():
-        # Imported here: a factored emulator is built on this module.
+        # Imported here: the other kinds are built on this module.
         from .factored import FactoredEmulator
+        from .stitched import StitchedEmulator
 
-        kinds = {k.KIND: k for k in (Emulator, FactoredEmulator)}
+        kinds = {k.KIND: k for k in (Emulator, FactoredEmulator, StitchedEmulator)}
         return kinds[read_kind(path, tuple(kinds))].load(path)
     raise ModelFileError(
         f"There is no emulator {str(name)!r}: it is no file, and the bundled ones are "

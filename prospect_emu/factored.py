@@ -220,7 +220,7 @@ class FactoredEmulator(EmulatorBase):
         """Nodes (n, 5) of `gas_logz` and their weights: a polynomial in each cell."""
         axis = self.ingredients["neb_logz"]
         cell, frac = find_cell(axis, np.clip(gas_logz, axis[0], axis[-1]))
-        powers = (2.0 * frac - 1.0)[:, None] ** np.arange(_CELL_NODES)
+        powers = np.vander(2.0 * frac - 1.0, _CELL_NODES, increasing=True)
         return (_CELL_NODES - 1) * cell[:, None] + np.arange(_CELL_NODES), powers @ _LAGRANGE
 
     @cached_property

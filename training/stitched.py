@@ -1,0 +1,198 @@
+"""`prospect-emu train-stitched`: one network per redshift domain, scored as a whole."""
+
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from prospect_emu.errors import ProspectEmuError, RangeError
+from prospect_emu.model import PARAMETERS
+from prospect_emu.stitched import stitch
+
+from .commands import need_torch
+
+# Mathews et al. (2023). Their lowest redshift is 0, where a galaxy has no distance
+# and FSPS no photometry: 0.01, as for the factored emulator.
+DOMAINS = (
+    (0.01, 2.25), (1.75, 4.25), (3.75, 6.25), (5.75, 8.25), (7.75, 10.25), (9.75, 12.0)
+)  # fmt: skip
+
+# Test samples in a domain: that many tell a standard deviation to 7 %.
+_FEWEST = 100
+
+
+def register_train_stitched(subparsers):
+    """Add ``prospect-emu train-stitched``."""
+    lo, hi = DOMAINS[0][0], DOMAINS[-1][1]
+    p = subparsers.add_parser(
+        "train-stitched",
+        help=f"train networks for {len(DOMAINS)} redshift domains and stitch them into one",
+        description=(
+            f"Trains a network for each of {len(DOMAINS)} overlapping redshift domains on samples "
+            "of a factored emulator (needs torch), measures the errors of the whole on FSPS "
+            f"samples over {lo:g} < z < {hi:g} (needs python-fsps and SPS_HOME), and writes one "
+            "emulator file. Each domain resumes where a killed run stopped."
+        ),
+    )
+    p.add_argument("work", type=Path, help="folder for samples and checkpoints")
+    p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
+    p.add_argument("--name", help="name of the emulator (default: the file's)")
+    p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
+    p.add_argument(
+        "--source",
+        default="mathews23-factored",
+        metavar="EMULATOR",
+        help="factored emulator that makes the training samples (%(default)s)",
+    )
+    p.add_argument(
+        "--train", type=int, default=2_097_152, help="training samples per domain (%(default)s)"
+    )
+    p.add_argument("--epochs", type=int, default=100, help="of 262,144 samples each (%(default)s)")
+    p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
+    p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
+    p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
+    p.add_argument("--workers", type=int, help="FSPS processes (default: one per core)")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing emulator file")
+    p.set_defaults(run=_train_stitched)
+
+
+def _train_stitched(args):
+    from prospect_emu.emulator import load_emulator
+    from prospect_emu.files import check_writable
+
+    need_torch()
+    from .evaluate import band_table, summary
+    from .generate import generate
+    from .recipe import Recipe
+    from .train import Settings, long_schedule
+
+    check_writable(args.out, args.overwrite)
+    recipe = Recipe(zred_range=(DOMAINS[0][0], DOMAINS[-1][1]))
+    source = load_emulator(args.source)
+    test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
+    settings = Settings(args.width, args.depth, **long_schedule(args.epochs))
+    emulator = train_stitched(
+        source, args.train, test_store, settings, args.name or args.out.stem, args.work, args.label
+    )
+    emulator.save(args.out)
+    test = test_store.load()
+    print(summary(band_table(emulator, test["theta"], test["maggies"])))
+    print(f"Wrote {args.out}")
+
+
+class DomainTest:
+    """Test samples of a redshift domain, as `train_emulator` reads them from a store.
+
+    One test set over the whole range then serves the parts, too.
+
+    Parameters
+    ----------
+    store : prospect_emu.training.generate.SampleStore
+    domain : (float, float)
+
+    Raises
+    ------
+    ProspectEmuError
+        If the store has too few samples there.
+    """
+
+    def __init__(self, store, domain):
+        self.recipe = replace(store.recipe, zred_range=domain)
+        self.manifest, self.fingerprint = store.manifest, store.fingerprint
+        data = store.load()
+        zred = data["theta"][:, PARAMETERS.index("zred")]
+        inside = (zred >= domain[0]) & (zred <= domain[1])
+        if inside.sum() < _FEWEST:
+            raise ProspectEmuError(
+                f"{store.folder} holds {inside.sum()} test samples at {domain[0]:g} < z < "
+                f"{domain[1]:g}, fewer than {_FEWEST}; make more of them (--test)."
+            )
+        self._data = {k: v[inside] for k, v in data.items()}
+
+    def load(self):
+        """The samples: arrays by name, such as theta (n, 18)."""
+        return self._data
+
+
+def train_stitched(
+    source, n_samples, test_store, settings, name, work, label=None, domains=DOMAINS
+):
+    """Train a network per domain, stitch them, and measure the whole on FSPS samples.
+
+    Parameters
+    ----------
+    source : FactoredEmulator
+        Makes the training samples.
+    n_samples : int
+        Training samples per domain, rounded up to whole shards.
+    test_store : prospect_emu.training.generate.SampleStore
+        FSPS samples over all domains. Each part is scored on those in its own.
+    settings : prospect_emu.training.train.Settings
+        Of each part.
+    name : str
+        Name of the emulator.
+    work : path-like
+        Folder for samples and checkpoints, in a subfolder per domain.
+    label : str, optional
+        What to call the isochrones and spectral library.
+    domains : sequence of (float, float)
+        Redshift ranges that overlap.
+
+    Returns
+    -------
+    StitchedEmulator
+
+    Raises
+    ------
+    RangeError
+        If `source` does not cover the domains.
+    ProspectEmuError
+        If the test set is too small.
+    """
+    from .evaluate import residual_statistics
+
+    covered = source.bounds[source.index("zred")]
+    if covered[0] > domains[0][0] or covered[1] < domains[-1][1]:
+        raise RangeError(
+            f"Emulator {source.name!r} covers {covered[0]:g} < z < {covered[1]:g}, less than the "
+            f"domains ({domains[0][0]:g} to {domains[-1][1]:g}); train from a wider one (--source)."
+        )
+    # All before the first training, which takes long.
+    tests = [DomainTest(test_store, d) for d in domains]
+    parts = [_train_part(source, n_samples, t, settings, name, Path(work), label) for t in tests]
+    emulator = stitch(name, parts)
+    test = test_store.load()
+    emulator.manifest["training"] = {
+        "source": f"factored emulator {source.name}, folded; a network per redshift domain",
+        "samples": sum(p.manifest["training"]["samples"] for p in parts),
+        "domains": [list(d) for d in domains],
+        "settings": asdict(settings),
+        "prospect_emu": metadata.version("prospect_emu"),
+    }
+    emulator.manifest["test"] = {
+        "samples": len(test["theta"]),
+        "source": "python-fsps",
+        "fingerprint": test_store.fingerprint,
+        "mfrac_std": float(np.std(emulator.mfrac(test["theta"]) - test["mfrac"])),
+    }
+    return replace(emulator, **residual_statistics(emulator, test["theta"], test["maggies"]))
+
+
+def _train_part(source, n_samples, test, settings, name, work, label):
+    from .folded_samples import FoldedSamples, generate_folded
+    from .train import train_emulator
+
+    domain = "z{:g}-{:g}".format(*test.recipe.zred_range)
+    folder = work / domain
+    store = generate_folded(test.recipe, source, folder / "folded", n_samples)
+    samples = FoldedSamples(store)
+    described = {
+        "source": f"factored emulator {source.name}, folded",
+        "samples": len(samples.tensors[0]),
+        "redshifts": len(store.indices()),
+        "emulator": store.manifest["versions"]["emulator"],
+    }
+    return train_emulator(
+        samples, samples.mfrac(), test, settings, f"{name}-{domain}", folder, described, label
+    )
