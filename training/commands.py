@@ -132,38 +132,75 @@ def register_evaluate(subparsers):
     """Add ``prospect-emu evaluate``."""
     p = subparsers.add_parser(
         "evaluate",
-        help="compare an emulator with FSPS samples, band by band",
-        description="Bias and standard deviation of emulator minus FSPS per band (arsinh mag).",
+        help="compare emulators with FSPS samples",
+        description=(
+            "Bias, standard deviation and quantiles of emulator minus FSPS per band (arsinh mag), "
+            "and, with --report, a page with figures of that, of its distribution, of precision "
+            "and time against width, and which width is good enough."
+        ),
     )
-    p.add_argument("emulator", help="name of a bundled emulator or path of a file")
+    p.add_argument(
+        "emulators", nargs="+", metavar="emulator", help="bundled name or path of a file"
+    )
     p.add_argument("samples", type=Path, help="folder of FSPS samples made by `train`")
-    p.add_argument("--out", type=Path, help="write the table here as ECSV")
-    p.add_argument("--overwrite", action="store_true")
+    p.add_argument("--out", type=Path, help="write the table of one emulator here as ECSV")
+    p.add_argument("--report", type=Path, metavar="FOLDER", help="write report.md and figures here")
+    p.add_argument(
+        "--floor",
+        type=float,
+        default=0.05,
+        metavar="ERROR",
+        help="report: relative observational error to be good enough for (%(default)s)",
+    )
+    p.add_argument("--fsps", action="store_true", help="report: time FSPS, too (needs SPS_HOME)")
+    p.add_argument(
+        "--tables",
+        type=Path,
+        help="report: time ExactSPS with these tables, too (default: $PROSPECT_EMU_TABLES)",
+    )
+    p.add_argument("--overwrite", action="store_true", help="replace an existing table or report")
     p.set_defaults(run=_evaluate)
 
 
 def _evaluate(args):
-    from prospect_emu.emulator import load_emulator
-    from prospect_emu.errors import FilterError
+    from prospect_emu.errors import ProspectEmuError
     from prospect_emu.files import check_writable
 
-    from .evaluate import band_table, summary
-    from .generate import SampleStore
+    from . import comparison, report
+    from .evaluate import summary
 
     if args.out is not None:
+        if len(args.emulators) > 1:
+            raise ProspectEmuError("--out takes the table of one emulator; use --report FOLDER.")
         check_writable(args.out, args.overwrite)
-    emulator = load_emulator(args.emulator)
-    store = SampleStore.open(args.samples)
-    if store.recipe.filters != emulator.filters:
-        raise FilterError(
-            f"{args.samples} holds other bands than emulator {emulator.name!r}; evaluate it on "
-            "samples of its own recipe."
-        )
-    data = store.load()
-    table = band_table(emulator, data["theta"], data["maggies"])
-    for name in table.colnames[1:]:
-        table[name].info.format = ".2g"
-    table.pprint_all()
-    print(f"{len(data['theta'])} samples, {summary(table)}")
+    if args.report is not None:
+        if not 0.0 < args.floor < 1.0:
+            raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
+        check_writable(args.report / report.PAGE, args.overwrite)
+    test = comparison.TestSet.read(args.samples)
+    emulators = comparison.read_emulators(args.emulators, test)
+    seconds = _time_all(args, emulators, test) if args.report is not None else {}
+    scored = comparison.score(emulators, test)
+    for s in scored:
+        if args.report is None:
+            shown = s.table.copy()
+            for name in shown.colnames[1:]:
+                shown[name].info.format = ".2g"
+            shown.pprint_all()
+        print(f"{s.label}: {len(test.theta)} samples, {summary(s.table)}")
     if args.out is not None:
-        table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
+        scored[0].table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
+    if args.report is not None:
+        print(report.write_report(scored, seconds, args.report, args.floor, args.overwrite))
+        print(f"Wrote {args.report / report.PAGE}")
+
+
+def _time_all(args, emulators, test):
+    import os
+
+    from .comparison import time_all
+
+    tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
+    if tables:
+        need_torch()
+    return time_all(emulators, test, tables, args.fsps)

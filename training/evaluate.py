@@ -31,7 +31,11 @@ def residual_statistics(emulator, theta, maggies):
         ``bias_mag``, ``sigma_mag`` (nband,), ``covariance`` (nband, nband) and
         ``quantiles`` (nband, 9), all of emulator minus FSPS in arsinh magnitudes.
     """
-    r = residuals(emulator, theta, maggies)
+    return statistics(residuals(emulator, theta, maggies))
+
+
+def statistics(r):
+    """`residual_statistics` of residuals (n, nband)."""
     return {
         "bias_mag": r.mean(axis=0),
         "sigma_mag": r.std(axis=0, ddof=1),
@@ -41,17 +45,21 @@ def residual_statistics(emulator, theta, maggies):
 
 
 def band_table(emulator, theta, maggies):
-    """Bias and standard deviation per band as an astropy table (magnitudes)."""
-    stats = residual_statistics(emulator, theta, maggies)
-    return Table(
-        {
-            "band": emulator.filters,
-            "bias": stats["bias_mag"],
-            "std": stats["sigma_mag"],
-            "p2.3": stats["quantiles"][:, 2],
-            "p97.7": stats["quantiles"][:, 6],
-        }
-    )
+    """Bias, standard deviation and quantiles per band as an astropy table (magnitudes)."""
+    return table_of(emulator.filters, residuals(emulator, theta, maggies))
+
+
+def table_of(filters, r):
+    """`band_table` of residuals (n, nband).
+
+    Columns ``-4 sigma`` to ``+4 sigma`` hold the quantiles at the probabilities of so
+    many Gaussian standard deviations; ``0 sigma`` is the median.
+    """
+    stats = statistics(r)
+    columns = {"band": filters, "bias": stats["bias_mag"], "std": stats["sigma_mag"]}
+    for level, quantile in zip(range(-4, 5), stats["quantiles"].T, strict=True):
+        columns[f"{level:+d} sigma" if level else "0 sigma"] = quantile
+    return Table(columns)
 
 
 def summary(table):
