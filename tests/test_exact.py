@@ -119,7 +119,7 @@ def test_rows_do_not_depend_on_their_batch(toy, filters):
     whole = toy.photometry(theta, filters).numpy()
     np.testing.assert_allclose(whole[:30], whole[30:60], rtol=1e-11)
     alone = [toy.photometry(row[None], filters)[0].numpy() for row in theta[:6]]
-    # Alone, a row takes the dense matrix instead of the list of weights.
+    # Alone, a row takes the dense matrix instead of the compiled loops.
     np.testing.assert_allclose(whole[:6], alone, rtol=1e-9)
 
 
@@ -185,6 +185,20 @@ def test_bands_with_gradient_in_redshift(toy, filters):
     assert with_gradient.requires_grad
     want = toy.photometry(theta.detach(), filters)
     np.testing.assert_allclose(with_gradient.detach(), want, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype, rtol", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_compiled_loops_are_the_lists_of_weights(toy, filters, dtype, rtol):
+    """The two ways to project rows of different redshifts: to rounding of their sums."""
+    bands = BandProjector(filters, toy.wavelengths.numpy(), "converged", dtype, "cpu")
+    z = torch.linspace(0.01, 12.0, 20, dtype=torch.float64)
+    lnu = torch.rand(20, 3, toy.wavelengths.numel(), generator=torch.manual_seed(1)).to(dtype)
+    loops, lists = bands(lnu, z), bands(lnu, z.clone().requires_grad_())
+    assert loops.dtype == dtype
+    np.testing.assert_allclose(loops, lists.detach(), rtol=rtol)
+    # A redshift that is not a number must not be looked up in a table.
+    z[3] = torch.nan
+    assert bands(lnu, z)[3].isnan().all()
 
 
 def test_nebular_interpolation(toy, toy_tables):

@@ -1,15 +1,17 @@
 """Bands for `ExactSPS`: `FilterProjector` in torch, for batches and for any redshift.
 
 Rows that share a redshift are projected by one dense matrix. Otherwise each row
-has its own list of (band, node, weight). A band at another redshift has ten
+has its own list of (band, node, weight). All bands at another redshift have ten
 thousand of them, so that the integrals of `FilterProjector` are not
 recomputed: the second integral of each curve is tabulated finely, with its
 slope, and the weights are its second differences. They are differentiable
-in redshift, and agree with `FilterProjector` to 1.4e-6 (tested).
+in redshift, and agree with `FilterProjector` to 1.4e-6 (tested). On a CPU, and
+where no gradient is asked for, compiled loops do the same sums without the lists.
 """
 
 import numpy as np
 import torch
+from numba import njit
 from prospect.sources.constants import jansky_cgs, lightspeed
 
 from prospect_emu.errors import ProspectEmuError
@@ -44,6 +46,7 @@ class BandProjector:
         self._per_dx = torch.cat([1.0 / torch.diff(self._lnwave), self._lnwave.new_zeros(1)])
         curves = Curves(self.filters)
         self._xmin, self._xmax = self._tensor(curves.xmin), self._tensor(curves.xmax)
+        self._tables = None
         if quadrature == "sedpy":
             for name in ("lam", "trans", "slope", "key", "first", "last_cell"):
                 setattr(self, f"_{name}", self._tensor(getattr(curves, name)))
@@ -58,6 +61,10 @@ class BandProjector:
             self._start = self._tensor(start)
             # The table's cell of ln(lambda) = 0 in each band, were the band's table that long.
             self._origin = self._start[:-1] + 1 - self._xmin / _STEP
+            if self._wave.device.type == "cpu":
+                of_wave = (a.numpy() for a in (self._lnwave, self._per_dx))
+                of_band = (a.numpy() for a in (self._xmin, self._xmax, self._origin, self._start))
+                self._tables = (*of_wave, *of_band, cubic)
         self._cached = (None, None)
 
     def _tensor(self, a):
@@ -77,6 +84,13 @@ class BandProjector:
         """
         if not zred.requires_grad and bool((zred == zred[0]).all()):
             return lnu @ self.matrix(float(zred[0])).T
+        graph = torch.is_grad_enabled() and (zred.requires_grad or lnu.requires_grad)
+        if self._tables is not None and not graph:
+            out = np.empty((*lnu.shape[:2], len(self.filters)))
+            shift = torch.log1p(zred).detach()
+            nodes = (self._lnwave + shift[:, None]) / _STEP
+            _project(lnu.detach().numpy(), shift.numpy(), nodes.numpy(), *self._tables, out)
+            return torch.from_numpy(out).to(lnu.dtype)
         size = _ROWS.get(zred.device.type, 64)
         pieces = zip(lnu.split(size), zred.split(size), strict=True)
         return torch.cat([self._gather(*piece) for piece in pieces])
@@ -170,6 +184,51 @@ class BandProjector:
         )
         trans = self._trans[cell] + self._slope[cell] * (lam - self._lam[cell])
         return torch.where(inside, trans, 0.0) * self._dlnwave[node] * self._per_count[band]
+
+
+# Any order of a sum will do: that lets the compiler use vector instructions.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _project(lnu, shift, nodes, lnwave, per_dx, xmin, xmax, origin, start, cubic, out):
+    """Fluxes (n, k, nband) with the weights of `_converged`, into `out`.
+
+    Bands are the outer loop: the rows use each one's table while it is in cache.
+    """
+    end = lnwave.size - 1
+    g, weight = np.empty(lnwave.size), np.empty(lnwave.size)
+    for band in range(xmin.size):
+        lo, hi = start[band], start[band + 1] - 1
+        for row in range(shift.size):
+            blue, red = xmin[band] - shift[row], xmax[band] - shift[row]
+            first = min(max(np.searchsorted(lnwave, blue, side="right") - 1, 0), end)
+            last = max(min(np.searchsorted(lnwave, red), end), first)
+            for i in range(first, last + 1):
+                position = nodes[row, i] + origin[band]
+                # Unsigned: no test for indices from the end.
+                cell = np.uint64(min(max(int(position), lo), hi))
+                u = position - cell
+                g[i] = cubic[cell, 0] + u * (
+                    cubic[cell, 1] + u * (cubic[cell, 2] + u * cubic[cell, 3])
+                )
+            weight[first] = -_slope(nodes[row, first] + origin[band], lo, hi, cubic)
+            for i in range(first, last):
+                rise = (g[i + 1] - g[i]) * per_dx[i]
+                weight[i] += rise
+                weight[i + 1] = -rise
+            weight[last] += _slope(nodes[row, last] + origin[band], lo, hi, cubic)
+            for k in range(lnu.shape[1]):
+                light = lnu[row, k]
+                total = 0.0
+                for i in range(first, last + 1):
+                    total += weight[i] * light[i]
+                out[row, k, band] = total
+
+
+@njit(cache=True)
+def _slope(position, lo, hi, cubic):
+    """dG/dx at a position in the table of a band, cells lo to hi."""
+    cell = min(max(int(position), lo), hi)
+    u = position - cell
+    return (cubic[cell, 1] + u * (2.0 * cubic[cell, 2] + 3.0 * u * cubic[cell, 3])) / _STEP
 
 
 def _second_integrals(filters):
