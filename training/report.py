@@ -120,7 +120,7 @@ def _where(numbers, nets, floor):
 
 
 def _head(test, sentence, floor):
-    recipe, libraries = test.store.recipe, test.libraries or ["unknown"]
+    recipe = test.store.recipe
     z = recipe.zred_range
     return (
         "# Emulators against FSPS\n\n"
@@ -130,7 +130,7 @@ def _head(test, sentence, floor):
         f"longer, and (2) {100 * scores.ERRORS_WITHIN:g} % of its residuals where FSPS is brighter "
         f"than AB {scores.BRIGHT:g}, all bands together, are at most that error. *Good enough "
         "from* is the smallest such error.\n\n"
-        f"{len(test.theta):,} samples by FSPS itself ({', '.join(libraries)}), drawn "
+        f"{len(test.theta):,} samples by FSPS itself, drawn "
         f"{recipe.distribution.replace('_', ' ')} at {z[0]:g} < z < {z[1]:g}, {len(test.filters)} "
         "bands. Residuals are emulator minus FSPS in arsinh magnitudes (u0 = 35)."
     )
