@@ -1,6 +1,6 @@
-"""Accuracy of emulators on FSPS samples: the tables and the figure of docs/accuracy.md.
+"""Accuracy of emulators on FSPS samples: the tables of docs/accuracy.md.
 
-    python benchmarks/accuracy.py SAMPLES [EMULATOR ...] [--figure FILE]
+    python benchmarks/accuracy.py SAMPLES [EMULATOR ...]
 
 SAMPLES is the folder of FSPS test samples that `prospect-emu train` made
 (WORKDIR/test); an EMULATOR is a bundled name or a file.
@@ -10,7 +10,6 @@ import argparse
 import itertools
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from prospect_emu import load_emulator
 from prospect_emu.filters import load_filters
@@ -64,37 +63,18 @@ def tables(emulator, data, wavelength):
     )
     eig = np.linalg.eigvalsh(np.corrcoef(r, rowvar=False))
     print(f"Independent bands (participation ratio): {eig.sum() ** 2 / (eig**2).sum():.0f}")
-    return table
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("samples")
     parser.add_argument("emulators", nargs="*", default=["mathews23-256"])
-    parser.add_argument("--figure")
     args = parser.parse_args()
     data = SampleStore.open(args.samples).load()
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    ax = figure.subplots()
-    for number, name in enumerate(args.emulators):
+    for name in args.emulators:
         emulator = load_emulator(name)
         wavelength = np.array([f.wave_effective for f in load_filters(emulator.filters)]) / 1e4
-        table = tables(emulator, data, wavelength)
-        source = emulator.manifest["training"]["source"].split(";")[0]
-        count = emulator.manifest["training"].get("samples")
-        label = f"{emulator.name}, {count:,} {source}" if count else emulator.name
-        ax.plot(wavelength, table["std"], "os^D"[number % 4], ms=4, label=f"std: {label}")
-        ax.plot(wavelength, np.abs(table["bias"]), "_", color=f"C{number}", label="abs(bias)")
-    ax.set(
-        xscale="log", yscale="log", xlabel="Effective wavelength [micron]",
-        ylabel="Emulator minus FSPS [arsinh mag]",
-    )  # fmt: skip
-    ax.axhline(0.05, color="0.6", lw=1, ls="--")
-    ax.text(70, 0.012, "dashed: 5 % error floor of the fits", color="0.4", fontsize=9)
-    ax.set_ylim(1e-4, 0.5)
-    ax.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
-    if args.figure:
-        figure.savefig(args.figure, dpi=110)
+        tables(emulator, data, wavelength)
 
 
 if __name__ == "__main__":
