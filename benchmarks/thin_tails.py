@@ -4,7 +4,7 @@
 
 Two networks of one width, one trained on draws from the fit priors and one on fat
 tails, on two galaxies that differ in their SFR ratios alone (Mathews et al. 2023,
-section 4.2): A has them all at 0; in B the SFR falls tenfold from each age bin to the next.
+section 4.2): A has them all at 0; in B the SFR falls a hundredfold from each age bin to the next.
 The other parameters are drawn from the priors. The reference is the bundled
 factored emulator, which FSPS confirms to 2e-3 mag at worst.
 """
@@ -20,7 +20,7 @@ from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import PARAMETERS, RATIO_NAMES
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
-GALAXIES = {"Galaxy A: constant SFR": 0.0, "Galaxy B: SFR falls tenfold per bin": -1.0}
+GALAXIES = {"Galaxy A: constant SFR": 0.0, "Galaxy B: SFR falls a hundredfold per bin": -2.0}
 REDSHIFTS = (0.6, 1.0, 1.5, 2.0, 2.5, 2.9)
 RATIOS = [PARAMETERS.index(name) for name in RATIO_NAMES]
 ZRED = PARAMETERS.index("zred")
