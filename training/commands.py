@@ -18,10 +18,7 @@ def register_train(subparsers):
             "emulator file. Each part resumes where a killed run stopped."
         ),
     )
-    p.add_argument("work", type=Path, help="folder for samples and checkpoints")
-    p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
-    p.add_argument("--name", help="name of the emulator (default: the file's)")
-    p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
+    add_training_arguments(p)
     p.add_argument(
         "--source",
         default="mathews23-factored",
@@ -35,16 +32,34 @@ def register_train(subparsers):
         help="package FSPS's own ingredients instead of a network (nothing is trained)",
     )
     p.add_argument("--train", type=int, default=6_000_000, help="training samples (%(default)s)")
+    p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
+    p.add_argument("--zmin", type=float, default=0.5)
+    p.add_argument("--zmax", type=float, default=3.0)
+    p.set_defaults(run=_train)
+
+
+def add_training_arguments(p):
+    """Arguments of every command that trains networks on samples of FSPS."""
+    p.add_argument("work", type=Path, help="folder for samples and checkpoints")
+    p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
+    p.add_argument("--name", help="name of the emulator (default: the file's)")
+    p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
     p.add_argument("--epochs", type=int, default=100, help="of 262,144 samples each (%(default)s)")
     p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
     p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
     p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
-    p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
-    p.add_argument("--zmin", type=float, default=0.5)
-    p.add_argument("--zmax", type=float, default=3.0)
     p.add_argument("--workers", type=int, help="FSPS processes (default: one per core)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing emulator file")
-    p.set_defaults(run=_train)
+
+
+def save_and_report(emulator, path, test_store):
+    """Write an emulator and print its errors on the test set."""
+    from .evaluate import band_table, summary
+
+    emulator.save(path)
+    test = test_store.load()
+    print(summary(band_table(emulator, test["theta"], test["maggies"])))
+    print(f"Wrote {path}")
 
 
 def need_torch():
@@ -65,7 +80,6 @@ def _train(args):
 
     need_torch()
     from . import train
-    from .evaluate import band_table, summary
     from .generate import generate
     from .recipe import Recipe
 
@@ -79,10 +93,7 @@ def _train(args):
         emulator = build(_tables(args), test_store, name, args.label)
     else:
         emulator = _trained(args, recipe, test_store, name, train)
-    emulator.save(args.out)
-    test = test_store.load()
-    print(summary(band_table(emulator, test["theta"], test["maggies"])))
-    print(f"Wrote {args.out}")
+    save_and_report(emulator, args.out, test_store)
 
 
 def _trained(args, recipe, test_store, name, train):
@@ -114,17 +125,10 @@ def _fsps_source(args, recipe):
 def _folded_source(args, recipe):
     from prospect_emu.emulator import load_emulator
 
-    from .folded_samples import FoldedSamples, generate_folded
+    from .folded_samples import folded_samples
 
-    emulator = load_emulator(args.source)
-    store = generate_folded(recipe, emulator, args.work / "folded", args.train)
-    samples = FoldedSamples(store)
-    described = {
-        "source": f"factored emulator {emulator.name}, folded",
-        "samples": len(samples.tensors[0]),
-        "redshifts": len(store.indices()),
-        "emulator": store.manifest["versions"]["emulator"],
-    }
+    folder = args.work / "folded"
+    samples, described = folded_samples(recipe, load_emulator(args.source), folder, args.train)
     return samples, samples.mfrac(), described
 
 

@@ -93,11 +93,27 @@ class FoldedSamples:
         log_scale = np.log10(reference_scale(0.0, self.tensors[0][:, ZRED].double().numpy()))
         self.tensors += (torch.from_numpy(log_scale.astype("f4")),)
 
-    @staticmethod
-    def draw(rng, *batch):
-        return batch
-
     def mfrac(self, n=200_000):
         """Parameters and surviving fractions of about `n` samples, spread over all redshifts."""
         every = slice(None, None, max(1, len(self._mfrac) // n))
         return self.tensors[0][every].double().numpy(), self._mfrac[every].astype(float)
+
+
+def folded_samples(recipe, emulator, folder, n_samples):
+    """Make or complete the store, read it, and say what it is.
+
+    Returns
+    -------
+    FoldedSamples
+    dict
+        For the manifest of what is trained on them.
+    """
+    store = generate_folded(recipe, emulator, folder, n_samples)
+    samples = FoldedSamples(store)
+    described = {
+        "source": f"factored emulator {emulator.name}, folded",
+        "samples": len(samples.tensors[0]),
+        "redshifts": len(store.indices()),
+        "emulator": store.manifest["versions"]["emulator"],
+    }
+    return samples, described

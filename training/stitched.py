@@ -28,6 +28,8 @@ class DomainTest:
     Parameters
     ----------
     store : prospect_emu.training.generate.SampleStore
+    data : dict of ndarray
+        What the store loads: read once for all domains.
     domain : (float, float)
 
     Raises
@@ -36,10 +38,9 @@ class DomainTest:
         If the store has too few samples there.
     """
 
-    def __init__(self, store, domain):
+    def __init__(self, store, data, domain):
         self.recipe = replace(store.recipe, zred_range=domain)
         self.manifest, self.fingerprint = store.manifest, store.fingerprint
-        data = store.load()
         zred = data["theta"][:, PARAMETERS.index("zred")]
         inside = (zred >= domain[0]) & (zred <= domain[1])
         if inside.sum() < _FEWEST:
@@ -98,10 +99,10 @@ def train_stitched(
             f"domains ({domains[0][0]:g} to {domains[-1][1]:g}); train from a wider one (--source)."
         )
     # All before the first training, which takes long.
-    tests = [DomainTest(test_store, d) for d in domains]
+    test = test_store.load()
+    tests = [DomainTest(test_store, test, d) for d in domains]
     parts = [_train_part(source, n_samples, t, settings, name, Path(work), label) for t in tests]
     emulator = stitch(name, parts)
-    test = test_store.load()
     emulator.manifest["training"] = {
         "source": f"factored emulator {source.name}, folded; a network per redshift domain",
         "samples": sum(p.manifest["training"]["samples"] for p in parts),
@@ -119,19 +120,12 @@ def train_stitched(
 
 
 def _train_part(source, n_samples, test, settings, name, work, label):
-    from .folded_samples import FoldedSamples, generate_folded
+    from .folded_samples import folded_samples
     from .train import train_emulator
 
     domain = "z{:g}-{:g}".format(*test.recipe.zred_range)
     folder = work / domain
-    store = generate_folded(test.recipe, source, folder / "folded", n_samples)
-    samples = FoldedSamples(store)
-    described = {
-        "source": f"factored emulator {source.name}, folded",
-        "samples": len(samples.tensors[0]),
-        "redshifts": len(store.indices()),
-        "emulator": store.manifest["versions"]["emulator"],
-    }
+    samples, described = folded_samples(test.recipe, source, folder / "folded", n_samples)
     return train_emulator(
         samples, samples.mfrac(), test, settings, f"{name}-{domain}", folder, described, label
     )

@@ -315,10 +315,6 @@ class FixedSamples:
         )
         self.tensors = tuple(torch.from_numpy(a.astype(np.float32)) for a in arrays)
 
-    @staticmethod
-    def draw(rng, *batch):
-        return batch
-
 
 # Samples that set the normalisation of inputs and outputs.
 _N_NORMALISE = 20_000
@@ -330,10 +326,9 @@ def train_flux(samples, settings, checkpoint):
     Parameters
     ----------
     samples : FixedSamples or FoldedSamples
-        ``samples.tensors``, first axis the sample, and ``samples.draw(rng,
-        *batch)``, which makes of a batch of them the parameters (n, 18), the
-        arsinh magnitudes (n, nband) at the reference mass and distance, and
-        log10 of `reference_scale` at logmass 0 (n,).
+        ``samples.tensors``: the parameters (n, 18), the arsinh magnitudes
+        (n, nband) at the reference mass and distance, and log10 of
+        `reference_scale` at logmass 0 (n,).
     settings : Settings
     checkpoint : path-like
 
@@ -343,15 +338,13 @@ def train_flux(samples, settings, checkpoint):
     list of dict
         The history of `fit_network`.
     """
-    first = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
-    theta, mag, _ = samples.draw(_generator(settings.seed), *first)
+    theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
     in_mean, in_std = _standard(theta[:, 1:].double().numpy())
     out_mean, out_std = _standard(mag.double().numpy())
     shift, width = torch.tensor(in_mean).float(), torch.tensor(in_std).float()
     mean, std = torch.tensor(out_mean).float(), torch.tensor(out_std).float()
 
-    def loss(net, rng, *batch):
-        theta, mag, log_scale = samples.draw(rng, *batch)
+    def loss(net, rng, theta, mag, log_scale):
         predicted = net((theta[:, 1:] - shift) / width) * std + mean
         return apparent_rmse(predicted, mag, log_scale, rng)
 
