@@ -7,9 +7,10 @@ Each mock is drawn from the fit priors (redshift uniform in 0.5-3 and then held 
 log mass between 10 and 12), with the depth of 3D-HST in its 45 bands.
 Over many mocks the true value's rank in its posterior must be uniform.
 
-The errors must not depend on the mock itself (the likelihood takes them as
-known, so that they would tell about the galaxy): the 5 % floor is that of another galaxy,
-drawn from the same priors at the same redshift.
+The errors are those of a catalog fit: sky noise and a floor of 5 % of the true flux in
+quadrature. The likelihood takes them as known numbers and does not read the flux back from
+them, as no fit of a catalog does. The floor is of the true flux, not of the
+observed: that one would weight downward fluctuations up.
 
 One file per mock in OUT; a second call makes what is missing.
 """
@@ -53,16 +54,16 @@ def make_mock(emulator, seed, exact=None):
     sps = EmulatorSPS(emulator, filters)
     zred = float(rng.uniform(*BOX["zred"]))
     model = EmulatorSpecModel(priors(zred))
-    true, other = (model.prior_transform(rng.random(model.ndim)) for _ in range(2))
+    true = model.prior_transform(rng.random(model.ndim))
 
     def vector(theta):
         model.set_parameters(theta)
         return sps.theta_from_params(model.params)[None]
 
-    fluxes = exact or (lambda v: sps.emulator.maggies(v))
+    flux = (exact or sps.emulator.maggies)(vector(true))[0]
     sky = np.array([sky_noise(b) for b in BANDS]) / 3631e6
-    unc = np.hypot(sky, FLOOR * sps.emulator.maggies(vector(other))[0])
-    flux = fluxes(vector(true))[0] + unc * rng.standard_normal(unc.size)
+    unc = np.hypot(sky, FLOOR * flux)
+    flux = flux + unc * rng.standard_normal(unc.size)
     obs = {"filters": filters, "maggies": flux, "maggies_unc": unc, "wavelength": None,
            "spectrum": None}  # fmt: skip
     if exact is not None:

@@ -4,8 +4,9 @@ dynesty hands its proposal tasks to a pool's `map`. `LockstepPool` is such a
 pool, in one process: it recognises dynesty's random walks, uniform proposals
 and evaluations of live points and advances all tasks of a call together, so
 that a step of 256 chains is one batched call of prior transform and
-likelihood. The walk is dynesty's, step for step; only the order in which
-random numbers are drawn differs. Anything else is mapped serially.
+likelihood. With ``moves="ellipsoid"`` the walk is dynesty's, step for step;
+only the order in which random numbers are drawn differs. With "differences" it
+goes along differences of the chains' starts. Anything else is mapped serially.
 """
 
 import time
@@ -13,7 +14,7 @@ import time
 import numpy as np
 
 from .errors import SetupError
-from .walks import first_above, in_cube, random_walks
+from .walks import difference_walks, first_above, in_cube, random_walks
 
 SUPPORTED_DYNESTY = "2.1.4 to 2.1.x and 3.0 to 3.1"
 
@@ -29,6 +30,9 @@ class LockstepPool:
         (n, ndim) parameters -> (n,).
     size : int
         Number of chains that advance together (dynesty's queue).
+    moves : str
+        "ellipsoid" or "differences" (`prospect_emu.walks`). The latter takes at
+        least twice as many chains as dimensions; fewer walk in ellipsoids.
 
     Attributes
     ----------
@@ -41,7 +45,7 @@ class LockstepPool:
         Tasks that were not recognised and ran one by one.
     """
 
-    def __init__(self, prior_transform, log_likelihood, size=256):
+    def __init__(self, prior_transform, log_likelihood, size=256, moves="ellipsoid"):
         self._prior_transform = prior_transform
         self._log_likelihood = log_likelihood
         self.size = size
@@ -49,7 +53,7 @@ class LockstepPool:
         self.n_serial = 0
         self.seconds_prior = 0.0
         self.seconds_likelihood = 0.0
-        self._adapter = dynesty_adapter()
+        self._adapter = dynesty_adapter(moves)
 
     # What dynesty is given as its functions of one vector. `map` knows them.
 
@@ -120,7 +124,7 @@ def dynesty_version():
     return tuple(int(part) for part in dynesty.__version__.split(".")[:3] if part.isdigit())
 
 
-def dynesty_adapter():
+def dynesty_adapter(moves):
     """What differs between dynesty's major versions.
 
     Raises
@@ -130,9 +134,9 @@ def dynesty_adapter():
     """
     version = dynesty_version()
     if (2, 1, 4) <= version < (2, 2):
-        return _Dynesty2()
+        return _Dynesty2(moves)
     if (3, 0) <= version < (3, 2):
-        return _Dynesty3()
+        return _Dynesty3(moves)
     text = ".".join(map(str, version))
     raise SetupError(
         f"dynesty {text} is not supported by lockstep sampling (versions {SUPPORTED_DYNESTY} are); "
@@ -146,21 +150,27 @@ def _generator(task):
     return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
 
 
-def _walk(tasks, evaluate):
+def _walk(tasks, evaluate, moves):
     """Run the random walks of dynesty's tasks; all share threshold, scale and settings."""
     first = tasks[0]
     settings = first.kwargs
     walks = settings.get("walks", 25)
-    u, v, logl, accepted = random_walks(
-        np.array([t.u for t in tasks]),
-        first.loglstar,
-        [t.axes for t in tasks],
-        first.scale,
-        walks,
-        _generator(first),
-        evaluate,
-        **{key: settings.get(key) for key in ("periodic", "reflective", "nonbounded")},
-    )
+    starts, rng = np.array([t.u for t in tasks]), _generator(first)
+    if moves == "differences" and len(starts) >= 2 * starts.shape[1]:
+        u, v, logl, accepted = difference_walks(
+            starts, first.loglstar, walks, rng, evaluate, settings.get("periodic")
+        )
+    else:
+        u, v, logl, accepted = random_walks(
+            starts,
+            first.loglstar,
+            [t.axes for t in tasks],
+            first.scale,
+            walks,
+            rng,
+            evaluate,
+            **{key: settings.get(key) for key in ("periodic", "reflective", "nonbounded")},
+        )
     tuning = [
         {"accept": a, "reject": walks - a, "scale": first.scale} for a in accepted.tolist()
     ]  # fmt: skip
@@ -170,10 +180,11 @@ def _walk(tasks, evaluate):
 class _Dynesty2:
     """dynesty 2.1: functions return (u, v, logl, ncall, blob)."""
 
-    def __init__(self):
+    def __init__(self, moves):
         from dynesty import sampling
         from dynesty.utils import LogLikelihood, LoglOutput
 
+        self._moves = moves
         self._wrapper = LogLikelihood
         self._output = LoglOutput
         self.proposals = {sampling.sample_rwalk: self._rwalk, sampling.sample_unif: self._given}
@@ -190,9 +201,8 @@ class _Dynesty2:
             return [self._output(x, False) for x in values]
         return values
 
-    @staticmethod
-    def _rwalk(tasks, evaluate):
-        u, v, logl, walks, tuning = _walk(tasks, evaluate)
+    def _rwalk(self, tasks, evaluate):
+        u, v, logl, walks, tuning = _walk(tasks, evaluate, self._moves)
         return [(a, b, c, walks, t) for a, b, c, t in zip(u, v, logl, tuning, strict=True)]
 
     @staticmethod
@@ -205,10 +215,11 @@ class _Dynesty2:
 class _Dynesty3(_Dynesty2):
     """dynesty 3: static methods that return a `SamplerReturn`."""
 
-    def __init__(self):
+    def __init__(self, moves):
         from dynesty import internal_samplers as samplers
         from dynesty.utils import LogLikelihood, LoglOutput
 
+        self._moves = moves
         self._wrapper = LogLikelihood
         self._output = LoglOutput
         self._return = samplers.SamplerReturn
@@ -227,7 +238,7 @@ class _Dynesty3(_Dynesty2):
         ]
 
     def _rwalk3(self, tasks, evaluate):
-        u, v, logl, walks, tuning = _walk(tasks, evaluate)
+        u, v, logl, walks, tuning = _walk(tasks, evaluate, self._moves)
         stats = [{"n_accept": t["accept"], "n_reject": t["reject"]} for t in tuning]
         return self._pack(u, v, logl, [walks] * len(tasks), tuning, stats)
 

@@ -29,6 +29,7 @@ _NO_LIMIT = 2**62
 _STATES = {"initial": "INBASE", "batch": "INBATCH"}
 # Counters of the pool, which a resumed run takes up again.
 _COUNTERS = ("n_evaluations", "n_serial", "seconds_prior", "seconds_likelihood")
+_MOVES = ("differences", "ellipsoid")
 _SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
 _BOUNDS = ("multi", "single", "balls", "cubes", "none")
 CONVERGED = "converged"
@@ -54,8 +55,13 @@ class NestedSettings:
         Short walks overestimate ln Z in many dimensions, in dynesty as here: a
         17-dimensional Gaussian at nlive 200 gave +0.94 +- 0.11 with 25 walks and
         +0.44 +- 0.11 with 50 (dynesty's serial run with 25: +1.80 +- 0.13).
+    moves : str
+        How ``rwalk`` steps: "differences" of the other chains' starts, which forget
+        where they began two to three times as fast in posteriors of galaxies
+        (`prospect_emu.walks.difference_walks`, docs/accuracy.md), or dynesty's own, uniform in an
+        "ellipsoid".
     facc : float, optional
-        Share of the steps that a walk should accept, which sets their length;
+        Share of the steps in ellipsoids that a walk should accept, which sets their length;
         default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
         dynesty's 0.5 makes steps so short that points hardly leave their start; in
         posteriors of galaxies, steps of which 5 to 15 % are accepted forget it two
@@ -77,6 +83,7 @@ class NestedSettings:
     sample: str = "rwalk"
     bound: str = "multi"
     walks: int = 50
+    moves: str = "differences"
     facc: float | None = None
     bootstrap: int | None = 0
     update_interval: float | int | None = None
@@ -104,7 +111,7 @@ class NestedSettings:
             raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
         if self.facc is not None and not 0 < self.facc < 1:
             raise ProspectEmuError(f"facc = {self.facc} is no share; give a number from 0 to 1.")
-        choices = {"sample": _SAMPLES, "bound": _BOUNDS}
+        choices = {"sample": _SAMPLES, "bound": _BOUNDS, "moves": _MOVES}
         for name, known in choices.items():
             value = getattr(self, name)
             if isinstance(value, str) and value not in known:
@@ -169,7 +176,7 @@ def run_nested(
     queue_size : int, optional
         Chains that advance together. A proposal waits in the queue while the
         threshold rises, which wastes about queue / (2 nlive) of the calls;
-        default an eighth of the live points, 256 at most.
+        default a quarter of the live points, 256 at most.
     max_seconds : float, optional
         Budget of wall time.
     progress : bool or callable
@@ -301,12 +308,12 @@ class _Run:
         self.resumed: dict = {}
 
     def queue(self, nlive):
-        return self.queue_size or int(np.clip(nlive // 8, 1, 256))
+        return self.queue_size or int(np.clip(nlive // 4, 1, 256))
 
     def start(self, prior_transform, log_likelihood, ndim):
         s = self.settings
         queue = self.queue(s.nlive_init)
-        pool = LockstepPool(prior_transform, log_likelihood, queue)
+        pool = LockstepPool(prior_transform, log_likelihood, queue, s.moves)
         interval = s.update_interval
         if interval is None and s.sample == "rwalk":
             interval = 2.0 * s.walks

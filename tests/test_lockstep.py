@@ -24,6 +24,7 @@ from prospect_emu.nested import CONVERGED, NestedSettings, run_nested
 from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.walks import (
     ball_points,
+    difference_walks,
     displacements,
     first_above,
     in_cube,
@@ -98,16 +99,17 @@ def assert_agree(problem, runs):
 # ---- statistics -----------------------------------------------------------------
 
 
-def test_known_evidence_and_moments():
+@pytest.mark.parametrize("moves", ["differences", "ellipsoid"])
+def test_known_evidence_and_moments(moves):
     """Analytic ln Z and moments of a Gaussian; eight seeds."""
     problem = Gaussian()
-    assert_agree(problem, [problem.run(seed=s) for s in range(8)])
+    assert_agree(problem, [problem.run(seed=s, moves=moves) for s in range(8)])
 
 
 def test_dynesty_as_it_comes_agrees():
     """The same problem through unmodified dynesty: logZ within 4 combined errors."""
     problem = Gaussian(ndim=3)
-    ours = [problem.run(seed=s) for s in range(6)]
+    ours = [problem.run(seed=s, moves="ellipsoid") for s in range(6)]
     theirs = [problem.run_dynesty(seed=s) for s in range(6)]
     assert_agree(problem, theirs)
     assert_agree(problem, ours)
@@ -203,6 +205,64 @@ def test_the_walk_samples_the_prior_above_the_threshold():
     np.testing.assert_array_equal(u, v)
     for i in range(3):
         assert kstest((u[:, i] - lo[i]) / (hi[i] - lo[i]), "uniform").pvalue > 1e-3
+
+
+def ring(n, rng):
+    """Points uniform in a thin ring around the middle of the unit square, by rejection."""
+    u = rng.random((40 * n, 2))
+    return u[in_ring(u)][:n]
+
+
+def in_ring(u):
+    r = np.hypot(*(u - 0.5).T)
+    return (r > 0.3) & (r < 0.35)
+
+
+def test_walks_along_differences_stay_uniform():
+    """Invariance: uniform starts in a thin curved region stay so (KS of r^2 and of the angle).
+
+    A third dimension that the region does not bind ends uniform up to the walls,
+    from starts in a tenth of it: reflected steps do not pile up there.
+    """
+    rng = np.random.default_rng(12)
+    start = np.column_stack([ring(3000, rng), rng.uniform(0.0, 1.0, 3000)])
+
+    def evaluate(u):
+        return 2.0 * u, np.where(in_ring(u[:, :2]), 1.0, -1.0)
+
+    u, v, logl, accepted = difference_walks(start, 0.0, 200, rng, evaluate)
+    assert (logl == 1.0).all() and ((u > 0) & (u < 1)).all()
+    np.testing.assert_array_equal(v, 2.0 * u)
+    radius, angle = np.hypot(*(u[:, :2] - 0.5).T), np.arctan2(*(u[:, :2] - 0.5).T)
+    assert kstest((radius**2 - 0.3**2) / (0.35**2 - 0.3**2), "uniform").pvalue > 1e-3
+    assert kstest((angle + np.pi) / (2 * np.pi), "uniform").pvalue > 1e-3
+    assert kstest(u[:, 2], "uniform").pvalue > 1e-3
+    # The free dimension alone is moved by every fourth step, so that it forgets its start.
+    assert abs(np.corrcoef(start[:, 2], u[:, 2])[0, 1]) < 0.08
+    assert 0.05 < accepted.mean() / 200 < 0.9
+
+
+def test_walks_along_differences_cross_periodic_walls():
+    """A region around the wall of a periodic dimension is reached from both of its sides."""
+    rng = np.random.default_rng(13)
+    start = np.column_stack([rng.uniform(0.9, 1.0, 500), rng.random(500)])
+
+    def evaluate(u):
+        return u.copy(), np.where((u[:, 0] > 0.9) | (u[:, 0] < 0.1), 1.0, -1.0)
+
+    u, *_ = difference_walks(start, 0.0, 300, rng, evaluate, periodic=[0])
+    assert kstest(np.mod(u[:, 0] + 0.1, 1.0) / 0.2, "uniform").pvalue > 1e-3
+
+
+def test_small_queues_walk_in_ellipsoids():
+    """Fewer than two chains per dimension have too few differences: both moves are one."""
+    problem = Gaussian(ndim=3)
+    for queue, same in ((5, True), (6, False)):
+        a, b = (
+            problem.run(seed=4, nlive=60, queue_size=queue, moves=m)
+            for m in ("differences", "ellipsoid")
+        )
+        assert (a.logz[-1] == b.logz[-1]) == same
 
 
 def test_the_walk_counts_as_dynesty_does():
