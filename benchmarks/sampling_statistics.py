@@ -1,11 +1,13 @@
 """Lockstep sampling against unmodified dynesty, and queue sizes against each other.
 
     OMP_NUM_THREADS=1 python benchmarks/sampling_statistics.py OUT [--seeds 10] [--emulator NAME]
+        [--galaxy TABLE]
 
 Two problems of 17 dimensions: a correlated Gaussian in the unit box, whose evidence
-and moments are known, and a mock galaxy in 45 bands. Each is run statically from
-several seeds by lockstep with queues of 1, 16, 64 and 256, and by dynesty as it comes,
-with the same settings. One file per run in OUT; a second call makes what is missing.
+and moments are known, and a galaxy: a mock one in 45 bands, or a table of photometry. Each is
+run statically from several seeds by dynesty as it comes, by lockstep with queues of 1, 16, 64
+and 256 and dynesty's own moves and settings, and by lockstep with the default moves, along
+differences. One file per run in OUT; a second call makes what is missing.
 """
 
 import argparse
@@ -41,16 +43,25 @@ class Gaussian:
 
 
 class Galaxy:
-    """The mock galaxy of `fit_speed`; its evidence and moments are not known."""
+    """A galaxy, or the mock one of `fit_speed`; evidence and moments are not known."""
 
     name = "galaxy"
 
-    def __init__(self, emulator):
+    def __init__(self, emulator, table=None):
         from fit_speed import mock_galaxy
 
+        from prospect_emu.model import model_params
         from prospect_emu.posterior import BatchedPosterior
+        from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+        from prospect_emu.tables import read_photometry
 
-        obs, model, sps = mock_galaxy(emulator, 1.0, 1)
+        if table is None:
+            obs, model, sps = mock_galaxy(emulator, 1.0, 1)
+        else:
+            obs = read_photometry(table)
+            sps = EmulatorSPS(emulator, filters=obs["filters"])
+            model = EmulatorSpecModel(model_params(zred=obs["zred"]))
+            obs = sps.inflate(obs)
         posterior = BatchedPosterior(model, obs, sps)
         self.ndim = posterior.ndim
         self.transform, self.log_likelihood = posterior.prior_transform, posterior.log_likelihood
@@ -58,13 +69,14 @@ class Galaxy:
 
 
 def lockstep(problem, queue, nlive, walks, seed):
-    """Results of one run with a queue size."""
+    """Results of one run with dynesty's moves and a queue size, or the default of both."""
     from prospect_emu.nested import NestedSettings, run_nested
 
-    settings = NestedSettings(nlive_init=nlive, walks=walks, maxbatch=0, dlogz_init=0.05)
+    own = {} if queue == "default" else {"moves": "ellipsoid", "facc": 0.5}
+    settings = NestedSettings(nlive_init=nlive, walks=walks, maxbatch=0, dlogz_init=0.05, **own)
     return run_nested(
         problem.transform, problem.log_likelihood, problem.ndim, settings, seed=seed,
-        queue_size=queue,
+        queue_size=None if queue == "default" else queue,
     )  # fmt: skip
 
 
@@ -172,6 +184,7 @@ def main():
     parser.add_argument("--queues", type=int, nargs="*", default=QUEUES)
     parser.add_argument("--emulator", default="mathews23-256")
     parser.add_argument("--problems", nargs="+", default=["gaussian", "galaxy"])
+    parser.add_argument("--galaxy", help="table of photometry with a redshift")
     parser.add_argument("--without-dynesty", action="store_true", help="lockstep runs only")
     args = parser.parse_args()
 
@@ -179,14 +192,17 @@ def main():
     from prospect_emu.emulator import load_emulator
     from prospect_emu.files import write_atomic
 
-    makers = {"gaussian": Gaussian, "galaxy": lambda: Galaxy(load_emulator(args.emulator))}
-    settings = {k: vars(args)[k] for k in ("nlive", "walks", "emulator")}
+    makers = {
+        "gaussian": Gaussian,
+        "galaxy": lambda: Galaxy(load_emulator(args.emulator), args.galaxy),
+    }
+    settings = {k: vars(args)[k] for k in ("nlive", "walks", "emulator", "galaxy")}
     args.out.mkdir(parents=True, exist_ok=True)
     settings_file = args.out / "settings.json"
     if settings_file.exists() and json.loads(settings_file.read_text()) != settings:
         parser.error(f"{args.out} holds runs with other settings; choose another folder")
     write_atomic(settings_file, json.dumps(settings).encode())
-    methods = {f"queue {q}": q for q in args.queues}
+    methods = {"differences": "default"} | {f"queue {q}": q for q in args.queues}
     if not args.without_dynesty:
         methods["dynesty"] = None
     for name in args.problems:

@@ -75,6 +75,7 @@ class Backend:
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
+        more["nested_moves"] = config.moves
         if config.queue_size is not None:
             more["queue_size"] = config.queue_size
         engine = _engine(sps, config.tables) if config.certificate and self.certifiable else None
@@ -197,21 +198,30 @@ class FSPSEmulator(EmulatorBase):
         return np.array([self._look_up(row)[1] for row in np.ascontiguousarray(theta, dtype=float)])
 
 
-def _fsps_emulator(bands, versions, memory, compute):
-    """FSPS in some bands, without errors."""
+def fsps_emulator(bands):
+    """FSPS itself where an emulator goes: some bands, without errors, tens of milliseconds each."""
+    from ..training.generate import FSPSPhotometry, fsps_versions
+    from ..training.recipe import Recipe
+
+    bands = tuple(bands)
+    compute = FSPSPhotometry(Recipe(filters=bands, quadrature="sedpy"))
+    return _fsps_emulator(bands, fsps_versions(), compute)
+
+
+def _fsps_emulator(bands, versions, compute):
     n = len(bands)
     return FSPSEmulator(
         name="fsps",
         parameters=PARAMETERS,
         bounds=np.array([EXACT_ZRED if p == "zred" else BOX[p] for p in PARAMETERS]),
-        filters=tuple(bands),
+        filters=bands,
         filter_hashes=tuple(curve_hash(f) for f in load_filters(bands)),
         bias_mag=np.zeros(n),
         sigma_mag=np.zeros(n),
         covariance=np.zeros((n, n)),
         quantiles=np.zeros((n, 9)),
         manifest={"recipe": {"fixed": dict(FIXED)}, "versions": versions},
-        memory=memory,
+        memory={},
         compute=compute,
     )
 
@@ -235,18 +245,12 @@ class FSPSBackend(Backend):
         from prospect.fitting import fit_model
         from prospect.models import SpecModel
 
-        from ..training.generate import FSPSPhotometry
-        from ..training.recipe import Recipe
-
-        bands = tuple(f.name for f in obs["filters"])
-        compute = FSPSPhotometry(Recipe(filters=bands, quadrature="sedpy"))
-        memory: dict = {}
         params = model_params(zred=obs["zred"])
-        emulator = _fsps_emulator(bands, self.versions, memory, compute)
+        emulator = fsps_emulator(f.name for f in obs["filters"])
         sps = EmulatorSPS(emulator, filters=obs["filters"])
         remembering = type("RememberingSpecModel", (_Remembers, SpecModel), {})
         model = remembering(params)
-        model.remember(memory, sps.theta_from_params)
+        model.remember(emulator.memory, sps.theta_from_params)
         keywords = nested_keywords(config) | {
             "nested_sample": "rwalk",
             "nested_walks": config.walks,
@@ -255,7 +259,7 @@ class FSPSBackend(Backend):
             keywords["nested_maxcall_init"] = config.max_calls
         with seeded_dynesty(seed):
             output = fit_model(
-                obs, model, compute.sps, verbose=False, print_progress=False, **keywords
+                obs, model, emulator.compute.sps, verbose=False, print_progress=False, **keywords
             )
         ncall = int(np.sum(output["sampling"][0]["ncall"]))
         spent = config.max_calls is not None and ncall >= config.max_calls

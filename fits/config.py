@@ -90,8 +90,9 @@ class FitConfig:
 
     Attributes
     ----------
-    nlive, walks, dlogz, n_eff
-        See `prospect_emu.nested.NestedSettings`.
+    nlive, walks, moves, dlogz, n_eff
+        See `prospect_emu.nested.NestedSettings`; "fsps", which Prospector samples,
+        has dynesty's moves.
     max_batch : int, optional
         Batches after the initial run; 0 for a static run.
     max_calls : int, optional
@@ -111,6 +112,7 @@ class FitConfig:
 
     nlive: int = 1000
     walks: int = 50
+    moves: str = "differences"
     dlogz: float = 0.05
     n_eff: int = 5000
     max_batch: int | None = None
@@ -199,6 +201,7 @@ _CHOICES = {
     "catalog.kind": ("3dhst", "table", "mocks"),
     "executor.kind": ("local", "dask", "slurm"),
     "select.unknown_bands": ("refuse", "mask"),
+    "fit.moves": ("differences", "ellipsoid"),
 }
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,

@@ -41,10 +41,9 @@ def test_predictions_are_remembered_by_the_samples_own_numbers(toy_emulator):
     bands = toy_emulator.filters[:4]
     curves = load_filters(bands)
     sps = EmulatorSPS(toy_emulator, filters=curves)
-    memory: dict = {}
-    emulator = backends._fsps_emulator(bands, {"libraries": []}, memory, compute=None)
+    emulator = backends._fsps_emulator(bands, {"libraries": []}, compute=None)
     model = type("Model", (backends._Remembers, EmulatorSpecModel), {})(model_params(zred=1.1))
-    model.remember(memory, EmulatorSPS(emulator, filters=curves).theta_from_params)
+    model.remember(emulator.memory, EmulatorSPS(emulator, filters=curves).theta_from_params)
     theta = model.prior_transform(np.random.default_rng(3).random(model.ndim))
     obs = {"filters": curves, "wavelength": None, "spectrum": None}
     _, maggies, mfrac = model.predict(theta, obs, sps=sps)  # as Prospector's lnprobfn calls it
