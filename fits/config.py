@@ -111,7 +111,7 @@ class FitConfig:
     """
 
     nlive: int = 1000
-    walks: int = 50
+    walks: int = 100
     moves: str = "differences"
     dlogz: float = 0.05
     n_eff: int = 5000

@@ -103,7 +103,7 @@ def register_fit(subparsers):
         help="fraction of the flux added to each error in quadrature (%(default)s)",
     )
     p.add_argument("--nlive", type=_positive, default=2000, help="live points (%(default)s)")
-    p.add_argument("--walks", type=_positive, default=50, help="steps per proposal (%(default)s)")
+    p.add_argument("--walks", type=_positive, default=100, help="steps per proposal (%(default)s)")
     p.add_argument(
         "--dlogz", type=float, default=0.02, help="evidence left when sampling ends (%(default)s)"
     )

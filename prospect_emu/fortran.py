@@ -4,7 +4,6 @@ The module needs nothing but a compiler. It computes in double precision what Py
 partly in single precision, so that the two agree to the rounding of the latter.
 """
 
-import hashlib
 import re
 import struct
 from importlib.resources import files
@@ -18,9 +17,15 @@ from .emulator import KIND as EMULATOR_KIND
 from .emulator import Emulator, load_emulator
 from .errors import SetupError
 from .factored import KIND as FACTORED_KIND
+from .factored import FactoredEmulator
 from .files import check_writable, read_kind, write_atomic
+from .fortran_factored import factored_constants, factored_tables, factored_vectors
+from .stitched import KIND as STITCHED_KIND
+from .stitched import StitchedEmulator
 
 _MAGIC = 1347769681
+_CHECKSUM_PRIME = 2**31 - 1
+_KIND_ID = {"dust": 1, "galaxy": 2, "factored": 3}
 _SPLIT = "!@contains\n"
 
 
@@ -29,7 +34,7 @@ def load_any(name):
     if str(name) in list_dust_emulators():
         return load_dust_emulator(name)
     if Path(name).is_file():
-        kind = read_kind(name, (KIND, EMULATOR_KIND, FACTORED_KIND))
+        kind = read_kind(name, (KIND, EMULATOR_KIND, FACTORED_KIND, STITCHED_KIND))
         return (load_dust_emulator if kind == KIND else load_emulator)(name)
     return load_emulator(name)
 
@@ -39,7 +44,8 @@ def export_fortran(emulator, folder, overwrite=False):
 
     Parameters
     ----------
-    emulator : Emulator or DustEmulator
+    emulator : Emulator, StitchedEmulator, FactoredEmulator or DustEmulator
+        Its bands, all of them, are those of the module: see `Emulator.select`.
     folder : path-like
     overwrite : bool
 
@@ -57,33 +63,38 @@ def export_fortran(emulator, folder, overwrite=False):
     """
     if isinstance(emulator, DustEmulator):
         kind, weights, names = "dust", _dust_weights(emulator), _dust_names(emulator)
-    elif isinstance(emulator, Emulator):
+    elif isinstance(emulator, FactoredEmulator):
+        kind, weights, names = "factored", _factored_weights(emulator), _factored_names(emulator)
+    elif isinstance(emulator, (Emulator, StitchedEmulator)):
         kind, weights, names = "galaxy", _galaxy_weights(emulator), _galaxy_names(emulator)
     else:
         raise SetupError(
-            f"{emulator!r} has no Fortran form: its spectra are integrals over stellar "
-            "populations, not a network's output; export a plain or a dust emulator."
+            f"{emulator!r} has no Fortran form; export a network, a stitched, a factored or a "
+            "dust emulator."
         )
     module = "emu_" + re.sub(r"\W", "_", emulator.name.lower())
     module = module[:60]
-    stamp = int.from_bytes(hashlib.sha256(weights).digest()[:4], "big") >> 2
-    words = struct.pack("<3i", _MAGIC, {"dust": 1, "galaxy": 2}[kind], stamp)
-    types, procedures = _template("network.f90").split(_SPLIT)
+    stamp = _checksum(weights)
+    words = struct.pack("<4i", _MAGIC, _KIND_ID[kind], stamp, len(weights) // 4)
     names |= {
         "MODULE": module,
         "NAME": emulator.name,
         "FILE": f"{module}.bin",
         "SHA": emulator.manifest.get("sha256", "unknown")[:16],
+        "MAGIC": str(_MAGIC),
+        "KIND": str(_KIND_ID[kind]),
         "STAMP": str(stamp),
-        "NETWORK_TYPES": types,
-        "NETWORK_PROCEDURES": procedures,
         "READ_PROCEDURES": _template("reading.f90"),
     }
+    for part in ("network", "box"):
+        types, procedures = _template(f"{part}.f90").split(_SPLIT)
+        names |= {f"{part.upper()}_TYPES": types, f"{part.upper()}_PROCEDURES": procedures}
+    example = "dust_example.f90" if kind == "dust" else "galaxy_example.f90"
     folder = Path(folder)
     parts = {
         f"{module}.f90": _filled(_template(f"{kind}.f90"), names).encode(),
         f"{module}.bin": words + weights,
-        "example.f90": _filled(_template(f"{kind}_example.f90"), names).encode(),
+        "example.f90": _filled(_template(example), names).encode(),
         "Makefile": _filled(_template("Makefile"), names).encode(),
     }
     for name in parts:
@@ -98,7 +109,15 @@ def _template(name):
 
 
 def _filled(text, names):
-    return re.sub(r"@([A-Z_]+)@", lambda m: names[m[1]], text)
+    """`text` with each @NAME@ replaced, and those in what replaces it."""
+    return re.sub(r"@([A-Z_0-9]+)@", lambda m: _filled(names[m[1]], names), text)
+
+
+def _checksum(data):
+    """Sum of 32-bit words times their positions from one, modulo a prime below 2**31."""
+    words = np.frombuffer(data, dtype="<i4").astype(np.int64)
+    terms = words * np.arange(1, words.size + 1) % _CHECKSUM_PRIME
+    return int(terms.sum() % _CHECKSUM_PRIME)
 
 
 def _vector(values):
@@ -143,20 +162,56 @@ def _dust_names(emulator):
     }
 
 
-def _galaxy_weights(emulator):
+def _box_vectors(emulator):
+    """What every galaxy module reads first: the box and the cosmology."""
     age, distance = sfh._cosmology_splines()
-    vectors = (emulator.bounds[:, 0], emulator.bounds[:, 1], age.x, age.c.T, distance.c.T)
-    nets = (emulator.flux_net, emulator.mfrac_net)
-    return b"".join([*map(_vector, vectors), *map(_network, nets)])
+    return emulator.bounds[:, 0], emulator.bounds[:, 1], age.x, age.c.T, distance.c.T
 
 
-def _galaxy_names(emulator):
-    known = {"IZRED": "zred", "ILOGZSOL": "logzsol", "IRATIO": "logsfr_ratios_1"}
-    index = {name: emulator.index(p) + 1 for name, p in known.items()}
+def _box_names(emulator):
+    places = [f"    i_{name} = {i}" for i, name in enumerate(emulator.parameters, start=1)]
     return {
         "NPARAM": str(len(emulator.parameters)),
         "NBAND": str(len(emulator.filters)),
+        "INDICES": ", &\n".join(places),
         "PARAMETERS": _strings(emulator.parameters),
         "BANDS": _strings(emulator.filters),
-        **{k: str(v) for k, v in index.items()},
+        "HOW": "",
+        "MORE_DECLARATIONS": "",
+        "MORE_CASES": "",
     }
+
+
+def _parts(emulator):
+    return getattr(emulator, "parts", (emulator,))
+
+
+def _galaxy_weights(emulator):
+    parts = _parts(emulator)
+    domains = np.array([p.bounds[p.index("zred")] for p in parts])
+    nets = [net for p in parts for net in (p.flux_net, p.mfrac_net)]
+    return b"".join([*map(_vector, (*_box_vectors(emulator), *domains.T)), *map(_network, nets)])
+
+
+def _galaxy_names(emulator):
+    return _box_names(emulator) | {"NPART": str(len(_parts(emulator)))}
+
+
+def _factored_weights(emulator):
+    vectors = (*_box_vectors(emulator), *factored_vectors(emulator))
+    tables = [np.ascontiguousarray(a, dtype="<f4").tobytes() for a in factored_tables(emulator)]
+    return b"".join([*map(_vector, vectors), *tables])
+
+
+def _factored_names(emulator):
+    declarations, cases = _template("factored_example.f90").split(_SPLIT)
+    return (
+        _box_names(emulator)
+        | factored_constants(emulator)
+        | {
+            "HOW": ', with "prepared" all at\n! the redshift of the first; '
+            'with "spectrum" spectra are written instead',
+            "MORE_DECLARATIONS": declarations,
+            "MORE_CASES": cases,
+        }
+    )

@@ -82,7 +82,7 @@ class NestedSettings:
     nlive_batch: int | None = None
     sample: str = "rwalk"
     bound: str = "multi"
-    walks: int = 50
+    walks: int = 100
     moves: str = "differences"
     facc: float | None = None
     bootstrap: int | None = 0

@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prospect_emu import load_emulator
 from prospect_emu.cli import main
 from prospect_emu.errors import OutputError, SetupError
 from prospect_emu.fortran import export_fortran
+from prospect_emu.model import PARAMETERS
+from prospect_emu.stitched import stitch
 
+ZRED = PARAMETERS.index("zred")
 toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
 
 needs_compiler = pytest.mark.skipif(
@@ -32,6 +36,13 @@ def double(net):
         net,
         weights=tuple(w.astype(float) for w in net.weights),
         biases=tuple(b.astype(float) for b in net.biases),
+    )
+
+
+def exact(emulator):
+    """A network emulator in double precision."""
+    return dataclasses.replace(
+        emulator, flux_net=double(emulator.flux_net), mfrac_net=double(emulator.mfrac_net)
     )
 
 
@@ -83,21 +94,155 @@ def test_outside_the_box_is_nan(dust_program):
     assert np.isfinite(got[0]).all() and np.isnan(got[1:]).all()
 
 
+def galaxies(emulator, n=150, seed=2):
+    """Random vectors; corners of the box; redshifts at and near its ends."""
+    rng = np.random.default_rng(seed)
+    low, high = emulator.bounds.T
+    theta = rng.uniform(low, high, (n, low.size))
+    theta[0], theta[1] = low, high
+    theta[2:20] = np.where(rng.random((18, low.size)) < 0.5, low, high)
+    ends = low[ZRED] + (high - low)[ZRED] * np.array([0.0, 1e-9, 1e-4, 0.9999, 1.0])
+    theta[20:40, ZRED] = np.tile(ends, 4)
+    return theta
+
+
 @needs_compiler
 def test_galaxy(toy_emulator, tmp_path):
     program = compiled(toy_emulator, tmp_path)
-    rng = np.random.default_rng(2)
-    theta = rng.uniform(*toy_emulator.bounds.T, (200, 18))
-    exact = dataclasses.replace(
-        toy_emulator,
-        flux_net=double(toy_emulator.flux_net),
-        mfrac_net=double(toy_emulator.mfrac_net),
-    )
+    theta = galaxies(toy_emulator)
     for how in ("batch", "single"):
         got = run(program, theta, how)
         # The cosmology is the package's own spline: no error of its own.
-        np.testing.assert_allclose(got[:, :-1], exact.maggies(theta), rtol=1e-6, atol=1e-25)
-        np.testing.assert_allclose(got[:, -1], exact.mfrac(theta), rtol=1e-6)
+        python = exact(toy_emulator)
+        np.testing.assert_allclose(got[:, :-1], python.maggies(theta), rtol=1e-6, atol=1e-25)
+        np.testing.assert_allclose(got[:, -1], python.mfrac(theta), rtol=1e-6)
+
+
+@needs_compiler
+def test_stitched(make_emulator, tmp_path):
+    domains = np.array([[0.01, 2.25], [1.75, 4.25], [3.75, 6.25]])
+    parts = []
+    for i, domain in enumerate(domains):
+        part = make_emulator(seed=i)
+        bounds = part.bounds.copy()
+        bounds[ZRED] = domain
+        parts.append(dataclasses.replace(part, name=f"part-{i}", bounds=bounds))
+    stitched = stitch("toy", parts)
+    program = compiled(stitched, tmp_path)
+    theta = galaxies(stitched, 400)
+    theta[40:100, ZRED] = np.repeat(np.linspace(1.75, 2.25, 31), 2)[:60]
+    theta[100 : 100 + domains.size, ZRED] = domains.ravel()
+    python = dataclasses.replace(stitched, parts=tuple(map(exact, parts)))
+    for how in ("batch", "single"):
+        got = run(program, theta, how)
+        np.testing.assert_allclose(got[:, :-1], python.maggies(theta), rtol=1e-6, atol=1e-25)
+        np.testing.assert_allclose(got[:, -1], python.mfrac(theta), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def factored():
+    return load_emulator("mathews23-factored")
+
+
+@pytest.fixture(scope="module")
+def factored_program(factored, tmp_path_factory):
+    return compiled(factored, tmp_path_factory.mktemp("fortran"))
+
+
+def same_light(got, want):
+    # Below 1e-100 maggies, as in bands behind all of the intergalactic gas, products
+    # of transmission and light lose their digits on the way to the smallest numbers.
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-100)
+
+
+@needs_compiler
+@pytest.mark.parametrize("how", ["batch", "single"])
+def test_factored_at_any_redshift(factored, factored_program, how):
+    theta = galaxies(factored)
+    got = run(factored_program, theta, how)
+    same_light(got[:, :-1], factored.maggies(theta))
+    np.testing.assert_allclose(got[:, -1], factored.mfrac(theta), rtol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("zred", [0.01, 1.1, 12.0])
+def test_factored_prepared(factored, factored_program, zred):
+    theta = galaxies(factored, 60)
+    theta[:, ZRED] = zred
+    theta[-1, ZRED] = 3.0
+    got = run(factored_program, theta, "prepared")[:, :-1]
+    # So few rows of one redshift are not folded in Python: whole spectra in both.
+    same_light(got[:-1], factored.maggies(theta[:-1]))
+    assert np.isnan(got[-1]).all()
+
+
+@needs_compiler
+def test_factored_spectrum(factored, factored_program):
+    theta = galaxies(factored, 40)
+    same_light(run(factored_program, theta, "spectrum"), factored.spectrum(theta))
+
+
+@needs_compiler
+def test_selected_bands(factored, tmp_path):
+    some = factored.select(("wfc3_ir_f160w", "galex_NUV", "spitzer_mips_24"))
+    theta = galaxies(factored, 50)
+    same_light(run(compiled(some, tmp_path), theta)[:, :-1], some.maggies(theta))
+
+
+@needs_compiler
+def test_outside_the_box_says_why(factored, factored_program):
+    theta = galaxies(factored, 50)[40:43]
+    theta[0, ZRED], theta[1, 0] = 12.5, np.nan
+    text = "\n".join(" ".join(map(str, row)) for row in theta)
+    done = subprocess.run(
+        [factored_program], cwd=factored_program.parent, input=text, capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    assert ["NaN" in line for line in lines] == [True, True, False]
+    assert "zred = 12.5000 lies outside the training box" in done.stderr
+    assert "logmass = NaN lies outside" in done.stderr
+    done = subprocess.run(
+        [factored_program, "prepared"], cwd=factored_program.parent, input=text,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0 and "zred = 12.5000 lies outside" in done.stdout
+
+
+MISUSE = """
+program misuse
+  use emu_{name}
+  type(emulator) :: emu
+  integer :: status
+  character(200) :: message
+  real(dp) :: theta(nparam + 1, 2)
+  theta = 1.0_dp
+  write (*, '(a)') merge('NaN', 'bad', all(isnan(maggies(emu, theta(:nparam, 1)))))
+  call check(emu, theta(:nparam, 1), status, message)
+  write (*, '(a)') trim(message)
+  call load(emu, 'emu_{name}.bin', status, message)
+  write (*, '(a)') merge('NaN', 'bad', all(isnan(maggies(emu, theta))))
+  write (*, '(a)') merge('NaN', 'bad', all(isnan(maggies(emu, theta(:3, 1)))))
+  write (*, '(a)') merge('NaN', 'bad', all(isnan(mfrac(emu, theta(:3, :)))))
+  call check(emu, theta(:3, 1), status, message)
+  write (*, '(a)') trim(message)
+end program misuse
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["factored", "galaxy"])
+def test_misuse_is_nan_and_says_why(kind, toy_emulator, factored, tmp_path):
+    emulator = factored.select(("galex_NUV",)) if kind == "factored" else toy_emulator
+    program = compiled(emulator, tmp_path)
+    name = emulator.name.replace("-", "_")
+    (tmp_path / "misuse.f90").write_text(MISUSE.format(name=name))
+    command = ["gfortran", "-fcheck=all", "-o", "misuse", "misuse.f90", f"emu_{name}.f90"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(["./misuse"], cwd=program.parent, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line == "NaN"] == ["NaN"] * 4, done.stderr
+    assert lines[1] == "The emulator holds no weights; call load first."
+    assert lines[-1] == "A parameter vector has 18 values; got 3."
 
 
 @needs_compiler
@@ -107,13 +252,15 @@ def test_weights_of_another_module_are_refused(dust, dust_program, tmp_path):
     weights = folder / "emu_toy.bin"
     whole = weights.read_bytes()
     export_fortran(toy_dust(seed=5), tmp_path / "fresh")
-    weights.write_bytes((tmp_path / "fresh" / "emu_toy.bin").read_bytes())
-    cases = {"does not belong": None, "truncated": whole[: len(whole) // 2], "Cannot open": b""}
+    middle = len(whole) // 2
+    cases = {
+        "does not belong": (tmp_path / "fresh" / "emu_toy.bin").read_bytes(),
+        "truncated": whole[:middle],
+        "damaged": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        "Cannot open": None,
+    }
     for text, data in cases.items():
-        if data:
-            weights.write_bytes(data)
-        elif data == b"":
-            weights.unlink()
+        weights.unlink() if data is None else weights.write_bytes(data)
         done = subprocess.run(
             [folder / "example"], cwd=folder, input="", capture_output=True, text=True
         )
@@ -130,6 +277,17 @@ def test_command_line_and_overwrite(dust, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     with pytest.raises(OutputError):
         export_fortran(dust, tmp_path / "f")
+
+
+def test_bands_on_the_command_line(dust, tmp_path, capsys):
+    args = ["export", "--fortran", "mathews23-64", "--bands", "galex_NUV", "--out", str(tmp_path)]
+    assert main(args) == 0
+    assert "nband = 1," in (tmp_path / "emu_mathews23_64.f90").read_text()
+    file = tmp_path / "toy.safetensors"
+    dust.save(file)
+    args[2] = str(file)
+    assert main(args) == 2
+    assert "--bands is for galaxy emulators" in capsys.readouterr().err
 
 
 def test_other_kinds_are_refused(tmp_path):

@@ -9,7 +9,7 @@
 ! u, tau (yr) and a_min (nm) are scalars, or arrays (n): then the result is
 ! (nwave, n) or (nband, n). Outside the training box the result is NaN.
 module @MODULE@
-  use, intrinsic :: iso_fortran_env, only: dp => real64, int32
+  use, intrinsic :: iso_fortran_env, only: dp => real64, int32, int64
   use, intrinsic :: ieee_arithmetic, only: ieee_value, ieee_quiet_nan
   implicit none
   private
@@ -54,44 +54,22 @@ contains
     integer, intent(out) :: status
     character(*), intent(out) :: message
     real(dp), allocatable :: box(:), first(:), second(:), third(:), pairs(:), core(:), vectors(:)
-    integer :: unit, i, n1, n2, n3, r1, r2, r3, rank
+    integer :: unit, n1, n2, n3, r1, r2, r3, rank
     call open_weights(path, unit, status, message)
     if (status /= 0) return
-    do i = 1, 13
-      select case (i)
-      case (1)
-        call read_vector(unit, box, status)
-      case (2)
-        call read_vector(unit, emu%wavelength, status)
-      case (3)
-        call read_vector(unit, emu%band_wavelength, status)
-      case (4)
-        call read_vector(unit, emu%net%nodes1, status)
-      case (5)
-        call read_vector(unit, emu%net%nodes2, status)
-      case (6)
-        call read_vector(unit, emu%net%nodes3, status)
-      case (7)
-        call read_vector(unit, first, status)
-      case (8)
-        call read_vector(unit, second, status)
-      case (9)
-        call read_vector(unit, third, status)
-      case (10)
-        call read_vector(unit, pairs, status)
-      case (11)
-        call read_vector(unit, core, status)
-      case (12)
-        call read_vector(unit, vectors, status)
-      case (13)
-        call read_vector(unit, emu%net%mean, status)
-      end select
-      if (status /= 0) then
-        message = path//' is truncated; export the emulator again.'
-        close (unit)
-        return
-      end if
-    end do
+    call read_vector(unit, box)
+    call read_vector(unit, emu%wavelength)
+    call read_vector(unit, emu%band_wavelength)
+    call read_vector(unit, emu%net%nodes1)
+    call read_vector(unit, emu%net%nodes2)
+    call read_vector(unit, emu%net%nodes3)
+    call read_vector(unit, first)
+    call read_vector(unit, second)
+    call read_vector(unit, third)
+    call read_vector(unit, pairs)
+    call read_vector(unit, core)
+    call read_vector(unit, vectors)
+    call read_vector(unit, emu%net%mean)
     close (unit)
     emu%low = box(1:3)
     emu%high = box(4:6)

@@ -45,6 +45,6 @@ program example
     end if
   end if
   do k = 1, n
-    write (*, '(*(es24.16))') lnu(:, k)
+    write (*, '(*(es25.16e3))') lnu(:, k)
   end do
 end program example

@@ -8,31 +8,32 @@
 !
 ! theta holds the parameters parameter_names of one galaxy (nparam), or of n
 ! (nparam, n): then the results are (nband, n) and (n). Outside the training box
-! they are NaN.
+! they are NaN; call check(emu, theta, status, message) says why.
 module @MODULE@
-  use, intrinsic :: iso_fortran_env, only: dp => real64, sp => real32, int32
+  use, intrinsic :: iso_fortran_env, only: dp => real64, sp => real32, int32, int64
   use, intrinsic :: ieee_arithmetic, only: ieee_value, ieee_quiet_nan
   implicit none
   private
-  public :: emulator, load, maggies, mfrac, inside, nparam, nband, parameter_names, band_names, dp
+  public :: emulator, load, maggies, mfrac, inside, check
+  public :: nparam, nband, parameter_names, band_names, dp
 
-  integer, parameter :: nparam = @NPARAM@, nband = @NBAND@, nbin = 7
-  integer, parameter :: i_zred = @IZRED@, i_logzsol = @ILOGZSOL@, i_ratio = @IRATIO@
-  integer, parameter :: magic = 1347769681, kind_id = 2, stamp = @STAMP@
-  integer, parameter :: block = 256
+@BOX_TYPES@
+  integer, parameter :: npart = @NPART@, block = 256
   ! The network predicts a galaxy of this mass formed at this distance.
   real(dp), parameter :: reference_logmass = 12.5_dp, reference_mpc = 1000.0_dp
   real(dp), parameter :: u0 = 35.0_dp
-  character(32), parameter :: parameter_names(nparam) = [character(32) :: &
-@PARAMETERS@]
-  character(32), parameter :: band_names(nband) = [character(32) :: &
-@BANDS@]
 
 @NETWORK_TYPES@
+  ! Networks for a range of redshifts each; neighbours overlap.
+  type :: part
+    type(network) :: flux, surviving
+  end type part
+
   type :: emulator
     real(dp), allocatable :: low(:), high(:)
-    real(dp), allocatable, private :: node(:), age(:, :), distance(:, :)
-    type(network), private :: flux, surviving
+    real(dp), allocatable, private :: lower(:), upper(:)  ! redshifts of the parts
+    type(cosmology), private :: sky
+    type(part), private :: parts(npart)
   end type emulator
 
   interface maggies
@@ -50,124 +51,97 @@ contains
     character(*), intent(in) :: path
     integer, intent(out) :: status
     character(*), intent(out) :: message
-    real(dp), allocatable :: age(:), distance(:)
-    integer :: unit
+    integer :: unit, p
     call open_weights(path, unit, status, message)
     if (status /= 0) return
-    call read_vector(unit, emu%low, status)
-    if (status == 0) call read_vector(unit, emu%high, status)
-    if (status == 0) call read_vector(unit, emu%node, status)
-    if (status == 0) call read_vector(unit, age, status)
-    if (status == 0) call read_vector(unit, distance, status)
-    if (status == 0) call read_network(unit, emu%flux, status)
-    if (status == 0) call read_network(unit, emu%surviving, status)
+    call read_vector(unit, emu%low)
+    call read_vector(unit, emu%high)
+    call read_cosmology(unit, emu%sky)
+    call read_vector(unit, emu%lower)
+    call read_vector(unit, emu%upper)
+    do p = 1, npart
+      call read_network(unit, emu%parts(p)%flux)
+      call read_network(unit, emu%parts(p)%surviving)
+    end do
     close (unit)
-    if (status /= 0) then
-      message = path//' is truncated; export the emulator again.'
-      return
-    end if
-    emu%age = reshape(age, [4, size(emu%node) - 1])
-    emu%distance = reshape(distance, [4, size(emu%node) - 1])
   end subroutine load
 
-  ! Whether a parameter vector lies in the training box.
-  pure function inside(emu, theta) result(ok)
+  ! Weights of the parts' fluxes: where two overlap the upper one fades in, the lower one out.
+  pure function fading(emu, z) result(weight)
     type(emulator), intent(in) :: emu
-    real(dp), intent(in) :: theta(nparam)
-    logical :: ok
-    real(dp) :: slack(nparam)
-    slack = 1.0e-9_dp * (emu%high - emu%low)
-    ok = all(theta >= emu%low - slack .and. theta <= emu%high + slack)
-  end function inside
+    real(dp), intent(in) :: z
+    real(dp) :: weight(npart)
+    integer :: p
+    weight = 1.0_dp
+    do p = 1, npart
+      if (p > 1) weight(p) = rising(emu, z, p)
+      if (p < npart) weight(p) = weight(p) * (1.0_dp - rising(emu, z, p + 1))
+    end do
+  end function fading
 
-  pure function maggies_one(emu, theta) result(flux)
+  ! sin^2 over the overlap of a part with the one below, from 0 to 1.
+  pure function rising(emu, z, p) result(weight)
     type(emulator), intent(in) :: emu
-    real(dp), intent(in) :: theta(nparam)
-    real(dp) :: flux(nband)
-    flux = reshape(maggies_many(emu, reshape(theta, [nparam, 1])), [nband])
-  end function maggies_one
+    real(dp), intent(in) :: z
+    integer, intent(in) :: p
+    real(dp) :: weight, phase
+    phase = (z - emu%lower(p)) / (emu%upper(p - 1) - emu%lower(p))
+    weight = sin(acos(0.0_dp) * max(0.0_dp, min(1.0_dp, phase)))**2
+  end function rising
 
   pure function maggies_many(emu, theta) result(flux)
     type(emulator), intent(in) :: emu
     real(dp), intent(in) :: theta(:, :)
     real(dp) :: flux(nband, size(theta, 2))
-    real(dp) :: z, a
-    integer :: k, start, last
+    real(dp) :: weight(npart, block), a, scale
+    real(dp), allocatable :: magnitude(:, :)
+    integer, allocatable :: mine(:)
+    integer :: p, i, k, start, last
     a = 2.5_dp * log10(exp(1.0_dp))
+    allocate (magnitude(nband, block))
     do start = 1, size(theta, 2), block
       last = min(start + block - 1, size(theta, 2))
-      flux(:, start:last) = apply(emu%flux, theta(2:, start:last), 1, nband)
       do k = start, last
-        if (inside(emu, theta(:, k))) then
-          z = theta(i_zred, k)
-          flux(:, k) = max(0.0_dp, 2.0_dp * exp(-u0 / a) * sinh((u0 - flux(:, k)) / a)) &
-                       * 10.0_dp**(theta(1, k) - reference_logmass) * (1.0_dp + z) &
-                       * (reference_mpc / (z * exp(spline(emu%node, emu%distance, z))))**2
-        else
-          flux(:, k) = ieee_value(1.0_dp, ieee_quiet_nan)
-        end if
+        weight(:, k - start + 1) = 0.0_dp
+        flux(:, k) = nan()
+        if (.not. inside(emu, theta(:, k))) cycle
+        weight(:, k - start + 1) = fading(emu, theta(i_zred, k))
+        flux(:, k) = 0.0_dp
+      end do
+      do p = 1, npart
+        mine = pack([(k, k=start, last)], weight(p, :last - start + 1) > 0.0_dp)
+        if (size(mine) == 0) cycle
+        magnitude(:, :size(mine)) = apply(emu%parts(p)%flux, theta(2:, mine), 1, nband)
+        do i = 1, size(mine)
+          k = mine(i)
+          scale = weight(p, k - start + 1) * 10.0_dp**(theta(i_logmass, k) - reference_logmass) &
+                  * (1.0_dp + theta(i_zred, k)) &
+                  * (reference_mpc / luminosity_distance(emu%sky, theta(i_zred, k)))**2
+          flux(:, k) = flux(:, k) + scale &
+                       * max(0.0_dp, 2.0_dp * exp(-u0 / a) * sinh((u0 - magnitude(:, i)) / a))
+        end do
       end do
     end do
   end function maggies_many
 
   pure function mfrac_one(emu, theta) result(f)
     type(emulator), intent(in) :: emu
-    real(dp), intent(in) :: theta(nparam)
-    real(dp) :: f, per_bin(nbin, 1), share(nbin)
-    if (.not. inside(emu, theta)) then
-      f = ieee_value(1.0_dp, ieee_quiet_nan)
-      return
-    end if
-    per_bin = apply(emu%surviving, reshape(theta([i_logzsol, i_zred]), [2, 1]), 1, nbin)
-    share = shares(emu, theta(i_ratio:i_ratio + nbin - 2), theta(i_zred))
-    f = dot_product(per_bin(:, 1), share)
+    real(dp), intent(in) :: theta(:)
+    real(dp) :: f, weight(npart), per_bin(nbin, 1), share(nbin)
+    integer :: p
+    f = nan()
+    if (.not. inside(emu, theta)) return
+    weight = fading(emu, theta(i_zred))
+    share = shares(emu%sky, theta)
+    f = 0.0_dp
+    do p = 1, npart
+      if (weight(p) == 0.0_dp) cycle
+      per_bin = apply(emu%parts(p)%surviving, reshape(theta([i_logzsol, i_zred]), [2, 1]), 1, nbin)
+      f = f + weight(p) * dot_product(per_bin(:, 1), share)
+    end do
   end function mfrac_one
 
-  pure function mfrac_many(emu, theta) result(f)
-    type(emulator), intent(in) :: emu
-    real(dp), intent(in) :: theta(:, :)
-    real(dp) :: f(size(theta, 2))
-    integer :: k
-    do k = 1, size(theta, 2)
-      f(k) = mfrac_one(emu, theta(:, k))
-    end do
-  end function mfrac_many
-
-  ! Share of the mass formed in each age bin, youngest first.
-  pure function shares(emu, ratio, z) result(share)
-    type(emulator), intent(in) :: emu
-    real(dp), intent(in) :: ratio(nbin - 1), z
-    real(dp) :: share(nbin), t, edge(0:nbin), log_sfr(nbin)
-    integer :: i
-    t = exp(spline(emu%node, emu%age, z))
-    edge(0) = 0.0_dp
-    edge(1) = log10(3.0e7_dp)
-    do i = 2, nbin - 1
-      edge(i) = 8.0_dp + (log10(0.9_dp * t) - 8.0_dp) * real(i - 2, dp) / real(nbin - 3, dp)
-    end do
-    edge(nbin) = log10(t)
-    log_sfr(1) = 0.0_dp
-    do i = 2, nbin
-      log_sfr(i) = log_sfr(i - 1) - ratio(i - 1)
-    end do
-    log_sfr = log_sfr - maxval(log_sfr)
-    share = (10.0_dp**edge(1:) - 10.0_dp**edge(:nbin - 1)) * 10.0_dp**log_sfr
-    share = share / sum(share)
-  end function shares
-
-  ! A cubic spline in ln(1 + z): coefficients (4, cell), highest power first.
-  pure function spline(node, c, z) result(y)
-    real(dp), intent(in) :: node(:), c(:, :), z
-    real(dp) :: y, x
-    integer :: i
-    x = log(1.0_dp + z)
-    i = int((x - node(1)) / (node(2) - node(1))) + 1
-    i = max(1, min(i, size(c, 2)))
-    if (x < node(i) .and. i > 1) i = i - 1
-    x = x - node(i)
-    y = ((c(1, i) * x + c(2, i)) * x + c(3, i)) * x + c(4, i)
-  end function spline
-
+@BOX_PROCEDURES@
 @NETWORK_PROCEDURES@
 @READ_PROCEDURES@
 end module @MODULE@

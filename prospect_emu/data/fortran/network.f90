@@ -45,36 +45,24 @@
     end do
   end function apply
 
-  subroutine read_network(unit, net, status)
+  subroutine read_network(unit, net)
     integer, intent(in) :: unit
     type(network), intent(out) :: net
-    integer, intent(out) :: status
     integer(int32) :: depth, n_in, n_out
     real(sp), allocatable :: w(:, :), b(:)
     integer :: i
-    read (unit, iostat=status) depth
-    if (status /= 0) return
-    if (depth < 1 .or. depth > 1000) then
-      status = 1
-      return
-    end if
+    read (unit) depth
     allocate (net%layers(depth))
     do i = 1, depth
-      read (unit, iostat=status) n_in, n_out
-      if (status /= 0) return
-      if (n_in < 1 .or. n_out < 1 .or. max(n_in, n_out) > 1000000) then
-        status = 1
-        return
-      end if
+      read (unit) n_in, n_out
       allocate (w(n_out, n_in), b(n_out))
-      read (unit, iostat=status) w, b
-      if (status /= 0) return
+      read (unit) w, b
       net%layers(i)%weight = real(w, dp)
       net%layers(i)%bias = real(b, dp)
       deallocate (w, b)
     end do
-    call read_vector(unit, net%in_mean, status)
-    if (status == 0) call read_vector(unit, net%in_std, status)
-    if (status == 0) call read_vector(unit, net%out_mean, status)
-    if (status == 0) call read_vector(unit, net%out_std, status)
+    call read_vector(unit, net%in_mean)
+    call read_vector(unit, net%in_std)
+    call read_vector(unit, net%out_mean)
+    call read_vector(unit, net%out_std)
   end subroutine read_network
