@@ -1,10 +1,13 @@
 """How long a fit takes, where the time goes, and what Prospector's own loop would need.
 
-    OMP_NUM_THREADS=1 python benchmarks/fit_speed.py EMULATOR [--walks 25 50]
+    OMP_NUM_THREADS=1 python benchmarks/fit_speed.py EMULATOR [--walks 25 50] [--fsps]
+        [--exact TABLES] [--n-effective 200000]
 
 A mock galaxy in 45 bands, 17 free parameters (redshift fixed), nested sampling
-to dlogz 0.02. The last lines extrapolate unmodified `prospect.fitting.fit_model`
-with the same emulator as a drop-in, from its first calls in this very run.
+to dlogz 0.02; the same with ExactSPS in place of the emulator; and the paper's own
+settings, batches up to an effective sample size. The last lines extrapolate unmodified
+`prospect.fitting.fit_model` with the same emulator as a drop-in, and with FSPS, from its first
+calls in this very run.
 """
 
 import argparse
@@ -73,13 +76,13 @@ def batch_costs(posterior, n=256):
     }
 
 
-def lockstep(obs, model, sps, nlive, walks, seed, dlogz):
+def lockstep(obs, model, sps, nlive, walks, seed, dlogz, n_effective=1):
     """Diagnostics of one fit, and its (logz, error)."""
     from prospect_emu.fitting import fit_model
 
     results, seconds = fit_model(
         obs, model, sps, nested_nlive_init=nlive, nested_walks=walks, nested_dlogz_init=dlogz,
-        nested_target_n_effective=1, seed=seed, verbose=False,
+        nested_target_n_effective=n_effective, seed=seed, verbose=False,
     )["sampling"]  # fmt: skip
     return results.diagnostics | {"wall": seconds}, (results.logz[-1], results.logzerr[-1])
 
@@ -116,6 +119,9 @@ def main():
     parser.add_argument("--dlogz", type=float, default=0.02)
     parser.add_argument("--zred", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--n-effective", type=int, help="a further fit, with batches up to this")
+    parser.add_argument("--exact", metavar="TABLES", help="a further fit, with ExactSPS")
+    parser.add_argument("--fsps", action="store_true", help="Prospector's loop with FSPS, too")
     parser.add_argument("--calls", type=int, default=2000, help="calls of Prospector's own loop")
     args = parser.parse_args()
 
@@ -136,29 +142,52 @@ def main():
         "walks", "wall s", "like s", "prior s", "other s", "over %", "ncall", "evals", "us/eval",
         "n_eff", "logZ",
     )  # fmt: skip
-    print("\n" + "".join(f"{h:>10s}" for h in head))
-    fits = {}
-    for walks in args.walks:
-        d, (logz, error) = lockstep(obs, model, sps, args.nlive, walks, args.seed, args.dlogz)
-        fits[walks] = d
+    print(f"\n{'fit':14s}" + "".join(f"{h:>10s}" for h in head))
+
+    def measure(name, source, walks, n_effective=1):
+        settings = args.nlive, walks, args.seed, args.dlogz, n_effective
+        d, (logz, error) = lockstep(obs, model, source, *settings)
         # Overhead: all but the likelihood, relative to it.
         over = 100 * (d["wall"] / d["seconds_likelihood"] - 1)
         print(
-            f"{walks:10d}{d['wall']:10.1f}{d['seconds_likelihood']:10.1f}"
+            f"{name:14s}{walks:10d}{d['wall']:10.1f}{d['seconds_likelihood']:10.1f}"
             f"{d['seconds_prior']:10.1f}{d['seconds_overhead']:10.1f}{over:10.0f}"
             f"{d['n_call']:10d}{d['n_evaluations']:10d}"
             f"{d['wall'] / d['n_evaluations'] * 1e6:10.2f}{d['n_effective']:10.0f}"
-            f"  {logz:.2f} +- {error:.2f}"
+            f"  {logz:.2f} +- {error:.2f}",
+            flush=True,
         )
+        return d
+
+    fits = {walks: measure("emulator", sps, walks) for walks in args.walks}
+    if args.n_effective:
+        measure("dynamic", sps, args.walks[0], args.n_effective)
+    if args.exact:
+        from prospect_emu.sps import EmulatorSPS
+        from prospect_emu.training.engines import exact_emulator
+
+        exact = EmulatorSPS(exact_emulator(args.exact, obs["filters"]), obs["filters"])
+        measure("ExactSPS", exact, args.walks[0])
     if not args.calls:
         return
-    print("\nprospect.fitting.fit_model as it comes, same emulator as a drop-in:")
+    print("\nprospect.fitting.fit_model as it comes, same emulator as a drop-in, or FSPS:")
     walks, fit = next(iter(fits.items()))
-    for kind in (EmulatorSpecModel, SpecModel):
-        each, n = prospector(obs, kind, sps, args.calls, walks, args.zred)
+    ways = [("EmulatorSpecModel", EmulatorSpecModel, sps), ("SpecModel", SpecModel, sps)]
+    if args.fsps:
+        from prospect_emu.fits.backends import fsps_emulator
+
+        compute = fsps_emulator(f.name for f in obs["filters"]).compute
+        vector = sps.theta_from_params(model.params)
+        for logzsol in np.linspace(-1.9, 0.1, 20):  # FSPS makes its simple populations once
+            vector[sps.emulator.index("logzsol")] = logzsol
+            compute(vector)
+        source = compute.sps
+        ways.append(("SpecModel, FSPS", SpecModel, source))
+    for name, kind, source in ways:
+        each, n = prospector(obs, kind, source, args.calls, walks, args.zred)
         total = each * fit["n_evaluations"]
         print(
-            f"  {kind.__name__:18s} {each * 1e6:8.0f} us per call over {n} calls -> "
+            f"  {name:18s} {each * 1e6:8.0f} us per call over {n} calls -> "
             f"{total / 3600:.2f} h for as many calls: {total / fit['wall']:.0f} times longer"
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .dust_batches import evaluate
 from .errors import FilterError, ModelFileError, RangeError
 from .files import load_tensors, save_tensors
 from .network import MLP
@@ -21,7 +22,7 @@ SCHEMA = 1
 PARAMETERS = ("U", "tau", "a_min")
 UNITS = ("", "yr", "nm")
 LUMINOSITY_UNIT = "W/(Hz kg)"
-_BATCH = 2048
+_BATCH = 8192
 
 # From W/Hz/kg to W/Hz per solar mass, and Jy of that at a megaparsec.
 SOLAR_MASS = 1.98841e30
@@ -54,6 +55,9 @@ class DustEmulator:
         the bands.
     inverse : MLP or None
         See `prospect_emu.dust_inverse`.
+    error_modes : ndarray, shape (k, nwave), or None
+        What of `spectrum_error` neighbouring wavelengths share: ``modes.T @ modes`` is its
+        covariance.
     """
 
     name: str
@@ -65,6 +69,7 @@ class DustEmulator:
     manifest: dict
     net: TensorNet
     inverse: MLP | None = None
+    error_modes: np.ndarray | None = None
 
     def __post_init__(self):
         n = self.wavelengths.size
@@ -128,7 +133,7 @@ class DustEmulator:
         out = np.empty((len(theta), net.widths[-1]))
         for i in range(0, len(theta), _BATCH):
             part = theta[i : i + _BATCH]
-            out[i : i + _BATCH] = net(part)
+            out[i : i + _BATCH] = evaluate(net, part)
             out[i : i + _BATCH] += (np.log(10.0) * part[:, 0])[:, None]
         return out
 
@@ -219,6 +224,8 @@ class DustEmulator:
             "error/spectrum": self.spectrum_error,
             "error/bands": self.band_error,
         }
+        if self.error_modes is not None:
+            tensors["error/modes"] = self.error_modes
         if self.inverse is not None:
             tensors |= self.inverse.tensors("inverse")
         manifest = {
@@ -255,6 +262,7 @@ class DustEmulator:
                 manifest=m,
                 net=TensorNet.from_tensors(tensors, "net", where),
                 inverse=MLP.from_tensors(tensors, "inverse", where) if inverse else None,
+                error_modes=tensors.get("error/modes"),
             )
             problem = emulator._inconsistency(tuple(m["parameters"]))
         except (KeyError, TypeError, ValueError, IndexError) as err:
@@ -276,6 +284,8 @@ class DustEmulator:
             return f"its network has {self.net.widths[-1]} outputs"
         if self.spectrum_error.shape != (nwave,) or self.band_error.shape != (nband,):
             return "its errors have another shape"
+        if self.error_modes is not None and self.error_modes.shape[1:] != (nwave,):
+            return "its error modes have another shape"
         nets = (self.net, *([self.inverse] if self.inverse else []))
         if not all(np.isfinite(a).all() for n in nets for a in n.tensors("").values()):
             return "a network is not finite"

@@ -5,7 +5,7 @@ forward emulator, which shows what the data leave open. Priors are uniform in th
 over the training box.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from .errors import DataError, RangeError
 from .nested import NestedSettings, run_nested
 
 LN10 = np.log(10.0)
-# The emulator's errors at neighbouring wavelengths go together: a spectrum holds about
-# this many independent ones.
+# The emulator's errors at neighbouring wavelengths go together. Of emulators that do not say
+# how, a spectrum is taken to hold this many independent ones.
 _INDEPENDENT = 20
 # Fractional errors that the inverse network saw.
 ERROR_RANGE = (0.003, 0.3)
@@ -33,11 +33,14 @@ class Observation:
     emulator : DustEmulator
         Restricted to the data's bands.
     values, errors : ndarray, shape (n,)
-        Positive or not; errors include those of the emulator.
+        Positive or not; errors include those of the emulator that are independent.
     wavelengths : ndarray, shape (n,), or None
         Of a spectrum, micron; None for bands.
     free_mass : bool
         Whether the dust mass is unknown: then only the shape counts.
+    modes : ndarray, shape (k, n), or None
+        The emulator's errors that go together, in the unit of the values: the covariance of
+        the data is ``diag(errors**2) + modes.T @ modes``.
     """
 
     emulator: DustEmulator
@@ -45,6 +48,22 @@ class Observation:
     errors: np.ndarray
     wavelengths: np.ndarray | None
     free_mass: bool
+    modes: np.ndarray | None = None
+
+    def __post_init__(self):
+        common = None
+        if self.modes is not None:
+            _, s, v = np.linalg.svd(self.modes / self.errors, full_matrices=False)
+            common = v, 1.0 - 1.0 / np.sqrt(1.0 + s**2)
+        object.__setattr__(self, "_common", common)
+
+    def whitened(self, values):
+        """Values (..., n) in units of their errors, rotated so that these are independent."""
+        z = values / self.errors
+        if self._common is None:
+            return z
+        v, shrink = self._common
+        return z - ((z @ v.T) * shrink) @ v
 
     def ln_model(self, theta):
         """ln of the model at log10 parameters (n, 3), shape (n, ndata)."""
@@ -62,31 +81,29 @@ class Observation:
         Gaussian errors; a free mass is integrated over a prior flat in its logarithm, by
         Laplace's method around its best value.
         """
-        model = np.exp(self.ln_model(theta) - self._offset)
-        data, ivar = self.values / np.exp(self._offset), self._ivar
+        model = self.whitened(np.exp(self.ln_model(theta)))
+        data = self.whitened(self.values)
         if not self.free_mass:
-            return -0.5 * ((model - data) ** 2 @ ivar)
-        mm, md = model**2 @ ivar, model @ (data * ivar)
+            return -0.5 * ((model - data) ** 2).sum(axis=1)
+        # Powers of ten away from one only lose digits.
+        scale = np.exp(self._offset)
+        model *= scale
+        mm, md = (model**2).sum(axis=1), model @ data
         # Where data and model have nothing in common: a thousandth of the mass's own error.
         mass = np.maximum(md, 1e-3 * np.sqrt(mm)) / mm
-        chi2 = data**2 @ ivar - 2.0 * mass * md + mass**2 * mm
+        chi2 = (data**2).sum() - 2.0 * mass * md + mass**2 * mm
         return -0.5 * chi2 - np.log(mass * np.sqrt(mm))
 
     @property
     def _offset(self):
-        # Powers of ten away from one only lose digits.
+        # Of a mass that is free: the data's own unit.
         return np.log(np.abs(self.values).max())
-
-    @property
-    def _ivar(self):
-        return (np.exp(self._offset) / self.errors) ** 2
 
     def log_mass(self, theta):
         """ln of the best factor on the model at log10 parameters (n, 3), shape (n,)."""
-        model = np.exp(self.ln_model(theta) - self._offset)
-        data = self.values / np.exp(self._offset)
-        mass = (model @ (data * self._ivar)) / (model**2 @ self._ivar)
-        return np.log(np.maximum(mass, 1e-300))
+        model = self.whitened(np.exp(self.ln_model(theta) + self._offset))
+        mass = (model @ self.whitened(self.values)) / (model**2).sum(axis=1)
+        return np.log(np.maximum(mass, 1e-300)) + self._offset
 
 
 def observe(emulator, values, errors, bands=None, wavelengths=None, free_mass=False):
@@ -128,7 +145,7 @@ def observe(emulator, values, errors, bands=None, wavelengths=None, free_mass=Fa
         raise DataError("No value is positive; check the unit and the columns.")
     if bands is not None:
         emulator = emulator.select(bands)
-        own, where = emulator.band_error, None
+        own, where, modes = emulator.band_error, None, None
     else:
         where = np.asarray(wavelengths, dtype=float)
         lo, hi = emulator.wavelengths[[0, -1]]
@@ -137,12 +154,22 @@ def observe(emulator, values, errors, bands=None, wavelengths=None, free_mass=Fa
                 f"Wavelengths must lie within {lo:g} to {hi:g} micron, those of dust emulator "
                 f"{emulator.name!r}; is the unit micron, and the source at rest?"
             )
-        own = np.interp(np.log(where), np.log(emulator.wavelengths), emulator.spectrum_error)
-        own = own * np.sqrt(max(n / _INDEPENDENT, 1.0))
+        own, modes = _spectrum_errors(emulator, where, values)
     # An error floor of the emulator's own: no data are known better than the model.
     own = np.maximum(own, 1e-4) * np.abs(values)
     total = np.hypot(errors, np.maximum(own, 1e-9 * np.abs(values).max()))
-    return Observation(emulator, values, total, where, bool(free_mass))
+    return Observation(emulator, values, total, where, bool(free_mass), modes)
+
+
+def _spectrum_errors(emulator, where, values):
+    """Independent fractional errors (n,) and common ones (k, n) of an emulator's spectrum."""
+    at, x = np.log(where), np.log(emulator.wavelengths)
+    own = np.interp(at, x, emulator.spectrum_error)
+    if emulator.error_modes is None:
+        return own * np.sqrt(max(at.size / _INDEPENDENT, 1.0)), None
+    modes = np.array([np.interp(at, x, row) for row in emulator.error_modes])
+    rest = np.sqrt(np.maximum(own**2 - (modes**2).sum(axis=0), 0.0))
+    return rest, modes * np.abs(values)
 
 
 @dataclass(frozen=True)
@@ -225,22 +252,43 @@ def _residuals(observation, theta):
     ln = observation.ln_model(theta[None])
     if observation.free_mass:
         ln = ln + observation.log_mass(theta[None])[:, None]
-    return ((np.exp(ln) - observation.values) / observation.errors)[0]
+    return observation.whitened(np.exp(ln) - observation.values)[0]
 
 
 def _chi2(observation, theta):
     return float((_residuals(observation, theta) ** 2).sum())
 
 
-def best_fit(observation, starts):
+def starting_points(observation, n=4, scan=6000):
+    """Parameters to start least squares from, of different tau, shape (m, 3) with m <= n.
+
+    The best of `scan` random points of the box, by shape and size to a tenth: precise data
+    would leave all but one of them out.
+    """
+    lo, hi = observation.emulator.bounds.T
+    points = np.random.default_rng(0).uniform(lo, hi, (scan, 3))
+    values = observation.values
+    errors = np.hypot(observation.errors, 0.1 * np.abs(values))
+    rough = replace(observation, errors=errors, modes=None)
+    found: list = []
+    for k in np.argsort(-rough.log_likelihood(points)):
+        if all(abs(points[k, 1] - other[1]) > 0.25 for other in found):
+            found.append(points[k])
+        if len(found) == n:
+            break
+    return np.array(found)
+
+
+def best_fit(observation, starts=None):
     """The most likely log10 parameters, (3,): least squares from each of `starts` (m, 3).
 
     Between the ages of the stellar table the emission bends, so that one start may end in a
-    side minimum of tau; give several.
+    side minimum of tau; give several. Default: `starting_points`.
     """
     from scipy.optimize import least_squares
 
     lo, hi = observation.emulator.bounds.T
+    starts = starting_points(observation) if starts is None else starts
     found = []
     for start in np.atleast_2d(starts):
         fit = least_squares(

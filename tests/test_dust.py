@@ -1,5 +1,6 @@
 """The dust emulator and its command line, on a toy emulator with random weights."""
 
+import dataclasses
 import runpy
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from prospect_emu.dust import (
     list_dust_emulators,
     load_dust_emulator,
 )
+from prospect_emu.dust_batches import MANY, evaluate
 from prospect_emu.errors import DataError, FilterError, ModelFileError, RangeError
 
 toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
@@ -55,6 +57,23 @@ def test_batches_equal_single_calls(toy):
         np.testing.assert_allclose(many[i], one, rtol=1e-12)
     shaped = toy.photometry(MODELS[0][:, None], MODELS[1], 0.5)
     assert shaped.shape == (3, 3, len(toy.bands))
+
+
+def test_thousands_at_once_equal_one_by_one(toy):
+    """Many samples take another way through the network: the same to rounding, in any order."""
+    theta = np.random.default_rng(5).uniform(*toy.bounds.T, (2 * MANY, 3))
+    theta[:3, 1] = 6.0, 10.0, toy.net.second_nodes[3]
+    np.testing.assert_allclose(evaluate(toy.net, theta), toy.net(theta), rtol=1e-11)
+
+
+def test_error_modes_survive_a_file(toy, tmp_path):
+    modes = np.random.default_rng(6).normal(0, 1e-3, (3, toy.wavelengths.size)).astype("f4")
+    dataclasses.replace(toy, error_modes=modes).save(tmp_path / "modes.safetensors")
+    again = DustEmulator.load(tmp_path / "modes.safetensors")
+    np.testing.assert_array_equal(again.error_modes, modes)
+    dataclasses.replace(toy, error_modes=modes[:, 1:]).save(tmp_path / "bad.safetensors")
+    with pytest.raises(ModelFileError, match="error modes"):
+        DustEmulator.load(tmp_path / "bad.safetensors")
 
 
 def test_starlight_is_linear_between_ages(toy):

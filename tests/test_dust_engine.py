@@ -76,10 +76,10 @@ def test_emitted_is_absorbed(model, mathis, u):
 
 
 def test_energy_closes_before_it_is_enforced(engine, mathis):
-    # DESIGN.md: 0.98 to 1.02; it grows a little with U and this grid of energies.
+    # DESIGN.md: 0.98 to 1.02.
     for u in (0.1, 1.0, 1e3, 1e5):
         closure = engine.temperatures(u * mathis)[1]
-        assert 0.97 < closure.min() and closure.max() < 1.03
+        assert 0.99 < closure.min() and closure.max() < 1.01
 
 
 def test_large_grain_is_a_modified_blackbody(engine, mathis):
@@ -178,6 +178,22 @@ def test_against_monte_carlo(engine, mathis):
         assert ratio == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.parametrize(("material", "nm"), [("CM20", 4.0), ("CM20", 8.0), ("aPyM5", 5.0)])
+def test_between_stochastic_and_equilibrium_heating(engine, mathis, material, nm):
+    """Grains that a hundred photons keep warm, U = 1e3: Monte Carlo within 1 %, even in Wien's
+    tail, where their temperatures matter most (100,000 photons leave 0.4 % there).
+    """
+    rows = engine.groups[material]
+    i = rows.start + int(np.argmin(np.abs(engine.radius[rows] - nm * 1e-7)))
+    share = _photon_histories(engine, i, 1e3 * mathis, 100_000)
+    emission = engine._c_out[i] * (share @ engine._planck)
+    exact = engine.grains(1e3 * mathis)[0, i]
+    for low, high in ((6, 12), (12, 30), (30, 80), (80, 300), (300, 1000)):
+        part = (engine.wave > low) & (engine.wave < high)
+        ratio = emission[part].sum() / exact[part].sum()
+        assert ratio == pytest.approx(1.0, abs=0.01), (low, high)
+
+
 def _photon_histories(engine, i, field, n):
     """Shares of time on the engine's temperatures, by following one grain."""
     rng = np.random.default_rng(4)
@@ -191,8 +207,11 @@ def _photon_histories(engine, i, field, n):
     step = np.diff(energy) / np.exp(0.5 * (engine._ln_l[i][1:] + engine._ln_l[i][:-1]))
     clock = np.concatenate([[0.0], np.cumsum(step)])
     spent = np.zeros(engine.x.size)
-    hits = np.exp(np.interp(rng.random(n) * rate, cumulative, x))
-    waits = rng.exponential(1.0 / rate, n)
+    # Every quantile of energies and of waiting times once, in random order: a fair sample
+    # without the noise of its mean, which Wien's tail would amplify tenfold.
+    quantiles = (np.arange(n) + 0.5) / n
+    hits = np.exp(np.interp(rng.permutation(quantiles) * rate, cumulative, x))
+    waits = -np.log(rng.permutation(quantiles)) / rate
     _follow(energy, clock, hits, waits, spent)
     return spent / waits.sum()
 

@@ -1,5 +1,6 @@
 """Inversion: its likelihood in closed form, and its posterior on a toy emulator."""
 
+import dataclasses
 import runpy
 from pathlib import Path
 
@@ -7,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from prospect_emu.dust_inverse import ERROR_RANGE, estimate, network_inputs, observe, posterior
+from prospect_emu.dust_inverse import (
+    ERROR_RANGE,
+    best_fit,
+    estimate,
+    network_inputs,
+    observe,
+    posterior,
+    starting_points,
+)
 from prospect_emu.errors import DataError, RangeError
 from prospect_emu.nested import NestedSettings
 
@@ -34,6 +43,32 @@ def test_likelihood_is_gaussian_with_the_emulators_error(toy, data):
     total2 = sigma**2 + (toy.band_error * flux) ** 2
     chi2 = ((toy.photometry(*(10.0**theta).T) - flux) ** 2 / total2).sum(axis=1)
     np.testing.assert_allclose(obs.log_likelihood(theta), -0.5 * chi2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("free_mass", [False, True])
+def test_likelihood_knows_which_errors_go_together(toy, free_mass):
+    """Of a spectrum: against the full covariance matrix, inverted."""
+    rng = np.random.default_rng(8)
+    modes = rng.normal(0.0, 2e-3, (2, toy.wavelengths.size))
+    own = np.sqrt(1e-6 + (modes**2).sum(axis=0))
+    emulator = dataclasses.replace(toy, spectrum_error=own, error_modes=modes)
+    flux = toy.spectrum(*10.0**TRUTH)
+    # Errors have a floor at 1e-9 of the brightest point.
+    seen = flux > 1e-5 * flux.max()
+    flux, modes = flux[seen], modes[:, seen]
+    sigma, wave = 0.002 * flux, toy.wavelengths[seen]
+    obs = observe(emulator, flux, sigma, wavelengths=wave, free_mass=free_mass)
+    covariance = np.diag(sigma**2 + 1e-6 * flux**2) + (modes * flux).T @ (modes * flux)
+    inverse = np.linalg.inv(covariance / flux / flux[:, None])
+    theta = TRUTH + rng.normal(0.0, 0.01, (4, 3))
+    expected = []
+    for model in toy.spectrum(*(10.0**theta).T)[:, seen] / flux:
+        mm, md = model @ inverse @ model, model @ inverse @ np.ones_like(flux)
+        mass = md / mm if free_mass else 1.0
+        rest = mass * model - 1.0
+        expected.append(-0.5 * rest @ inverse @ rest)
+        expected[-1] -= np.log(mass * np.sqrt(mm)) if free_mass else 0.0
+    np.testing.assert_allclose(obs.log_likelihood(theta), expected, rtol=1e-6)
 
 
 def test_free_mass_is_integrated_out(toy, data):
@@ -85,6 +120,15 @@ def test_posterior_holds_the_truth_and_its_best_fit_is_a_minimum(toy, data):
     assert result.status == "converged"
     again = posterior(observe(toy, flux, sigma, toy.band_names), settings, seed=5)
     np.testing.assert_array_equal(again.samples, result.samples)
+
+
+def test_best_fit_finds_its_own_starts(toy):
+    """A noise-free spectrum of the toy itself: its parameters, to the precision of the search."""
+    flux = toy.spectrum(*10.0**TRUTH)
+    obs = observe(toy, flux, 0.01 * flux, wavelengths=toy.wavelengths)
+    np.testing.assert_allclose(best_fit(obs), TRUTH, atol=1e-3)
+    starts = starting_points(obs)
+    assert len(starts) > 1 and (np.diff(np.sort(starts[:, 1])) > 0.25).all()
 
 
 def test_network_reads_any_bands(toy, data):

@@ -50,6 +50,39 @@ def test_tensor_network_reproduces_a_smooth_table():
     np.testing.assert_allclose(part(theta), net(theta)[:, [4, 2]], rtol=1e-12)
 
 
+def test_middles_are_linear_in_emission():
+    """A table linear in exp(values) is reproduced at its new nodes; the old ones stay."""
+    nodes, slope = np.linspace(6.0, 10.0, 5), np.array([1.0, 3.0])
+    emission = 1.0 + (nodes[None, :, None, None] - 5.0) * slope
+    finer, values = dust_train.with_middles(nodes, np.log(emission))
+    np.testing.assert_allclose(finer, np.linspace(6.0, 10.0, 9))
+    expected = 1.0 + (finer[None, :, None, None] - 5.0) * slope
+    np.testing.assert_allclose(np.exp(values), expected, rtol=1e-12)
+
+
+def test_bright_outputs_count_more():
+    """By hand: of two models, the first wavelength is bright in both, the last in none."""
+    values = np.log([[1.0, 0.5, 1e-6], [1.0, 1e-5, 1e-6]])
+    np.testing.assert_allclose(
+        dust_train.importance(values, 3) ** 2 - dust_train._LEAST, [1.0, 0.5, 0.0], atol=1e-12
+    )
+
+
+def test_weights_favour_what_counts():
+    """At low rank the output with the larger weight is reproduced better."""
+    axes, values = table()
+    rng = np.random.default_rng(1)
+    theta = rng.uniform([a[0] for a in axes], [a[-1] for a in axes], (200, 3))
+    exact = smooth(*theta.T)
+    errors = []
+    for first in (0.1, 10.0):
+        weights = np.ones(values.shape[-1])
+        weights[:5] = first
+        net = dust_train.fit_tensor(axes, values.astype("f4"), (12, 6, 10, 2), 1e-12, weights)
+        errors.append(np.std(net(theta)[:, :5] - exact[:, :5]))
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_lower_ranks_lose_precision():
     axes, values = table()
     rng = np.random.default_rng(0)
@@ -72,7 +105,7 @@ def test_training_packages_what_the_grid_says(tmp_path):
     matrix = np.zeros((2, toy.wavelengths.size))
     matrix[0, 5], matrix[1, 20:22] = 1.0, 0.5
     emulator = dust_train.train_dust(
-        store, matrix, toy.bands[:2], ranks=(16, 6, 12, 25), negligible=1e-12
+        store, matrix, toy.bands[:2], ranks=(25, 13, 15, 40), negligible=1e-12
     )
     expected = dust_train.softened(toy.ln_spectrum(theta))
     np.testing.assert_allclose(emulator.ln_spectrum(theta), expected, atol=0.02)

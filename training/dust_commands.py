@@ -98,7 +98,11 @@ def _network(steps):
     p.add_argument("--out", type=Path, required=True, help="emulator file to write")
     p.add_argument(
         "--ranks", type=int, nargs=4, metavar=("U", "TAU", "AMIN", "WAVE"),
-        help="singular vectors per axis (32 8 32 64)",
+        help="singular vectors per axis (40 10 40 80)",
+    )  # fmt: skip
+    p.add_argument(
+        "--negligible", type=float, default=1e-7,
+        help="share of the variance that products left out may hold (%(default)s)",
     )  # fmt: skip
     p.add_argument("--overwrite", action="store_true", help="replace an existing file")
     p.set_defaults(run=_train)
@@ -115,7 +119,13 @@ def _train(args):
     grid, test = DustStore.open(args.grid), DustStore.open(args.test)
     matrix, bands = dust_train.bands_for(grid, args.filters)
     emulator = dust_train.train_dust(
-        grid, matrix, bands, args.out.stem, provenance(grid, test), args.ranks or dust_train.RANKS
+        grid,
+        matrix,
+        bands,
+        args.out.stem,
+        provenance(grid, test),
+        args.ranks or dust_train.RANKS,
+        args.negligible,
     )
     emulator, figures = measured(emulator, test, matrix)
     emulator.save(args.out)

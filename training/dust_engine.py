@@ -33,7 +33,13 @@ class Resolution:
     n_temperature : int
         Nodes of the emission in ln T, 2 to 8000 K.
     n_wide, n_core : int
-        Nodes of a stochastic grain's energy; see `dust_heating.temperature_weights`.
+        Nodes of a stochastic grain's energy, over all its range and around equilibrium; see
+        `dust_heating.temperature_weights`.
+    per_photon : float
+        Nodes around equilibrium per photon that heats; raises `n_core` for the grains
+        between stochastic and equilibrium heating.
+    n_most : int
+        Bound on that.
     narrow : float
         Standard deviation of ln T below which a grain's distribution is a Gaussian.
     """
@@ -42,15 +48,17 @@ class Resolution:
     large: float = 0.1
     split: float = 12.0
     n_temperature: int = 1000
-    n_wide: int = 200
-    n_core: int = 110
-    narrow: float = 0.03
+    n_wide: int = 240
+    n_core: int = 150
+    per_photon: float = 6.0
+    n_most: int = 1200
+    narrow: float = 0.015
 
     def __post_init__(self):
-        for name in ("small", "large", "split", "narrow"):
+        for name in ("small", "large", "split", "narrow", "per_photon"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise RangeError(f"{name} = {getattr(self, name)} must be a positive number.")
-        for name in ("n_temperature", "n_wide", "n_core"):
+        for name in ("n_temperature", "n_wide", "n_core", "n_most"):
             if getattr(self, name) < 20:
                 raise RangeError(f"{name} = {getattr(self, name)} is too small; use 20 or more.")
 
@@ -143,8 +151,8 @@ class DustEngine:
         energy = PLANCK * C_MICRON / self.field_wave
         self._dnu = _log_weights(self.field_wave) * C_MICRON / self.field_wave
         self._per_photon = 1.0 / energy
-        nodes, self._first = rate_energies(energy[-1], energy[0])
-        x, at = np.log(energy[::-1]), np.log(nodes).clip(np.log(energy[-1]), np.log(energy[0]))
+        self._rate_nodes, self._first = rate_energies(energy[-1], energy[0])
+        x, at = np.log(energy[::-1]), np.log(self._rate_nodes.clip(energy[-1], energy[0]))
         cell = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)
         self._cell, self._step = cell, np.diff(x)
         self._frac = (at - x[cell]) / self._step[cell]
@@ -185,7 +193,8 @@ class DustEngine:
         closure = np.empty(self.radius.size)
         temperature_weights(
             self.x[0], self.x[1] - self.x[0], self._ln_e, self._ln_l, heating, spread2, hard,
-            rate, self._first, r.n_wide, r.n_core, r.narrow, weights, closure,
+            self._rate_nodes, rate, self._first, r.n_wide, r.n_core, r.per_photon,
+            max(r.n_most, r.n_core), r.narrow, weights, closure,
         )  # fmt: skip
         return weights, closure
 

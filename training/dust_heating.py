@@ -9,6 +9,8 @@ and R(>e) the rate of photons above an energy e,
 All energies in erg, temperatures in K. Tables of a grain are uniform in ln T.
 """
 
+from math import frexp
+
 import numpy as np
 from numba import njit
 
@@ -23,6 +25,11 @@ _SHIFT = 52 - _BITS
 _MASK = (1 << _SHIFT) - 1
 _CELL = 1.0 / (1 << _SHIFT)
 _OVERFLOW = 1e120
+# Cells below a node whose photons are integrated exactly.
+_NEAR = 6
+# Nodes below this share of an energy are lumped.
+_COLDER = 0.01
+_DENSE, _COLD = 1.5, 0.2
 
 
 def rate_energies(low, high):
@@ -73,15 +80,28 @@ def _inverse(x0, step, table, value):
 
 @njit(cache=True, nogil=True)
 def _nodes(x_lo, x_hi, x_a, x_b, n_wide, n_core, out):
-    """Merge n_wide nodes over [x_lo, x_hi] with n_core over [x_a, x_b]; their number."""
+    """Merge n_wide nodes over [x_lo, x_hi] with n_core over [x_a, x_b]; their number.
+
+    The wide ones are dense in the upper `_DENSE` of ln T, where grains shine, and take
+    `_COLD` of them for what lies below.
+    """
     x_a, x_b = max(x_a, x_lo), min(x_b, x_hi)
-    dw, dc = (x_hi - x_lo) / (n_wide - 1), (x_b - x_a) / (n_core - 1)
+    middle = max(x_hi - _DENSE, x_lo)
+    n_cold = int(_COLD * n_wide) if middle - x_lo > _COLD * (x_hi - x_lo) else 0
+    if n_cold == 0:
+        middle = x_lo
+    d_cold = (middle - x_lo) / n_cold if n_cold else 0.0
+    dw, dc = (x_hi - middle) / (n_wide - n_cold - 1), (x_b - x_a) / (n_core - 1)
     if dc <= 0.0:
         n_core = 0
     i = j = n = 0
     gap = 0.2 * min(dw, dc) if n_core else 0.2 * dw
     while i < n_wide or j < n_core:
-        a = x_lo + i * dw if i < n_wide else np.inf
+        a = np.inf
+        if i < n_cold:
+            a = x_lo + i * d_cold
+        elif i < n_wide:
+            a = middle + (i - n_cold) * dw
         b = x_a + j * dc if j < n_core else np.inf
         x = min(a, b)
         if a <= b:
@@ -116,19 +136,49 @@ def _dot(a, b, n):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _above(energy, e, n, rate, first, last, diff, above):
-    """R(> e - energy) of the first n nodes, and at entry n of half the last gap."""
-    for j in range(n):
-        diff[j] = e - energy[j]
-    diff[n] = 0.5 * diff[n - 1]
+def _above(diff, n, rate, first, last, above):
+    """R(> diff) of the first n energies."""
     bits = diff.view(np.uint64)
-    for j in range(n + 1):
+    for j in range(n):
         b = bits[j]
         m = max(np.int64(b >> np.uint64(_SHIFT)) - first, 0)
         k = np.uint64(min(m, last))
         frac = np.float64(np.int64(b & np.uint64(_MASK))) * _CELL
         low = rate[k]
         above[j] = low + frac * (rate[k + np.uint64(1)] - low)
+
+
+@njit(cache=True, nogil=True)
+def _integrate(nodes, rate, once, twice):
+    """Fill `once` with int_0^e R and `twice` with its integral, at the nodes of the rates.
+
+    R is linear between nodes and constant below the first.
+    """
+    e = nodes[0]
+    once[0], twice[0] = rate[0] * e, 0.5 * rate[0] * e * e
+    for k in range(nodes.size - 1):
+        d = nodes[k + 1] - nodes[k]
+        once[k + 1] = once[k] + 0.5 * d * (rate[k] + rate[k + 1])
+        twice[k + 1] = twice[k] + d * (once[k] + d * (2.0 * rate[k] + rate[k + 1]) / 6.0)
+
+
+@njit(cache=True, nogil=True)
+def _integrals(x, first, nodes, rate, once, twice):
+    """int_0^x R and the integral of that, exact for what `_integrate` assumes."""
+    if x <= nodes[0]:
+        return rate[0] * x, 0.5 * rate[0] * x * x
+    last = nodes.size - 1
+    if x >= nodes[last]:
+        d = x - nodes[last]
+        return once[last], twice[last] + d * once[last]
+    # Nodes are 2**_BITS per octave: their index lies in the bits of x.
+    mantissa, exponent = frexp(x)
+    k = ((exponent + 1022) << _BITS) + int((2.0 * mantissa - 1.0) * (1 << _BITS)) - first
+    k = min(max(k, 0), last - 1)
+    d = x - nodes[k]
+    bend = (rate[k + 1] - rate[k]) / (nodes[k + 1] - nodes[k])
+    a = once[k] + d * (rate[k] + 0.5 * d * bend)
+    return a, twice[k] + d * (once[k] + d * (0.5 * rate[k] + d * bend / 6.0))
 
 
 @njit(cache=True, nogil=True)
@@ -159,28 +209,63 @@ def photon_rates(photons, step, cell, frac, out):
 
 
 @njit(cache=True, nogil=True)
-def _distribution(x, n, x0, step, ln_e, ln_l, rate, first, work):
-    """Density of a grain's ln T at nodes x[:n], unnormalised; and what its balance lacks.
+def _distribution(x, n, x0, step, ln_e, ln_l, e_max, rates, first, work):
+    """Density of a grain's ln T at nodes x[:n], unnormalised.
 
-    Returns the probability at the lowest node (on the same scale). `work` is
-    (7, n) scratch; the density ends in work[0].
+    Returns the probability at the lowest node (on the same scale). `rates` holds
+    energies, R there and its two integrals; `work` is (8, n + 1) scratch; the density
+    ends in work[0].
     """
-    dens, energy, cool, diff, weight, flow, above = work
+    dens, energy, cool, diff, lower, upper, flow, above = work
+    nodes, rate, once, twice = rates
     last = rate.size - 2
     for i in range(n):
         energy[i] = np.exp(_lookup(x0, step, ln_e, x[i]))
         cool[i] = np.exp(_lookup(x0, step, ln_l, x[i]))
-    total = rate[0]
     ground = 1.0
-    flow[0] = total
-    weight[0] = 0.0
+    mass, heat = ground, ground * energy[0]
+    reach = cold = 0
+    flow[0] = rate[0]
+    # What the cell above a node lends to it, and what the cell below does.
+    lower[:n] = 0.0
+    upper[:n] = 0.0
     for i in range(1, n):
         e = energy[i]
-        # Photons that lift a grain from the nodes below to E_i.
-        _above(energy, e, i, rate, first, last, diff, above)
-        k_sum = ground * above[0] + _dot(weight, above, i)
-        # The last cell: F' = K' + R F / Lambda, R its mean over the cell (Simpson).
-        mean = (total + 4.0 * above[i] + above[i - 1]) / 6.0
+        # Photons that lift a grain from the nodes below to E_i; none from further below
+        # than the hardest one reaches.
+        while reach < i - 1 and e - energy[reach] > e_max:
+            reach += 1
+        near = max(i - 1 - _NEAR, reach)
+        # Grains far colder than E_i all need the same photon: they count as one.
+        while cold < near and energy[cold] < _COLDER * e:
+            mass += lower[cold] + upper[cold]
+            heat += (lower[cold] + upper[cold]) * energy[cold]
+            cold += 1
+        k_sum = 0.0
+        if mass > 0.0 and e - heat / mass < e_max:
+            diff[0] = e - heat / mass
+            _above(diff, 1, rate, first, last, above)
+            k_sum = mass * above[0]
+        start = max(reach, cold)
+        if near > start:
+            n_far = near + 1 - start
+            for j in range(n_far):
+                diff[j] = e - energy[start + j]
+            _above(diff, n_far, rate, first, last, above)
+            k_sum += _dot(lower[start:], above, n_far - 1) + _dot(upper[start:], above, n_far)
+        # R changes much within the cells just below, where soft photons count: its exact
+        # means, weighted towards either end of a cell.
+        h = e - energy[i - 1]
+        a_hi, b_hi = _integrals(h, first, nodes, rate, once, twice)
+        mean = a_hi / h
+        for j in range(i - 1, near, -1):
+            width = energy[j] - energy[j - 1]
+            a_lo, b_lo = _integrals(e - energy[j - 1], first, nodes, rate, once, twice)
+            part = (b_lo - b_hi) / width
+            low, up = lower[j - 1] / width, upper[j] / width
+            k_sum += (4.0 * up - 2.0 * low) * (part - a_hi) + (4.0 * low - 2.0 * up) * (a_lo - part)
+            a_hi, b_hi = a_lo, b_lo
+        # The last cell: F' = K' + R F / Lambda, R its mean over the cell.
         h = np.log(e / energy[i - 1])
         start, end = energy[i - 1] / cool[i - 1], e / cool[i]
         w_lo, w_hi = _moments(start, end)
@@ -193,13 +278,16 @@ def _distribution(x, n, x0, step, ln_e, ln_l, rate, first, work):
             flow[i] = 0.0
         # p = F / Lambda on the new cell, a power of E, split between its ends.
         w_lo, w_hi = _moments(start * flow[i - 1], end * flow[i])
-        weight[i - 1] += h * w_lo
-        weight[i] = h * w_hi
+        lower[i - 1] = h * w_lo
+        upper[i] = h * w_hi
         if flow[i] > _OVERFLOW:
             ground /= _OVERFLOW
+            mass /= _OVERFLOW
+            heat /= _OVERFLOW
             for j in range(i + 1):
                 flow[j] /= _OVERFLOW
-                weight[j] /= _OVERFLOW
+                lower[j] /= _OVERFLOW
+                upper[j] /= _OVERFLOW
     for i in range(n):
         up = _lookup(x0, step, ln_e, x[i] + 0.5 * step)
         down = _lookup(x0, step, ln_e, x[i] - 0.5 * step)
@@ -221,8 +309,9 @@ def _deposit(x0, step, out, x, amount):
 
 @njit(cache=True, nogil=True)
 def temperature_weights(
-    x0, step, ln_e, ln_l, heating, spread2, e_max, rate, first, n_wide, n_core, narrow, out, closure
-):
+    x0, step, ln_e, ln_l, heating, spread2, e_max, nodes, rate, first, n_wide, n_core, per_photon,
+    n_most, narrow, out, closure,
+):  # fmt: skip
     """Share of time that grains of one field spend at each temperature.
 
     Parameters
@@ -237,12 +326,18 @@ def temperature_weights(
         int n (h nu)^2 dnu over the photons absorbed, erg2/s.
     e_max : float
         Energy of the hardest photon.
+    nodes : ndarray, shape (nrate,)
+        `rate_energies`.
     rate : ndarray, shape (ngrain, nrate)
-        R(>e) at `rate_energies`, photons/s.
+        R(>e) there, photons/s.
     first : int
         What `rate_energies` returned.
     n_wide, n_core : int
         Nodes over the whole range, and within 6 sigma of equilibrium.
+    per_photon : float
+        There, at least this many per photon of mean energy, weighted by energy ...
+    n_most : int
+        ... but no more than this.
     narrow : float
         Below this standard deviation of ln T the distribution is a Gaussian.
     out : ndarray, shape (ngrain, nt)
@@ -251,8 +346,10 @@ def temperature_weights(
         Filled with radiated over absorbed power before that is enforced.
     """
     ngrain, nt = out.shape
-    x = np.empty(n_wide + n_core)
-    work = np.empty((7, n_wide + n_core + 1))
+    x = np.empty(n_wide + n_most)
+    work = np.zeros((8, n_wide + n_most + 1))
+    rates = np.empty((4, nodes.size))
+    rates[0] = nodes
     x_top = x0 + step * (nt - 1)
     for g in range(ngrain):
         le, ll, row = ln_e[g], ln_l[g], out[g]
@@ -279,8 +376,15 @@ def temperature_weights(
             e_a, e_b = e_eq - 6.0 * sigma, e_eq + 6.0 * sigma
             x_a = _inverse(x0, step, le, np.log(e_a)) if e_a > 0.0 else x_lo
             x_b = _inverse(x0, step, le, np.log(e_b))
-            n = _nodes(x_lo, x_hi, x_a, x_b, n_wide, n_core, x)
-            ground = _distribution(x, n, x0, step, le, ll, rate[g], first, work)
+            # The photon that heats, seen by energy, must span several steps.
+            wanted = per_photon * 12.0 * sigma * heating[g] / spread2[g]
+            core = min(max(int(wanted), n_core), n_most)
+            n = _nodes(x_lo, x_hi, x_a, x_b, n_wide, core, x)
+            # A cell of the table of rates beyond the hardest photon.
+            hardest = e_max * (1.0 + 2.0 * 2.0**-_BITS)
+            rates[1] = rate[g]
+            _integrate(nodes, rate[g], rates[2], rates[3])
+            ground = _distribution(x, n, x0, step, le, ll, hardest, rates, first, work)
             norm = ground
             # Between nodes the density is a power of T.
             dens, ln_dens = work[0], work[1]

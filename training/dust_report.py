@@ -91,6 +91,7 @@ def measured(emulator, test, matrix):
     out = dataclasses.replace(
         emulator,
         spectrum_error=_rms(difference),
+        error_modes=_modes(difference),
         band_error=_rms(np.log1p(bands)),
         manifest=manifest,
     )
@@ -102,6 +103,15 @@ def _rms(values):
     n = np.isfinite(values).sum(axis=0)
     total = np.nansum(np.clip(values, -1.0, 1.0) ** 2, axis=0)
     return np.where(n > 0, np.sqrt(total / np.maximum(n, 1)), 1.0)
+
+
+def _modes(difference, n=24):
+    """The leading modes of the covariance between columns, over what is there, (n, ncolumn)."""
+    there = np.isfinite(difference).astype(float)
+    filled = np.where(there > 0, np.clip(difference, -1.0, 1.0), 0.0)
+    power, vectors = np.linalg.eigh(filled.T @ filled / np.maximum(there.T @ there, 1.0))
+    modes = np.sqrt(np.maximum(power[::-1][:n], 0.0))[:, None] * vectors[:, ::-1][:, :n].T
+    return modes.astype(np.float32)
 
 
 def band_errors(emulator, theta, ln_true, matrix):

@@ -19,9 +19,11 @@ from .dust_grid import BOX, PARAMETERS
 # Emission this far below its peak is told to nobody: stars outshine it.
 FLOOR = 1e-12
 # Singular vectors of U, of tau, of a_min and of the wavelengths and bands.
-RANKS = (32, 8, 32, 64)
+RANKS = (40, 10, 40, 80)
 # Products of functions of U and a_min whose joint share of the variance is less are left out.
-NEGLIGIBLE = 5e-7
+NEGLIGIBLE = 1e-7
+# A wavelength counts by the share of models that are bright there, and by this at least.
+_BRIGHT, _LEAST = 1e-4, 0.03
 
 
 def softened(ln_emission, wave_axis=-1, floor=FLOOR):
@@ -68,6 +70,52 @@ def ln_bands(ln_emission, matrix):
     return np.log(np.exp((ln_emission - peak).astype(float)) @ matrix.T) + peak
 
 
+def importance(values, nwave):
+    """Weights of the outputs: more where more models are bright, shape (n_out,).
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., n_out)
+        `targets`.
+    nwave : int
+        How many of the outputs are wavelengths.
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    bright = np.zeros(flat.shape[1])
+    for i in range(0, len(flat), 16384):
+        part = flat[i : i + 16384]
+        limit = part[:, :nwave].max(axis=1, keepdims=True) + np.float32(np.log(_BRIGHT))
+        bright += (part > limit).sum(axis=0)
+    return np.sqrt(bright / len(flat) + _LEAST)
+
+
+def with_middles(nodes, values):
+    """A table with a node more in each cell of its second axis, linear in exp(values) there.
+
+    Between two ages of the stellar table the field is their mean, and so, very nearly, is
+    the emission.
+
+    Parameters
+    ----------
+    nodes : ndarray, shape (n,)
+    values : ndarray, shape (m, n, k, n_out)
+        Natural logarithms.
+
+    Returns
+    -------
+    ndarray, shape (2 n - 1,)
+    ndarray, shape (m, 2 n - 1, k, n_out)
+    """
+    finer = np.empty(2 * nodes.size - 1)
+    finer[::2], finer[1::2] = nodes, 0.5 * (nodes[1:] + nodes[:-1])
+    out = np.empty((values.shape[0], finer.size, *values.shape[2:]), dtype=values.dtype)
+    out[:, ::2] = values
+    for row, given in zip(out, values, strict=True):
+        np.logaddexp(given[1:], given[:-1], out=row[1::2])
+        row[1::2] -= np.log(2.0).astype(values.dtype)
+    return finer, out
+
+
 def _singular_vectors(table, axis, rank):
     """The leading left singular vectors of a table unfolded along an axis, (n, rank)."""
     flat = np.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)
@@ -75,7 +123,7 @@ def _singular_vectors(table, axis, rank):
     return vectors[:, ::-1][:, : min(rank, len(flat))]
 
 
-def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE):
+def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE, weights=None):
     """A tensor network for a table of outputs on a grid.
 
     Parameters
@@ -88,6 +136,8 @@ def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE):
         Singular vectors of each axis and of the outputs, at most.
     negligible : float
         Products of functions whose joint share of the variance is less are left out.
+    weights : ndarray, shape (n_out,), optional
+        How much an error of each output counts; default all alike.
 
     Returns
     -------
@@ -95,8 +145,10 @@ def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE):
     """
     shape = values.shape
     flat = values.reshape(-1, shape[-1])
+    weights = np.ones(shape[-1]) if weights is None else weights
     mean = flat.mean(axis=0, dtype=float)
     flat -= mean.astype(np.float32)
+    flat *= weights.astype(np.float32)
     gram = np.zeros((shape[-1], shape[-1]))
     for i in range(0, len(flat), 16384):
         part = flat[i : i + 16384].astype(float)
@@ -113,7 +165,7 @@ def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE):
     first, third = (CubicSpline(axes[k], bases[k]).c for k in (0, 2))
     return TensorNet(
         np.asarray(axes[0]), first, np.asarray(axes[1]), bases[1], np.asarray(axes[2]), third,
-        pairs, core.astype(np.float32), vectors.T.astype(np.float32), mean,
+        pairs, core.astype(np.float32), (vectors.T / weights).astype(np.float32), mean,
     )  # fmt: skip
 
 
@@ -152,12 +204,17 @@ def train_dust(
     DustEmulator
         With errors yet to be measured (`dust_report.measured`).
     """
-    net = fit_tensor(store.recipe.axes, targets(store, matrix), ranks, negligible)
+    axes, values = list(store.recipe.axes), targets(store, matrix)
+    weights = importance(values, store.wave.size)
+    axes[1], values = with_middles(axes[1], values)
+    net = fit_tensor(axes, values, ranks, negligible, weights)
     manifest = dict(provenance or {})
     manifest["training"] = {
         "ranks": list(ranks),
         "negligible": negligible,
         "products": len(net.pairs),
+        "bright": _BRIGHT,
+        "least_weight": _LEAST,
         "floor": FLOOR,
         "prospect_emu": metadata.version("prospect_emu"),
         "numpy": np.__version__,
