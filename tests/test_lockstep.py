@@ -254,6 +254,15 @@ def test_walks_along_differences_cross_periodic_walls():
     assert kstest(np.mod(u[:, 0] + 0.1, 1.0) / 0.2, "uniform").pvalue > 1e-3
 
 
+def test_a_queue_of_most_live_points_is_warned_of():
+    problem = Gaussian(ndim=3)
+    with pytest.warns(RuntimeWarning, match="more than a quarter of the 60 live points"):
+        problem.run(seed=1, nlive=60, queue_size=16, maxiter_init=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        problem.run(seed=1, nlive=60, queue_size=15, dlogz_init=1.0)
+
+
 def test_small_queues_walk_in_ellipsoids():
     """Fewer than two chains per dimension have too few differences: both moves are one."""
     problem = Gaussian(ndim=3)

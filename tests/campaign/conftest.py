@@ -38,7 +38,7 @@ unit = "mgy"
 
 [fit]
 nlive = 36
-walks = 5
+walks = 10
 dlogz = 3.0
 n_eff = 10
 max_batch = 0
