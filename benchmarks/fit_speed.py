@@ -146,7 +146,7 @@ def main():
 
     def measure(name, source, walks, n_effective=1):
         settings = args.nlive, walks, args.seed, args.dlogz, n_effective
-        d, (logz, error) = lockstep(obs, model, source, *settings)
+        d, (logz, error) = lockstep(source.inflate(obs), model, source, *settings)
         # Overhead: all but the likelihood, relative to it.
         over = 100 * (d["wall"] / d["seconds_likelihood"] - 1)
         print(
