@@ -38,7 +38,7 @@ unit = "mgy"
 
 [fit]
 nlive = 36
-walks = 10
+walks = 5
 dlogz = 3.0
 n_eff = 10
 max_batch = 0
@@ -75,6 +75,9 @@ class Workshop:
 
     def toml(self, name="c", top="", fit="", executor="", catalog="cat.ecsv", bands=None):
         """Writes NAME.toml, whose campaign's folder is NAME."""
+        # Longer queues from so few live points leave them stuck on one likelihood.
+        if "queue_size" not in fit:
+            fit = f"queue_size = 4\n{fit}"
         bands = self.emulator.filters if bands is None else bands
         lines = "\n".join(f'{b} = {{ flux = "f{j}", error = "e{j}" }}' for j, b in enumerate(bands))
         text = TOML.format(
