@@ -1,7 +1,7 @@
 """Do certificates tell the truth? Their verdicts against direct fits with exact fluxes.
 
     OMP_NUM_THREADS=1 python benchmarks/certificates.py OUT --tables FILE --emulators A B
-    ... --reference fsps --free massmet dust2 dust_index gas_logz --nlive 80 --walks 15
+    ... --reference fsps --free massmet dust2 dust_index --seeds 1 --nlive 50 --walks 12
 
 Mock galaxies with exact fluxes (`calibration.make_mock`) are fitted with each emulator and
 certified; then the same data are fitted directly with a reference, whose fluxes

@@ -198,14 +198,17 @@ class FSPSEmulator(EmulatorBase):
         return np.array([self._look_up(row)[1] for row in np.ascontiguousarray(theta, dtype=float)])
 
 
-def fsps_emulator(bands):
-    """FSPS itself where an emulator goes: some bands, without errors, tens of milliseconds each."""
+def fsps_emulator(bands, versions=None):
+    """FSPS itself where an emulator goes: some bands, without errors, tens of milliseconds each.
+
+    `versions` is what `fsps_versions` gave, if it was asked already.
+    """
     from ..training.generate import FSPSPhotometry, fsps_versions
     from ..training.recipe import Recipe
 
     bands = tuple(bands)
     compute = FSPSPhotometry(Recipe(filters=bands, quadrature="sedpy"))
-    return _fsps_emulator(bands, fsps_versions(), compute)
+    return _fsps_emulator(bands, versions or fsps_versions(), compute)
 
 
 def _fsps_emulator(bands, versions, compute):
@@ -246,7 +249,7 @@ class FSPSBackend(Backend):
         from prospect.models import SpecModel
 
         params = model_params(zred=obs["zred"])
-        emulator = fsps_emulator(f.name for f in obs["filters"])
+        emulator = fsps_emulator((f.name for f in obs["filters"]), self.versions)
         sps = EmulatorSPS(emulator, filters=obs["filters"])
         remembering = type("RememberingSpecModel", (_Remembers, SpecModel), {})
         model = remembering(params)

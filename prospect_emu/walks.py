@@ -23,8 +23,11 @@ def in_cube(u, nonbounded=None):
 
 def reflect(u):
     """`dynesty.utils.apply_reflect` for any shape: fold the real line onto [0, 1]."""
-    folded = np.mod(u, 2.0)
-    return np.where(folded < 1.0, np.mod(u, 1.0), 1.0 - np.mod(u, 1.0))
+    folded = np.abs(u)
+    if folded.max(initial=0.0) > 3.0:  # else the folds below are all there can be
+        folded = np.mod(folded, 2.0)
+    np.subtract(2.0, folded, out=folded, where=folded > 1.0)
+    return np.abs(folded, out=folded)
 
 
 def ball_points(rng, shape):
@@ -131,10 +134,7 @@ def difference_walks(u, loglstar, walks, rng, evaluate, periodic=None):
             steps.extend(_differences(starts, block, rng))
         proposal = u + steps.pop()
         wrapped = None if periodic is None else np.mod(proposal[:, periodic], 1.0)
-        # Steps are shorter than 2, so that these folds are all there can be.
-        np.abs(proposal, out=proposal)
-        np.subtract(2.0, proposal, out=proposal, where=proposal > 1.0)
-        np.abs(proposal, out=proposal)
+        proposal = reflect(proposal)
         if wrapped is not None:
             proposal[:, periodic] = wrapped
         return proposal, in_cube(proposal)
