@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .dust_batches import evaluate
 from .errors import FilterError, ModelFileError, RangeError
 from .files import load_tensors, save_tensors
 from .network import MLP
@@ -133,7 +132,7 @@ class DustEmulator:
         out = np.empty((len(theta), net.widths[-1]))
         for i in range(0, len(theta), _BATCH):
             part = theta[i : i + _BATCH]
-            out[i : i + _BATCH] = evaluate(net, part)
+            out[i : i + _BATCH] = net(part)
             out[i : i + _BATCH] += (np.log(10.0) * part[:, 0])[:, None]
         return out
 
