@@ -199,10 +199,11 @@ class DaskExecutor:
         futures = [future for _, future in self._tasks.values()]
         try:
             if futures and self._alive():
-                dask_wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
+                with self._client.as_current():  # `wait` looks for it there
+                    dask_wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
         except (DaskTimeout, TimeoutError):
             pass
-        except Exception as err:  # the kinds of cancellation differ between versions
+        except (OSError, CancelledError) as err:
             if not self._alive():
                 raise SetupError(_SCHEDULER_GONE) from err
         if not self._alive():
