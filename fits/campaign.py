@@ -10,13 +10,14 @@ import signal
 import time
 from collections import Counter, deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 
-from ..errors import FilterError, OutputError, SetupError
+from ..errors import DataError, FilterError, OutputError, SetupError
 from ..files import fingerprint as hash_of
 from ..result import package_versions
 from ..tables import write_table
@@ -42,11 +43,14 @@ class Plan:
     left_out : list of (str, str)
         Galaxy and reason.
     notes : tuple of str
+    catalog : dict
+        Galaxy -> catalog columns for the results table.
     """
 
     tasks: dict
     left_out: list
     notes: tuple
+    catalog: dict
 
 
 def make_plan(config, store):
@@ -78,7 +82,11 @@ def make_plan(config, store):
     rows, observed, left_out = select(sample, config.select, zred_range)
     used, tasks = identity.versions(), {}
     photometry = {row: identity.photometry_of(observed[row]) for row in rows}
-    columns = {row: _catalog_columns(sample, row, config.catalog.keep) for row in rows}
+    if "fsps" in backends and config.fit.max_seconds is not None:
+        raise SetupError(
+            "Prospector knows no fit.max_seconds, which the emulator 'fsps' needs; use "
+            "fit.max_calls."
+        )
     for repeat in range(config.repeats):
         for label, spec in zip(labels, config.emulators, strict=True):
             backend = backends[label]
@@ -100,9 +108,15 @@ def make_plan(config, store):
                     fingerprint=identity.fingerprint_of(
                         key, seed, config.fit, known, backend.identity(), used
                     ),
-                    catalog=columns[row],
                 )
-    return Plan(tasks, left_out, tuple(notes))
+    if not tasks:
+        reason, number = Counter(reason for _, reason in left_out).most_common(1)[0]
+        raise DataError(
+            f"No galaxy is left to fit: {len(left_out)} are left out, {number} of them since "
+            f"{reason!r}; widen [select], or correct [catalog]."
+        )
+    catalog = {sample.ids[r]: _catalog_columns(sample, r, config.catalog.keep) for r in rows}
+    return Plan(tasks, left_out, tuple(notes), catalog)
 
 
 def _unknown_bands(sample, backends, policy):
@@ -139,7 +153,13 @@ def _catalog_columns(sample, row, names):
     out = {}
     for name in names:
         value = sample.table[name][row]
-        out[name] = value.item() if hasattr(value, "item") else str(value)
+        if value is np.ma.masked:
+            value = None
+        elif hasattr(value, "item"):
+            value = value.item()
+        # JSON knows numbers, texts and nothing.
+        known = value is None or isinstance(value, (bool, int, float, str))
+        out[name] = value if known else str(value)
     return out
 
 
@@ -235,8 +255,11 @@ def _write_plan(store, config, plan, entries, chunk):
     """
     fits = []
     for k, t in plan.tasks.items():
-        there = k in entries and entries[k].state in (DONE, STALLED)
-        wanted = store.known_hash(k) if there else hash_of(t.fingerprint)
+        state = entries[k].state if k in entries else PENDING
+        if state in (DONE, STALLED):
+            wanted = store.known_hash(k)
+        else:
+            wanted = hash_of(store.failure(k)["fingerprint"] if state == FAILED else t.fingerprint)
         fits.append(
             {"emulator": k.emulator, "galaxy": k.galaxy, "repeat": k.repeat, "fingerprint": wanted}
         )
@@ -246,6 +269,7 @@ def _write_plan(store, config, plan, entries, chunk):
         "left_out": len(plan.left_out),
         "versions": package_versions(),
         "fits": fits,
+        "catalog": plan.catalog,
     }
     if chunk and store.read_json("plan.json") == json.loads(json.dumps(described)):
         return
@@ -272,6 +296,7 @@ class _Run:
         self.queue = deque()
         self.made = 0
         self.workers = config.executor.workers
+        self.answered, self.lost = False, set()
         self.began = time.time()
         self._saved = self._told = 0.0
         part = options.chunk
@@ -308,8 +333,8 @@ class _Run:
             if entry.state in (PENDING, DAMAGED, CHANGED) or entry.state in again:
                 if entry.state == PENDING:
                     self.attempts[key] = entry.attempts
-                if entry.state in (CHANGED, STALLED):
-                    self.store.fit_path(key).unlink()
+                if entry.state == STALLED:
+                    self.tasks[key] = replace(self.tasks[key], again=True)
                 self.entries[key] = type(entry)(PENDING)
                 self.queue.append(key)
         self.store.save_index()
@@ -336,6 +361,7 @@ class _Run:
 
     def _take(self, task, outcome):
         key = task.key
+        self._count_lost(key, outcome)
         if isinstance(outcome, WorkerLost):
             outcome = {"state": work.FAILED, "error": outcome.detail, "again": True}
         self._log(key, **outcome)
@@ -346,7 +372,13 @@ class _Run:
             )
         entry = type(self.entries[key])
         if outcome["state"] == work.FINISHED:
-            self.store.note(key, task.fingerprint, outcome["status"])
+            try:
+                self.store.note(key, task.fingerprint, outcome["status"])
+            except FileNotFoundError as err:
+                raise OutputError(
+                    f"The worker on {outcome['host']} says that it wrote {key.name}, which is not "
+                    f"in {self.store.folder}; workers must share the campaign's folder."
+                ) from err
             self.store.forget_failure(key)
             state = DONE if outcome["status"] == "converged" else STALLED
             self.entries[key] = entry(state, outcome["status"])
@@ -367,6 +399,20 @@ class _Run:
             self.made += 1
         else:
             self.queue.append(key)
+
+    def _count_lost(self, key, outcome):
+        """Stop if no worker comes so far as to report anything: the fault is not the galaxies'."""
+        if not isinstance(outcome, WorkerLost):
+            self.answered = True
+        if self.answered:
+            return
+        self.lost.add(key)
+        if len(self.lost) > 3 * self.workers:
+            raise SetupError(
+                f"{len(self.lost)} workers died, and none ever finished ({outcome.detail}); a "
+                "script that calls run_campaign needs if __name__ == '__main__', and a worker "
+                "some 500 MB of memory."
+            )
 
     # ---- telling -------------------------------------------------------------------
 

@@ -158,7 +158,10 @@ def _tests(sample, config, zred_range):
                 f"[select] names the column {name!r}, which the catalog lacks; its columns are "
                 f"{', '.join(sample.table.colnames[:60])}."
             )
-        return np.ma.filled(np.ma.asarray(sample.table[name]), np.nan)
+        values = np.ma.asarray(sample.table[name])
+        if values.dtype.kind in "iu":
+            values = values.astype(float)
+        return values.filled(np.nan if values.dtype.kind == "f" else None)
 
     zred = sample.zred
     tests = [(~(np.isfinite(zred) & (zred > 0)), lambda row: f"no redshift ({zred[row]:g})")]

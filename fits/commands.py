@@ -97,7 +97,12 @@ def _slurm(args, path, config):
     store = Store(config.output)
     store.create()
     fits = len(make_plan(config, store).tasks)  # every fault of the input shows here
-    script = write_script(path, config, config.output)
+    flags = [flag for flag, given in (
+        ("--refit", args.refit), ("--retry-failed", args.retry_failed),
+        ("--retry-stalled", args.retry_stalled), ("--verify", args.verify),
+    ) if given]  # fmt: skip
+    flags += [f"--accept={name}" for name in args.accept]
+    script = write_script(path, config, config.output, flags)
     print(f"{script}: {fits} fits in {config.executor.chunks} parts")
     if not args.submit:
         print(f"Submit it with: sbatch {script}")

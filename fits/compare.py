@@ -6,8 +6,7 @@ half the 16-84 % width; a catastrophic outlier has D > 3. Repeated runs of the
 same fit differ too: their numbers stand beside, as what a sampler leaves.
 """
 
-import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +83,8 @@ def read_sides(spec):
     if not sides:
         known = ", ".join(sorted({f"{e}:{r}" for e, r in pairs})) or "none"
         raise DataError(f"{spec} names no converged fits; {folder} holds {known}.")
-    name = Path(folder).name
-    return {(name, *pair): Side(pair[0], rows) for pair, rows in sides.items()}
+    where = str(Path(folder).resolve())
+    return {(where, *pair): Side(pair[0], rows) for pair, rows in sides.items()}
 
 
 def matched(a, b):
@@ -161,8 +160,9 @@ def make_pairs(reference, others):
         others are compared with.
     others : sequence of str
         Likewise. Every emulator in them is compared with the reference, its
-        lowest repeat standing for it; repeats of one emulator are compared with
-        each other.
+        lowest repeat standing for it; repeats of one emulator in one folder are
+        compared with each other, in pairs that share no run, so that they are
+        independent.
 
     Returns
     -------
@@ -176,17 +176,16 @@ def make_pairs(reference, others):
     groups: dict = {}
     for name, side in sides.items():
         groups.setdefault(name[:2], []).append((name, side))
+    labels = _labels(groups)
+    reference_side = replace(sides[first], label=labels[first[:2]])
     pairs, repeats = [], []
-    for group in groups.values():
-        group.sort(key=lambda item: item[0][2])
-        for (_, one), (_, two) in itertools.combinations(group, 2):
-            repeats.append(make_pair(one, two, f"{one.label}, repeated", repeat=True))
-        name, side = group[0]
-        if name[:2] != first[:2]:
-            label = side.label
-            if label == sides[first].label:  # the same emulator in two folders
-                label = f"{label} ({name[0]})"
-            pairs.append(make_pair(sides[first], side, label))
+    for name, group in groups.items():
+        label = labels[name]
+        runs = [replace(side, label=label) for _, side in sorted(group, key=lambda g: g[0][2])]
+        for one, two in zip(runs[::2], runs[1::2], strict=False):
+            repeats.append(make_pair(one, two, f"{label}, repeated", repeat=True))
+        if name != first[:2]:
+            pairs.append(make_pair(reference_side, runs[0], label))
     if not pairs and not repeats:
         raise DataError(
             f"{reference} and the others name one and the same set of fits; name two emulators, "
@@ -195,8 +194,21 @@ def make_pairs(reference, others):
     return pairs + _pooled(repeats)
 
 
+def _labels(groups):
+    """Short names of (folder, emulator) that tell them apart."""
+    out = {}
+    for folder, emulator in groups:
+        same = [Path(f) for f, e in groups if e == emulator]
+        out[folder, emulator] = emulator
+        if len(same) > 1:
+            clash = sum(f.name == Path(folder).name for f in same) > 1
+            short = folder if clash else Path(folder).name
+            out[folder, emulator] = f"{emulator} ({short})"
+    return out
+
+
 def _pooled(repeats):
-    """Repeats of one emulator as one pair: with three runs of a galaxy, three comparisons."""
+    """Repeats of one emulator as one pair: with four runs of a galaxy, two comparisons."""
     out = []
     for label in dict.fromkeys(p.label for p in repeats):
         mine = [p for p in repeats if p.label == label]

@@ -29,7 +29,8 @@ class CatalogConfig:
     path : str
         Relative to the TOML file.
     error_floor : float
-        Fraction of the flux added to each error in quadrature.
+        Fraction of the flux added to each error in quadrature; 0.05 unless given, and 0 for
+        mocks, whose errors are those of their noise.
     keep : tuple of str
         Catalog columns to copy into the results table.
     field, zeropoints, mips_factor, mask_lyman_alpha, mask_negative
@@ -40,7 +41,7 @@ class CatalogConfig:
 
     kind: str
     path: str
-    error_floor: float = 0.05
+    error_floor: float | None = None
     keep: tuple = ()
     field: str = "cosmos"
     zeropoints: dict | None = None
@@ -242,6 +243,13 @@ def parse_config(data, folder=".", where="the configuration"):
     fit = config.fit
     if fit.tables:
         fit = _replace(fit, tables=str(folder / fit.tables))
+    floor = catalog.error_floor
+    if floor is None:
+        catalog = _replace(catalog, error_floor=0.0 if catalog.kind == "mocks" else 0.05)
+    elif not 0.0 <= floor < 1.0:
+        raise SetupError(
+            f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
+        )
     emulators = tuple(_spec(e, folder) for e in config.emulators)
     if not emulators:
         raise SetupError(f"{where}: emulators is empty; name at least one.")

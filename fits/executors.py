@@ -6,6 +6,7 @@ order and how often is the campaign's business. ``concurrent.futures`` and
 """
 
 import os
+import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -162,15 +163,30 @@ class DaskExecutor:
                 "executor.address."
             ) from err
         self._submitted = 0
+        # Dask takes tasks of one name for one task; another campaign may use the scheduler.
+        self._run = uuid.uuid4().hex
 
     @property
     def free(self):
-        """How many tasks can be taken now: two per worker, so that none waits for us."""
+        """How many tasks can be taken now: two per worker, so that none waits for us.
+
+        Raises
+        ------
+        SetupError
+            If a worker has several threads: fits that share a process disturb each other.
+        """
         try:
-            workers = len(self._client.nthreads() or ()) if self._alive() else 0
+            threads = (self._client.nthreads() or {}) if self._alive() else {}
         except Exception:  # the scheduler has just gone; `collect` says so
-            workers = 0
-        return 2 * max(1, workers) - len(self._tasks)
+            threads = {}
+        for address, number in threads.items():
+            if number > 1:
+                raise SetupError(
+                    f"The Dask worker {address} has {number} threads, and two fits in one process "
+                    "disturb each other; start workers with --nthreads 1 (and --nworkers for more "
+                    "of them)."
+                )
+        return 2 * max(1, len(threads)) - len(self._tasks)
 
     @property
     def running(self):
@@ -181,7 +197,7 @@ class DaskExecutor:
         """Take a task."""
         self._submitted += 1
         future = self._client.submit(
-            self._function, task, pure=False, key=f"{task.key.name}-{self._submitted}"
+            self._function, task, pure=False, key=f"{task.key.name}-{self._run}-{self._submitted}"
         )
         self._tasks[future.key] = task, future
 

@@ -6,6 +6,7 @@ that decide a result.
 """
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
@@ -29,7 +30,12 @@ class Key:
     @property
     def name(self):
         """For files and messages, such as ``mathews23-256/1746_r0``."""
-        return f"{quote(self.emulator, safe='+')}/{quote(self.galaxy, safe='+')}_r{self.repeat}"
+        return f"{_file_name(self.emulator)}/{_file_name(self.galaxy)}_r{self.repeat}"
+
+
+def _file_name(text):
+    # Hidden files are what interrupted writes leave.
+    return re.sub(r"^\.", "%2E", quote(text, safe="+"))
 
 
 def seed_of(campaign_seed, galaxy, repeat):
@@ -93,9 +99,16 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
         "data.fluxes": _hash(photometry["maggies"][mask]),
         "data.errors": _hash(photometry["maggies_unc"][mask]),
     }
-    for name, value in emulator.items():
-        out[f"emulator.{name}"] = value if isinstance(value, (str, type(None))) else hash_of(value)
+    out |= emulator_fields(emulator)
     return out | {f"versions.{k}": v for k, v in used_versions.items()}
+
+
+def emulator_fields(emulator):
+    """The part of a fingerprint that `Backend.identity` decides."""
+    return {
+        f"emulator.{name}": value if isinstance(value, (str, type(None))) else hash_of(value)
+        for name, value in emulator.items()
+    }
 
 
 def changed_fields(old, new, accept=()):

@@ -212,21 +212,37 @@ def _noise_model(recipe, bands):
 
 
 def _noise_like(recipe, bands):
-    """Redshift and catalog errors of a random galaxy of a real catalog."""
+    """Redshift and catalog errors of a random galaxy of a real catalog.
+
+    Raises
+    ------
+    DataError
+        If none can be used.
+    """
     catalog = read_catalog(recipe.like)
     if set(bands) - set(BANDS.values()):
         raise DataError("Errors like 3D-HST's exist for its own bands only.")
     names = list(BANDS.values())
     order = [names.index(b) for b in bands]
     at = bands.index(recipe.snr_band)
+    zred = np.ma.filled(np.ma.asarray(catalog["z_best"], dtype=float), np.nan)
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero((zred >= recipe.zred[0]) & (zred <= recipe.zred[1]))
+    usable = []
+    for row in rows:
+        obs = galaxy_obs(catalog, row=int(row))
+        unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
+        if np.isfinite(unc[at]):
+            usable.append((obs["zred"], unc))
+    if not usable:
+        raise DataError(
+            f"{recipe.like} holds no galaxy of redshift {recipe.zred[0]:g} to {recipe.zred[1]:g} "
+            f"that is measured in {recipe.snr_band}; give another catalog."
+        )
 
     def noise(rng):
-        while True:
-            obs = galaxy_obs(catalog, row=int(rng.integers(len(catalog))))
-            unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
-            inside = recipe.zred[0] <= obs["zred"] <= recipe.zred[1]
-            if inside and np.isfinite(unc[at]):
-                return obs["zred"], partial(_same, unc)
+        zred, unc = usable[int(rng.integers(len(usable)))]
+        return zred, partial(_same, unc)
 
     return noise
 

@@ -82,10 +82,12 @@ def read_results(folder, verify=False):
             "repeat": key.repeat, "state": entry.state, "detail": entry.detail,
             "attempts": entry.attempts,
         }  # fmt: skip
+        catalog = plan.get("catalog", {}).get(key.galaxy, {})
+        row |= {k: v for k, v in catalog.items() if k not in row}
         record = {}
         if entry.state in (DONE, STALLED, CHANGED):
             record = store.record(key)
-            row |= {k: v for k, v in record["catalog"].items() if k not in row} | record["row"]
+            row |= record["row"]
             row |= {k: record[k] for k in ("seconds_outside", "memory_mb")}
             row["seconds"] = record["seconds"]
         rows.append(row)
@@ -96,6 +98,7 @@ def read_results(folder, verify=False):
         for j, name in enumerate(names):
             if name in entry:
                 values[:, i, j] = [np.nan if v is None else v for v in entry[name]]
+    store.keep_index()
     table = _table(rows)
     table.meta = {"campaign": plan["config"]["name"], "version": plan["versions"]["prospect_emu"]}
     return Results(table, tuple(names), *values, plan)
@@ -112,9 +115,18 @@ def write_results(results, folder):
 
         raise OutputError(f"Writing {paths[0]} failed ({err}); free space.") from err
     buffer = io.BytesIO()
-    results.table.write(buffer, format="fits")
+    _ascii(results.table).write(buffer, format="fits")
     write_file(paths[1], buffer.getvalue())
     return paths
+
+
+def _ascii(table):
+    """The table with the texts that FITS can hold."""
+    table = table.copy()
+    for name in table.colnames:
+        if table[name].dtype.kind == "U":
+            table[name] = np.char.encode(table[name], "ascii", "backslashreplace")
+    return table
 
 
 def read_table(folder):

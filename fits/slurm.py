@@ -26,7 +26,7 @@ exec {command} --chunk "${{SLURM_ARRAY_TASK_ID}}/{chunks}"
 """
 
 
-def write_script(config_path, config, folder):
+def write_script(config_path, config, folder, flags=()):
     """Write the sbatch script of a campaign.
 
     Parameters
@@ -36,6 +36,8 @@ def write_script(config_path, config, folder):
     config : Config
     folder : path-like
         The campaign's.
+    flags : sequence of str
+        Further arguments of each part's command.
 
     Returns
     -------
@@ -57,7 +59,16 @@ def write_script(config_path, config, folder):
         folder=shlex.quote(str(folder)),
         collect=f"{command} tables {shlex.quote(str(folder))}",
         setup="".join(f"{line}\n" for line in executor.setup),
-        command=f"{command} {target} --out {shlex.quote(str(folder))} --quiet",
+        command=" ".join(
+            [
+                command,
+                target,
+                "--out",
+                shlex.quote(str(folder)),
+                "--quiet",
+                *map(shlex.quote, flags),
+            ]
+        ),
     )
     write_file(path, text.encode())
     os.chmod(path, path.stat().st_mode | stat.S_IXUSR)

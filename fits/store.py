@@ -212,6 +212,15 @@ class Store:
         """Write the index."""
         self.write_json("index.json", self._index)
 
+    def keep_index(self):
+        """Write the index, unless a campaign is running, whose it is, or the folder is not ours."""
+        try:
+            with open(self.folder / "lock", "r+") as f:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.save_index()
+        except (OSError, OutputError):  # it spares time, and nothing else
+            pass
+
     def fingerprint(self, key):
         """The fingerprint inside a result file."""
         return self.record(key)["fingerprint"]
@@ -300,7 +309,8 @@ class Store:
         try:
             with open(self.folder / "lock") as f:
                 try:
-                    fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    # Parts of a job array hold it together: only alone we know that none does.
+                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     return f.read().strip() or "another process"
         except OSError:

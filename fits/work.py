@@ -50,8 +50,8 @@ class Task:
     fit : FitConfig
     seed : int
     fingerprint : dict
-    catalog : dict
-        Catalog columns for the results table.
+    again : bool
+        Whether a result that ended on a budget is to be replaced.
     """
 
     key: Key
@@ -62,7 +62,7 @@ class Task:
     fit: FitConfig
     seed: int
     fingerprint: dict
-    catalog: dict
+    again: bool = False
 
 
 def run_task(task):
@@ -97,27 +97,19 @@ def _fit(task, began):
     with _claim(task.lock):
         # A worker that outlived its campaign may have finished this meanwhile.
         status = _already(task)
-        if status is not None:
+        if status == "converged" or (status is not None and not task.again):
             return {"state": FINISHED, "status": status, "repeated": True}
-        differ = changed_fields(
-            {k: v for k, v in task.fingerprint.items() if k.startswith("versions.")},
-            {f"versions.{k}": v for k, v in identity.versions().items()},
-        )
-        if differ:
-            raise SetupError(
-                f"The worker on {socket.gethostname()} has other {', '.join(differ)} than the "
-                "campaign; use one environment everywhere."
-            )
+        backend = load_backend(task.backend)
+        _check_worker(task.fingerprint, backend)
         obs = obs_of(task.photometry)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The fit ended early")
             warnings.filterwarnings("ignore", message="The errors in obs do not include")
-            result = load_backend(task.backend).fit(obs, task.fit, task.seed)
+            result = backend.fit(obs, task.fit, task.seed)
         result.info["campaign"] = {
             "galaxy": task.key.galaxy,
             "repeat": task.key.repeat,
             "fingerprint": task.fingerprint,
-            "catalog": task.catalog,
             "row": row_of(result),
             "bands": bands_of(result),
             "seconds": result.info["seconds"],
@@ -128,6 +120,20 @@ def _fit(task, began):
         result.write(task.path, overwrite=True)
     info = result.info
     return {"state": FINISHED, "status": info["status"], "seconds": info["seconds"]}
+
+
+def _check_worker(fingerprint, backend):
+    """Refuse to fit with another emulator, or with other packages, than were fingerprinted."""
+    here = identity.emulator_fields(backend.identity())
+    here |= {f"versions.{k}": v for k, v in identity.versions().items()}
+    wanted = {k: v for k, v in fingerprint.items() if k.split(".")[0] in ("emulator", "versions")}
+    differ = changed_fields(wanted, here)
+    if differ:
+        raise SetupError(
+            f"The worker on {socket.gethostname()} has other {', '.join(differ)} than the campaign "
+            "started with; use one environment and the same emulator file everywhere, and start "
+            "the campaign again if the file was changed."
+        )
 
 
 def obs_of(photometry):

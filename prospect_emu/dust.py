@@ -285,6 +285,8 @@ class DustEmulator:
             return "its errors have another shape"
         if self.error_modes is not None and self.error_modes.shape[1:] != (nwave,):
             return "its error modes have another shape"
+        if self.inverse is not None and self.inverse.widths[0] != 2 * nband + 1:
+            return f"its inverse network reads {self.inverse.widths[0]} numbers"
         nets = (self.net, *([self.inverse] if self.inverse else []))
         if not all(np.isfinite(a).all() for n in nets for a in n.tensors("").values()):
             return "a network is not finite"

@@ -314,15 +314,20 @@ def network_inputs(emulator, ln_values, fraction, used):
 
     Returns
     -------
-    ndarray, shape (n, 2 nband)
+    ndarray, shape (n, 2 nband + 1)
+        Colours: each band less their mean; how well it is known, 0.5 to 1.5; the mean. Bands
+        that are not used are 0. A network left to find colours among nine decades of
+        brightness and any choice of bands is coarse.
     """
     net, nwave = emulator.net, emulator.wavelengths.size
     # Of ln emission at U = 1: differences from it carry U and the colours.
     centre = net.mean[nwave:] + LN10 * emulator.bounds[0].mean()
-    shape = np.where(used, (ln_values - centre) / 6.0, 0.0)
+    shape = np.where(used, ln_values - centre, 0.0)
+    mean = shape.sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True).clip(min=1)
+    colours = np.where(used, (shape - mean) / 2.0, 0.0)
     lo, hi = np.log(ERROR_RANGE)
     noise = (np.log(np.clip(fraction, *ERROR_RANGE)) - hi) / (lo - hi)
-    return np.concatenate([shape, np.where(used, 0.5 + noise, 0.0)], axis=1)
+    return np.concatenate([colours, np.where(used, 0.5 + noise, 0.0), mean / 6.0], axis=1)
 
 
 def estimate(emulator, values, errors, bands):

@@ -43,7 +43,8 @@ def toy_dust(nwave=40, nband=6, seed=0, inverse=False):
     back = None
     if inverse:
         out = np.concatenate([bounds.mean(axis=1), [-3.0] * 3])
-        back = random_net([2 * nband, 16, 6], rng, np.zeros(2 * nband), out)
+        n_in = 2 * nband + 1
+        back = random_net([n_in, 16, 6], rng, np.zeros(n_in), out)
     return DustEmulator(
         name="toy",
         bounds=bounds,

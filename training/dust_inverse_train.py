@@ -15,11 +15,10 @@ from prospect_emu.dust_inverse import ERROR_RANGE, network_inputs
 from .train import Network, Settings, fit_network
 
 SETTINGS = Settings(
-    width=192, depth=3,
-    schedule=((1.5e-3, 512, 14), (5e-4, 1024, 10), (1.5e-4, 2048, 8), (4e-5, 4096, 5)),
-    patience=5, validation=0.04, seed=5,
+    width=256, depth=4, schedule=((0.03, 2048, 48),), patience=48, validation=0.01, seed=5,
+    optimizer="muon", anneal=True, epoch=2**18,
 )  # fmt: skip
-SAMPLES = 120_000
+SAMPLES = 400_000
 # Bands that a sample keeps: at least this many.
 _FEWEST = 4
 
@@ -28,14 +27,7 @@ class _Noise:
     """Loss: minus the mean ln likelihood of the truth under the network's Gaussian."""
 
     def __init__(self, emulator):
-        n = len(emulator.bands)
-        probe = np.zeros((1, n))
-        # network_inputs is affine in ln values: two probes give its shift and slope.
-        ones, all_used = np.ones((1, n)), np.ones((1, n), dtype=bool)
-        zero = network_inputs(emulator, probe, ones, all_used)[0, :n]
-        one = network_inputs(emulator, probe + 1.0, ones, all_used)[0, :n]
-        self.slope = torch.tensor(one - zero, dtype=torch.float32)
-        self.shift = torch.tensor(zero, dtype=torch.float32)
+        self.emulator = emulator
         self.log_range = np.log(ERROR_RANGE)
         self.own = torch.tensor(emulator.band_error, dtype=torch.float32)
 
@@ -52,12 +44,11 @@ class _Noise:
         # Bands 12 decades under the brightest are never measured.
         faint = ln_values < ln_values.amax(dim=1, keepdim=True) - 18.0
         used = used & (factor > 0.02) & ~faint
-        noisy = ln_values + torch.log(factor.clamp(min=0.02))
+        factor = factor.clamp(min=0.02)
         # The error is quoted relative to the noisy value, as an observer would.
-        quoted = (level - torch.log(factor.clamp(min=0.02))).clamp(lo, hi)
-        shape = torch.where(used, noisy * self.slope + self.shift, 0.0)
-        noise = torch.where(used, 0.5 + (quoted - hi) / (lo - hi), 0.0)
-        out = net(torch.cat([shape, noise], dim=1))
+        data = ln_values + torch.log(factor), torch.exp(level) / factor, used
+        inputs = network_inputs(self.emulator, *(a.numpy() for a in data))
+        out = net(torch.from_numpy(inputs.astype(np.float32)))
         mean, log_sigma = out[:, :3], out[:, 3:].clamp(-7.0, 1.5)
         z = (theta - mean) * torch.exp(-log_sigma)
         # fit_network wants a positive loss whose square averages.
@@ -90,7 +81,7 @@ def train_inverse(emulator, checkpoint, settings=SETTINGS, n_samples=SAMPLES, pr
     ln_values = emulator.ln_photometry(theta)
     mean, std = theta.mean(axis=0), theta.std(axis=0)
     torch.manual_seed(settings.seed)
-    n_in = 2 * len(emulator.bands)
+    n_in = 2 * len(emulator.bands) + 1
     net = Network(n_in, settings.width, settings.depth, 6)
     data = tuple(torch.from_numpy(a.astype(np.float32)) for a in (ln_values, (theta - mean) / std))
     history = fit_network(net, data, _Noise(emulator), settings, checkpoint, progress)

@@ -85,11 +85,11 @@ def test_galaxies_are_matched_by_name(tmp_path):
 
 
 def test_repeats_and_widths_in_one_folder(tmp_path):
-    """Three repeats make three comparisons, pooled; another emulator is compared by its first."""
+    """Repeats are compared in pairs that share no run; another emulator by its first."""
     rng = np.random.default_rng(1)
     folder = tmp_path / "x"
     parts = []
-    for emulator, repeat in (("w64", 0), ("w128", 0), ("w128", 1), ("w128", 2)):
+    for emulator, repeat in (("w64", 0), ("w128", 0), ("w128", 1), ("w128", 2), ("w128", 3)):
         fake(folder, 10 + 0.1 * rng.normal(size=20), emulator=emulator, repeat=repeat)
         parts.append(Table.read(folder / "results.ecsv", format="ascii.ecsv"))
     from astropy.table import vstack
@@ -97,12 +97,24 @@ def test_repeats_and_widths_in_one_folder(tmp_path):
     write_table(vstack(parts), folder / "results.ecsv")
     pairs = c.make_pairs(f"{folder}:w64", [folder])
     assert [(p.label, p.repeat, len(p.a.table)) for p in pairs] == [
-        ("w128", False, 20), ("w128, repeated", True, 60),
+        ("w128", False, 20), ("w128, repeated", True, 40),
     ]  # fmt: skip
     with pytest.raises(DataError, match=r"names no converged fits; .* holds w128:0"):
         c.make_pairs(f"{folder}:w256", [folder])
     with pytest.raises(DataError, match="one and the same"):
         c.make_pairs(f"{folder}:w64", [])
+
+
+def test_folders_of_one_name(tmp_path):
+    """The whole path tells them apart: a second campaign is no repeat of the first."""
+    folders = []
+    for i, parent in enumerate(("old", "new")):
+        (tmp_path / parent).mkdir()
+        folders.append(fake(tmp_path / parent / "run", np.full(4, 10.0 + i)))
+    (pair,) = c.make_pairs(folders[0], [folders[1]])
+    assert not pair.repeat and pair.label == f"a ({folders[1]})"
+    assert pair.a.label == f"a ({folders[0]})"
+    np.testing.assert_allclose(pair.b.levels("logmass") - pair.a.levels("logmass"), 1.0)
 
 
 def test_recovery(tmp_path):
