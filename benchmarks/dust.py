@@ -36,10 +36,9 @@ def _test_set(folder, n, seed=0):
 
 def _bands(emulator, ln, filters):
     """Engine photometry (n, nband) of ln spectra."""
-    from prospect_emu.training.dust_bands import band_matrix
-    from prospect_emu.training.dust_train import ln_bands
+    from prospect_emu.training.dust_bands import bands_for, ln_bands
 
-    matrix, _ = band_matrix(emulator.wavelengths, filters)
+    matrix, _ = bands_for(emulator.wavelengths, filters)
     return np.exp(ln_bands(ln, matrix))
 
 

@@ -199,7 +199,7 @@ def _read_3dhst(config):
     with np.errstate(divide="ignore", invalid="ignore"):
         table["snr_f160w"] = np.asarray(table["f_f160w"]) / np.asarray(table["e_f160w"])
     options = {
-        "error_floor": config.error_floor,
+        "error_floor": config.floor,
         "zeropoints": config.zeropoints,
         "mask_lyman_alpha": config.mask_lyman_alpha,
         "mask_negative": config.mask_negative,
@@ -257,7 +257,7 @@ def _from_columns(config, table, columns, truth=()):
                 f"The unit of column {entry['flux']!r} ({band}) is not known; set catalog.unit."
             )
         factors.append(flux_unit(unit))
-        floors.append(float(entry.get("floor", config.error_floor)))
+        floors.append(float(entry.get("floor", config.floor)))
 
     def make(row):
         maggies, unc = [], []
@@ -271,7 +271,7 @@ def _from_columns(config, table, columns, truth=()):
         true = {name: float(table[TRUE + name][row]) for name in truth}
         more = {"truth": true} if true else {}
         obs = make_obs(
-            filters, maggies, unc, values[config.zred_column][row], config.error_floor,
+            filters, maggies, unc, values[config.zred_column][row], config.floor,
             id=str(table[config.id_column][row]), **more,
         )  # fmt: skip
         obs["maggies_unc"] = np.hypot(obs["maggies_unc_catalog"], floors * np.abs(obs["maggies"]))

@@ -53,6 +53,13 @@ class CatalogConfig:
     unit: str = ""
     bands: dict | None = None
 
+    @property
+    def floor(self):
+        """`error_floor`, or its default."""
+        if self.error_floor is not None:
+            return self.error_floor
+        return 0.0 if self.kind == "mocks" else 0.05
+
 
 @dataclass(frozen=True)
 class SelectConfig:
@@ -244,9 +251,7 @@ def parse_config(data, folder=".", where="the configuration"):
     if fit.tables:
         fit = _replace(fit, tables=str(folder / fit.tables))
     floor = catalog.error_floor
-    if floor is None:
-        catalog = _replace(catalog, error_floor=0.0 if catalog.kind == "mocks" else 0.05)
-    elif not 0.0 <= floor < 1.0:
+    if floor is not None and not 0.0 <= floor < 1.0:
         raise SetupError(
             f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FilterError, ModelFileError, RangeError
+from .errors import DataError, FilterError, ModelFileError, RangeError
 from .files import load_tensors, save_tensors
 from .network import MLP
 from .tensor import TensorNet
@@ -102,7 +102,10 @@ class DustEmulator:
         RangeError
             If one is not finite or leaves the training box.
         """
-        given = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (u, tau, a_min)))
+        try:
+            given = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (u, tau, a_min)))
+        except ValueError as err:
+            raise DataError(f"U, tau and a_min do not fit together ({err}).") from err
         with np.errstate(divide="ignore", invalid="ignore"):
             theta = np.log10(np.stack(given, axis=-1))
         lo, hi = self.bounds.T
@@ -178,10 +181,11 @@ class DustEmulator:
         ------
         RangeError, FilterError
         """
-        emulator = self if bands is None else self.select(bands)
+        # All bands, and then some: cheaper than to take the network apart.
+        index = slice(None) if bands is None else self.band_index(bands)
         theta = self.log_parameters(u, tau, a_min)
-        flat = emulator.ln_photometry(theta.reshape(-1, 3))
-        return np.exp(flat, out=flat).reshape(*theta.shape[:-1], len(emulator.bands))
+        flux = np.exp(self.ln_photometry(theta.reshape(-1, 3))[:, index])
+        return flux.reshape(*theta.shape[:-1], flux.shape[1])
 
     def select(self, names):
         """The emulator restricted to the bands `names`, in that order.
@@ -203,13 +207,14 @@ class DustEmulator:
 
     def band_index(self, names):
         """Positions of bands among `band_names`, shape (n,)."""
-        names, known = tuple(names), self.band_names
+        names, known = (names,) if isinstance(names, str) else tuple(names), self.band_names
         for name in names:
             if name not in known:
                 from .filters import nearest_names  # with sedpy, which takes long to import
 
                 near = nearest_names(name, known)
-                hint = f"did you mean {', '.join(near)}?" if near else "see band_names."
+                listed = "see band_names, or prospect-emu dust photometry --list."
+                hint = f"did you mean {', '.join(near)}?" if near else listed
                 raise FilterError(f"Dust emulator {self.name!r} knows no band {name!r}; {hint}")
         if len(set(names)) != len(names):
             raise FilterError("A band is named twice; give each once.")

@@ -93,7 +93,11 @@ def _register_invert(actions):
         help="nested sampling through the emulator, or one pass of the inverse network, which "
         "needs bands and a known mass (%(default)s)",
     )  # fmt: skip
-    p.add_argument("--free-mass", action="store_true", help="the dust mass is not known")
+    p.add_argument(
+        "--free-mass",
+        action="store_true",
+        help="the dust mass is not known; with --distance, or luminosities, it is inferred",
+    )
     _seen(p, "dust mass in solar masses, where the table holds fluxes")
     p.add_argument("--seed", type=_seed, default=0, help="random seed (%(default)s)")
     p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
@@ -145,9 +149,25 @@ def _scale(args):
         return 1.0, LUMINOSITY_UNIT
     if args.mass is None or args.distance is None:
         raise DataError("A flux needs both --mass and --distance.")
-    if not (args.mass > 0 and args.distance > 0):
+    if not all(0 < v < float("inf") for v in (args.mass, args.distance)):
         raise DataError("--mass and --distance must be positive.")
     return float(flux_density(1.0, args.mass, args.distance)), "Jy"
+
+
+def _solar_mass(args, unit):
+    """What a solar mass of dust adds to emission in W/Hz/kg, in the table's unit; None: unknown."""
+    from .dust import SOLAR_MASS, flux_density
+    from .errors import DataError
+
+    if args.mass is not None:
+        raise DataError("--free-mass asks the data for the dust mass; leave --mass out.")
+    if args.distance is None:
+        return SOLAR_MASS if unit == "W/Hz" else None
+    if unit != "Jy":
+        raise DataError(f"--distance is for fluxes, and {args.table} holds luminosities.")
+    if not 0 < args.distance < float("inf"):
+        raise DataError("--distance must be positive.")
+    return float(flux_density(1.0, 1.0, args.distance))
 
 
 def _write(table, path, overwrite):
@@ -181,7 +201,9 @@ def _spectrum(args):
 
         save(spectrum_figure(emulator.wavelengths, emission, models, unit), args.out)
         return
-    _write(spectrum_table(emulator, models, emission, unit), args.out, args.overwrite)
+    rows = args.out is not None and args.out.suffix == ".fits"
+    table = spectrum_table(emulator, models, emission, unit, rows)
+    _write(table, args.out, args.overwrite)
 
 
 def _photometry(args):
@@ -222,7 +244,9 @@ def _invert(args):
             "The inverse network knows neither a free mass nor samples; use --method posterior."
         )
     emulator = load_dust_emulator(args.emulator)
-    values, errors, where = read_emission(args.table, _scale(args), args.free_mass)
+    seen = None if args.free_mass else _scale(args)
+    values, errors, where, unit = read_emission(args.table, seen)
+    solar = _solar_mass(args, unit) if args.free_mass else None
     observation = observe(emulator, values, errors, **where, free_mass=args.free_mass)
     if args.method == "network":
         if "bands" not in where:
@@ -232,9 +256,9 @@ def _invert(args):
         result = posterior(
             observation, seed=args.seed, progress=not args.quiet, max_seconds=args.max_seconds
         )
-        table = summary_table(result)
+        table = summary_table(result, len(values), solar)
         if args.samples is not None:
-            _write(samples_table(result), args.samples, args.overwrite)
+            _write(samples_table(result, solar), args.samples, args.overwrite)
         if args.corner is not None:
             from .dust_plots import corner_figure, save
 
@@ -242,3 +266,5 @@ def _invert(args):
     if args.out is not None:
         _write(table, args.out, args.overwrite)
     print(table.text())
+    if "chi2" in table.meta:
+        print("chi2 {chi2:.3g} of {points} points, {status}".format(**table.meta))

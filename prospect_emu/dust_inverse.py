@@ -148,6 +148,8 @@ def observe(emulator, values, errors, bands=None, wavelengths=None, free_mass=Fa
         own, where, modes = emulator.band_error, None, None
     else:
         where = np.asarray(wavelengths, dtype=float)
+        if not np.isfinite(where).all():
+            raise DataError("A wavelength is not finite; leave its row out.")
         lo, hi = emulator.wavelengths[[0, -1]]
         if not ((where >= lo) & (where <= hi)).all():
             raise RangeError(
@@ -188,6 +190,8 @@ class DustPosterior:
     logz, logz_err : float
     log_mass : ndarray, shape (n,)
         log10 of the factor from W/Hz/kg to the data, for a free mass; else zero.
+    best_log_mass : float
+        At `best`.
     status : str
         "converged" unless a budget ended the run.
     """
@@ -199,6 +203,7 @@ class DustPosterior:
     logz: float
     logz_err: float
     log_mass: np.ndarray
+    best_log_mass: float
     status: str
 
     def quantiles(self, q=(0.025, 0.16, 0.5, 0.84, 0.975)):
@@ -239,12 +244,13 @@ def posterior(observation, settings=SETTINGS, seed=0, progress=False, max_second
     picks = np.searchsorted(edges, (rng.random() + np.arange(n)) / n).clip(0, len(weights) - 1)
     samples, logl = results.samples[picks], results.logl[picks]
     best = best_fit(observation, results.samples[np.argmax(results.logl)])
-    mass = np.zeros(n)
+    mass, best_mass = np.zeros(n), 0.0
     if observation.free_mass:
         mass = observation.log_mass(samples) / LN10
+        best_mass = float(observation.log_mass(best[None])[0] / LN10)
     return DustPosterior(
         samples, logl, best, _chi2(observation, best), float(results.logz[-1]),
-        float(results.logzerr[-1]), mass, results.status,
+        float(results.logzerr[-1]), mass, best_mass, results.status,
     )  # fmt: skip
 
 
@@ -341,7 +347,7 @@ def estimate(emulator, values, errors, bands):
     emulator : DustEmulator
         Unrestricted, with an inverse network.
     values, errors : array_like, shape (..., n)
-        W/Hz/kg; bands that are not positive are left out.
+        W/Hz/kg; bands that are not positive, or known worse than to 30 %, are left out.
     bands : sequence of str
 
     Returns
@@ -365,7 +371,12 @@ def estimate(emulator, values, errors, bands):
     if not (np.isfinite(values).all() and np.isfinite(errors).all() and (errors >= 0).all()):
         raise DataError("Values must be finite, and errors finite and not negative.")
     flat, n = values.reshape(-1, index.size), len(emulator.bands)
-    good = flat > 0
+    good = (flat > 0) & (errors.reshape(flat.shape) <= ERROR_RANGE[1] * flat)
+    if not good.any(axis=1).all():
+        raise DataError(
+            f"No band is measured to {100 * ERROR_RANGE[1]:.0f} %, the worst that the inverse "
+            "network was trained for; use posterior()."
+        )
     ln, fraction = np.zeros((len(flat), n)), np.ones((len(flat), n))
     used = np.zeros((len(flat), n), dtype=bool)
     safe = np.where(good, flat, 1.0)

@@ -28,12 +28,15 @@ class Output:
     units : dict of str to str
         Of the columns that have one.
     meta : dict
-        JSON-serialisable.
+        JSON-serialisable. FITS keeps what is no list.
+    more : dict of str to Output
+        Further tables, which FITS alone can hold. There, columns may have rows of arrays.
     """
 
     columns: dict
     units: dict = field(default_factory=dict)
     meta: dict = field(default_factory=dict)
+    more: dict = field(default_factory=dict)
 
     def ecsv(self):
         """The table as ECSV text; numbers read back exactly."""
@@ -63,14 +66,26 @@ class Output:
     def fits(self):
         """The table as bytes of a FITS file."""
         from astropy.io import fits
+
+        data = io.BytesIO()
+        others = [table._hdu(name) for name, table in self.more.items()]
+        fits.HDUList([fits.PrimaryHDU(), self._hdu(), *others]).writeto(data)
+        return data.getvalue()
+
+    def _hdu(self, name=None):
+        from astropy.io import fits
         from astropy.table import Table
 
-        table = Table({k: list(v) for k, v in self.columns.items()})
-        for name, unit in self.units.items():
-            table[name].unit = unit or None
-        data = io.BytesIO()
-        fits.table_to_hdu(table).writeto(data)
-        return data.getvalue()
+        table = Table({k: np.asarray(v) for k, v in self.columns.items()})
+        for column, unit in self.units.items():
+            table[column].unit = unit or None
+        hdu = fits.table_to_hdu(table)
+        if name:
+            hdu.name = name
+        for key, value in self.meta.items():
+            if isinstance(value, (str, int)) or (isinstance(value, float) and np.isfinite(value)):
+                hdu.header[key.upper()[:8]] = value
+        return hdu
 
     def text(self):
         """The table for people: four digits, aligned."""
@@ -125,9 +140,18 @@ def _described(models):
     return [dict(zip(PARAMETERS, map(float, m), strict=True)) for m in zip(*models, strict=True)]
 
 
-def spectrum_table(emulator, models, emission, unit=LUMINOSITY_UNIT):
-    """Emission (n, nwave): a row per wavelength, and a column per model if there are several."""
+def spectrum_table(emulator, models, emission, unit=LUMINOSITY_UNIT, rows=False):
+    """Emission (n, nwave): a row per wavelength, and a column per model if there are several.
+
+    With `rows`, for FITS, which cannot have many columns: a row for each of several models,
+    with its spectrum as one entry, and the wavelengths in a table of their own.
+    """
     name = _value_name(unit)
+    if rows and len(emission) > 1:
+        wave = Output({"wavelength": emulator.wavelengths}, {"wavelength": "um"})
+        units = dict(zip(PARAMETERS, UNITS, strict=True)) | {name: unit}
+        columns = dict(zip(PARAMETERS, models, strict=True)) | {name: emission}
+        return Output(columns, units, _meta(emulator), {"WAVELENGTH": wave})
     many = len(emission) > 1
     columns = {f"{name}_{i + 1}" if many else name: row for i, row in enumerate(emission)}
     units = {"wavelength": "um"} | dict.fromkeys(columns, unit)
@@ -162,14 +186,30 @@ def band_list(emulator):
     return Output(columns, {"wavelength": "um"})
 
 
-def summary_table(posterior):
-    """A row per parameter: best, median, 68 and 95 % intervals, correlations of logarithms."""
-    columns = {"parameter": list(PARAMETERS), "unit": list(UNITS), "best": 10.0**posterior.best}
-    names = ("p2.5", "p16", "median", "p84", "p97.5")
-    columns |= dict(zip(names, posterior.quantiles(), strict=True))
-    columns |= {f"r_{n}": c for n, c in zip(PARAMETERS, posterior.correlation, strict=True)}
-    meta = {"chi2": posterior.chi2, "logz": posterior.logz, "status": posterior.status}
-    return Output(columns, {}, meta)
+def summary_table(posterior, points, solar=None):
+    """A row per parameter: best, median, 68 and 95 % intervals, correlations of logarithms.
+
+    Parameters
+    ----------
+    posterior : DustPosterior
+    points : int
+        Number of data.
+    solar : float, optional
+        Data of a solar mass of dust of 1 W/Hz/kg: adds the row "mass".
+    """
+    draws, best = posterior.samples, posterior.best
+    names, units = list(PARAMETERS), list(UNITS)
+    if solar is not None:
+        draws = np.column_stack([draws, posterior.log_mass - np.log10(solar)])
+        best = np.append(best, posterior.best_log_mass - np.log10(solar))
+        names, units = [*names, "mass"], [*units, "solMass"]
+    columns = {"parameter": names, "unit": units, "best": 10.0**best}
+    levels = np.quantile(draws, (0.025, 0.16, 0.5, 0.84, 0.975), axis=0)
+    columns |= dict(zip(("p2.5", "p16", "median", "p84", "p97.5"), 10.0**levels, strict=True))
+    correlation = np.corrcoef(draws, rowvar=False)
+    columns |= {f"r_{n}": c for n, c in zip(names, correlation, strict=True)}
+    meta = {"chi2": posterior.chi2, "points": points, "logz": posterior.logz}
+    return Output(columns, {}, meta | {"status": posterior.status})
 
 
 def estimate_table(mean, sigma):
@@ -179,8 +219,16 @@ def estimate_table(mean, sigma):
     return Output(columns)
 
 
-def samples_table(posterior):
-    """Posterior samples: parameters in their own units, and ln likelihood."""
+def samples_table(posterior, solar=None):
+    """Posterior samples: parameters in their own units, the mass if it is free, ln likelihood.
+
+    Of the mass: the logarithm of solar masses where `solar` is given (see `summary_table`), else
+    of the factor from W/Hz/kg to the data.
+    """
     columns = dict(zip(PARAMETERS, 10.0**posterior.samples.T, strict=True))
-    columns |= {"log10_mass": posterior.log_mass, "log_likelihood": posterior.log_likelihood}
+    if solar is not None:
+        columns["log10_mass"] = posterior.log_mass - np.log10(solar)
+    elif np.any(posterior.log_mass):
+        columns["log10_scale"] = posterior.log_mass
+    columns["log_likelihood"] = posterior.log_likelihood
     return Output(columns, dict(zip(PARAMETERS, UNITS, strict=True)))

@@ -4,6 +4,7 @@
 seconds; nothing here does.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,9 @@ def _quantity(table, column, path, default):
     if not text:
         return values
     try:
-        return (values * u.Unit(text)).to_value(default)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", u.UnitsWarning)  # of slashes in a row
+            return (values * u.Unit(text)).to_value(default)
     except (u.UnitConversionError, ValueError, TypeError) as err:
         wanted = default.to_string() or "no unit"
         raise DataError(
@@ -69,24 +72,25 @@ def read_parameters(path):
     return out
 
 
-def read_emission(path, scale, free_mass):
+def read_emission(path, scale):
     """Observed emission from a table with one point per row.
 
     Parameters
     ----------
     path : path-like
         Columns ``band`` or ``wavelength``; ``luminosity`` or ``flux``; ``error``.
-    scale : (float, str)
-        Factor from W/Hz/kg to a flux, and its unit.
-    free_mass : bool
-        Any unit of a luminosity or flux will do.
+    scale : (float, str), or None
+        Factor from W/Hz/kg to a flux, and its unit; None for an unknown mass, for which
+        luminosities need not be per kilogram.
 
     Returns
     -------
     values, errors : ndarray, shape (n,)
-        W/Hz/kg, or the table's unit for a free mass. Rows without a value are left out.
+        W/Hz/kg, or the unit below for an unknown mass. Rows without a value are left out.
     dict
         ``bands`` or ``wavelengths``.
+    str
+        "Jy", "W/Hz" or "W/(Hz kg)": what the table holds.
     """
     path = Path(path)
     table = read_table(path)
@@ -102,19 +106,23 @@ def read_emission(path, scale, free_mass):
             f"{', '.join(table.colnames)}."
         )
     column = lum or flux
-    if lum is not None:
-        unit, factor = _PER_MASS, 1.0
-    else:
-        unit, factor = u.Jy, scale[0]
-        if scale[1] == LUMINOSITY_UNIT and not free_mass:
+    unit, factor = (_PER_MASS, 1.0) if lum is not None else (u.Jy, 1.0)
+    text = str(table[column].unit or "") or split_name(column)[1]
+    if scale is not None:
+        if (flux is None) != (scale[1] == LUMINOSITY_UNIT):
             raise DataError(
                 f"{path} holds fluxes; give --mass and --distance, or --free-mass for a dust mass "
                 "that is not known."
+                if flux is not None
+                else f"{path} holds luminosities per mass, which need no --mass and --distance; "
+                "call the column flux if it holds fluxes."
             )
-    factor = 1.0 if free_mass else factor
+        factor = scale[0]
+    elif lum is not None and text and _is_luminosity(text):
+        unit = u.W / u.Hz
     values = _quantity(table, column, path, unit) / factor
     if not (table[err].unit or split_name(err)[1]):
-        table[err].unit = table[column].unit or split_name(column)[1] or None
+        table[err].unit = text or None
     errors = _quantity(table, err, path, unit) / factor
     keep = np.isfinite(values) & np.isfinite(errors)
     if not keep.any():
@@ -124,4 +132,13 @@ def read_emission(path, scale, free_mass):
         where = {"bands": tuple(n for n, k in zip(names, keep, strict=True) if k)}
     else:
         where = {"wavelengths": _quantity(table, wave, path, u.micron)[keep]}
-    return values[keep], errors[keep], where
+    return values[keep], errors[keep], where, {u.Jy: "Jy", _PER_MASS: "W/(Hz kg)"}.get(unit, "W/Hz")
+
+
+def _is_luminosity(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        try:
+            return u.Unit(text).is_equivalent(u.W / u.Hz)
+        except (ValueError, TypeError):  # `_quantity` says so
+            return False

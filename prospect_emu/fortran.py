@@ -13,6 +13,7 @@ import numpy as np
 
 from . import sfh
 from .dust import KIND, DustEmulator, list_dust_emulators, load_dust_emulator
+from .dust_inverse import ERROR_RANGE
 from .emulator import KIND as EMULATOR_KIND
 from .emulator import Emulator, load_emulator
 from .errors import SetupError
@@ -26,6 +27,7 @@ from .stitched import StitchedEmulator
 _MAGIC = 1347769681
 _CHECKSUM_PRIME = 2**31 - 1
 _KIND_ID = {"dust": 1, "galaxy": 2, "factored": 3}
+_NO_NETWORK = struct.pack("<5i", 0, 0, 0, 0, 0)  # no layers, and four empty vectors
 _SPLIT = "!@contains\n"
 
 
@@ -151,7 +153,8 @@ def _dust_weights(emulator):
         net.second_nodes, net.third_nodes, net.first, net.second, net.third, net.pairs, net.core,
         net.vectors, net.mean,
     )  # fmt: skip
-    return b"".join(map(_vector, vectors))
+    back = _network(emulator.inverse) if emulator.inverse is not None else _NO_NETWORK
+    return b"".join([*map(_vector, vectors), back])
 
 
 def _dust_names(emulator):
@@ -159,6 +162,8 @@ def _dust_names(emulator):
         "NWAVE": str(emulator.wavelengths.size),
         "NBAND": str(len(emulator.bands)),
         "BANDS": _strings(emulator.band_names),
+        "ERROR_LOW": repr(ERROR_RANGE[0]),
+        "ERROR_HIGH": repr(ERROR_RANGE[1]),
     }
 
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from .errors import SetupError
-
 
 def register_export(subparsers):
     """Add ``prospect-emu export``."""
@@ -18,22 +16,16 @@ def register_export(subparsers):
     p.add_argument("emulator", help="bundled name or file of any galaxy or dust emulator")
     p.add_argument("--fortran", action="store_true", required=True, help="the language")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
-    p.add_argument("--bands", nargs="+", metavar="BAND", help="of a galaxy emulator (default: all)")
+    p.add_argument("--bands", nargs="+", metavar="BAND", help="default: all")
     p.add_argument("--overwrite", action="store_true", help="replace existing files")
     p.set_defaults(run=_export)
 
 
 def _export(args):
-    from .emulator import EmulatorBase
     from .fortran import export_fortran, load_any
 
     emulator = load_any(args.emulator)
     if args.bands:
-        if not isinstance(emulator, EmulatorBase):
-            raise SetupError(
-                f"--bands is for galaxy emulators, and {args.emulator} is one of dust; "
-                "leave it out."
-            )
         emulator = emulator.select(args.bands)
     written = export_fortran(emulator, args.out, args.overwrite)
     print(f"Wrote {', '.join(p.name for p in written)} into {args.out}; make example compiles it.")

@@ -4,8 +4,8 @@ import re
 import warnings
 from pathlib import Path
 
-from astropy import units as u
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyWarning
 
 from .errors import DataError
 
@@ -30,8 +30,8 @@ def read_table(path):
         kind = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
     try:
         with warnings.catch_warnings():
-            # An unknown unit is our own error, with the column's name.
-            warnings.simplefilter("ignore", u.UnitsWarning)
+            # An unknown unit is our own error, with the column's name; so is a torn file.
+            warnings.simplefilter("ignore", AstropyWarning)
             table = Table.read(path, format=kind)
     except Exception as err:  # astropy raises many types on malformed input
         raise DataError(

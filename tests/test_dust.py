@@ -251,6 +251,71 @@ def test_network_inversion_and_its_table(toy, path, tmp_path, capsys):
     assert code == 2 and "free mass" in err
 
 
+def test_many_models_in_fits(toy, path, tmp_path, capsys):
+    """A row per model, with its spectrum, the wavelengths beside it, and where it is from."""
+    models = tmp_path / "models.csv"
+    models.write_text("U,tau,a_min\n" + "".join(f"{u},1e8,1\n" for u in range(1, 1201)))
+    out = tmp_path / "spectra.fits"
+    assert run(capsys, "spectrum", models, "--emulator", path, "--out", out)[0] == 0
+    table = Table.read(out, hdu=1)
+    np.testing.assert_allclose(table["luminosity"], toy.spectrum(np.arange(1, 1201), 1e8, 1.0))
+    np.testing.assert_array_equal(table["U"], np.arange(1, 1201))
+    np.testing.assert_array_equal(Table.read(out, hdu=2)["wavelength"], toy.wavelengths)
+    assert table.meta["EMULATOR"] == "toy"
+
+
+@pytest.mark.parametrize("unit", ["Jy", "W/Hz"])
+def test_inversion_finds_the_mass(toy, path, tmp_path, capsys, unit):
+    """1e7 solar masses at 10 Mpc, from their fluxes or luminosities of 3 %."""
+    values = toy.photometry(10.0, 1e8, 1.0)
+    values = flux_density(values, 1e7, 10.0) if unit == "Jy" else 1e7 * 1.98841e30 * values
+    name = "flux" if unit == "Jy" else "luminosity"
+    file = tmp_path / "obs.csv"
+    rows = zip(toy.band_names, values, strict=True)
+    lines = [f"band,{name} [{unit}],error", *(f"{b},{v!r},{0.03 * v!r}" for b, v in rows)]
+    file.write_text("\n".join(lines).replace("np.float64(", "").replace(")", ""))
+    words = ["invert", file, "--emulator", path, "--free-mass", "--quiet"]
+    words += ["--distance", 10] if unit == "Jy" else []
+    out, samples = tmp_path / "summary.ecsv", tmp_path / "samples.fits"
+    code, text, err = run(capsys, *words, "--out", out, "--samples", samples)
+    assert code == 0, err
+    assert "of 6 points, converged" in text
+    row = Table.read(out)[3]
+    assert row["parameter"] == "mass" and row["p2.5"] < 1e7 < row["p97.5"]
+    assert np.median(Table.read(samples)["log10_mass"]) == pytest.approx(np.log10(row["median"]))
+    code, _, err = run(capsys, *words, "--mass", 1e7)
+    assert code == 2 and "leave --mass out" in err
+    if unit == "W/Hz":
+        code, _, err = run(capsys, *words, "--distance", 10)
+        assert code == 2 and "--distance is for fluxes" in err
+
+
+def test_luminosities_need_no_distance(toy, path, tmp_path, capsys):
+    file = tmp_path / "obs.csv"
+    file.write_text("band,luminosity,error\nband_1,1e-3,1e-4\n")
+    words = ["invert", file, "--emulator", path, "--quiet", "--mass", 1e7, "--distance", 10]
+    code, _, err = run(capsys, *words)
+    assert code == 2 and "need no --mass and --distance" in err
+
+
+def test_a_truncated_fits_table_gives_one_sentence(path, tmp_path, capsys, recwarn):
+    models = Table({"U": np.ones(400), "tau": np.full(400, 1e8), "a_min": np.ones(400)})
+    models.write(tmp_path / "whole.fits")
+    torn = tmp_path / "torn.fits"
+    torn.write_bytes((tmp_path / "whole.fits").read_bytes()[:7000])
+    code, _, err = run(capsys, "spectrum", torn, "--emulator", path)
+    assert code == 2 and "torn.fits" in err and err.count("\n") == 1 and not recwarn.list
+
+
+def test_bands_by_name(toy):
+    """Some bands are those of all; a single name is a band, too."""
+    some = toy.photometry(*MODELS, bands=["band_4", "band_1"])
+    np.testing.assert_array_equal(some, toy.photometry(*MODELS)[:, [4, 1]])
+    np.testing.assert_array_equal(toy.photometry(*MODELS, bands="band_1"), some[:, 1:])
+    with pytest.raises(DataError, match="do not fit together"):
+        toy.photometry([1, 2], [1e8, 1e8, 1e8], 1.0)
+
+
 def test_the_command_needs_no_heavy_imports(path):
     """torch, fsps, numba, astropy, Prospector and sedpy stay out of a spectrum's way."""
     code = (

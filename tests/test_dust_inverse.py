@@ -148,7 +148,37 @@ def test_unused_bands_are_zero_in_the_network(toy):
     used = np.zeros((1, n), dtype=bool)
     used[0, 2] = True
     x = network_inputs(toy, np.full((1, n), -30.0), np.full((1, n), ERROR_RANGE[1]), used)
-    assert np.count_nonzero(x) == 2 and x[0, n + 2] == 0.5
+    # A single band has no colour: how well it is known, and the mean.
+    assert set(np.flatnonzero(x)) <= {n + 2, 2 * n} and x[0, n + 2] == 0.5
+
+
+def test_the_network_splits_brightness_from_colours(toy):
+    """Twice as bright in all bands: the mean alone moves."""
+    n = len(toy.bands)
+    ln = np.random.default_rng(0).normal(-30.0, 1.0, (1, n))
+    used = np.arange(n)[None] != 1
+    a, b = (network_inputs(toy, ln + d, np.full((1, n), 0.1), used) for d in (0.0, np.log(2.0)))
+    np.testing.assert_allclose(a[:, :-1], b[:, :-1], atol=1e-12)
+    assert (b - a)[0, -1] == pytest.approx(np.log(2.0) / 6.0, rel=1e-9)
+
+
+def test_bands_worse_than_the_network_knows(toy, data):
+    """A band at 50 % is as good as none; without any other there is no estimate."""
+    flux, _ = data
+    errors = 0.1 * flux
+    errors[2] = 0.5 * flux[2]
+    others = [0, 1, 3, 4, 5]
+    without = estimate(toy, flux[others], errors[others], [toy.band_names[i] for i in others])
+    np.testing.assert_allclose(
+        estimate(toy, flux, errors, toy.band_names)[0], without[0], rtol=1e-6
+    )
+    with pytest.raises(DataError, match="No band is measured to 30 %"):
+        estimate(toy, flux, 0.5 * flux, toy.band_names)
+
+
+def test_a_wavelength_that_is_not_finite(toy):
+    with pytest.raises(DataError, match="A wavelength is not finite"):
+        observe(toy, [1.0, 1.0], [0.1, 0.1], wavelengths=[10.0, np.nan])
 
 
 @pytest.mark.parametrize(

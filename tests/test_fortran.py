@@ -16,6 +16,7 @@ import pytest
 
 from prospect_emu import load_emulator
 from prospect_emu.cli import main
+from prospect_emu.dust_inverse import estimate
 from prospect_emu.errors import OutputError, SetupError
 from prospect_emu.fortran import export_fortran
 from prospect_emu.model import PARAMETERS
@@ -92,6 +93,76 @@ def test_dust(dust, dust_program, what, how):
 def test_outside_the_box_is_nan(dust_program):
     got = run(dust_program, [[1.0, 1e8, 1.0], [1e8, 1e8, 1.0], [1.0, 1e8, -1.0]], "photometry")
     assert np.isfinite(got[0]).all() and np.isnan(got[1:]).all()
+
+
+@needs_compiler
+def test_dust_estimates(tmp_path):
+    """The inverse network; bands that are negative, or known worse than to 30 %, are left out."""
+    toy = toy_dust(inverse=True)
+    python = dataclasses.replace(toy, inverse=double(toy.inverse))
+    program = compiled(toy, tmp_path)
+    rng = np.random.default_rng(3)
+    flux = toy.photometry(*models(toy, 50).T)
+    error = flux * rng.uniform(0.0, 0.4, flux.shape)
+    error[:, 0] = 0.1 * flux[:, 0]
+    flux[::5, 1] *= -1.0
+    error[::5, 1] *= -1.0
+    error = np.abs(error)
+    got = run(program, np.hstack([flux, error]), "estimate")
+    want = np.hstack(estimate(python, flux, error, toy.band_names))
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    none = run(program, np.hstack([flux, 2.0 * np.abs(flux)])[:1], "estimate")
+    assert np.isnan(none).all()
+
+
+@needs_compiler
+def test_dust_bands_without_an_inverse(dust, tmp_path):
+    """A selection of bands has no inverse network: its estimates are NaN, the rest is there."""
+    names = dust.band_names[2:4]
+    dust.save(tmp_path / "dust.safetensors")
+    words = ["export", "--fortran", str(tmp_path / "dust.safetensors"), "--bands", *names]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert subprocess.run(["make", "example"], cwd=tmp_path, capture_output=True).returncode == 0
+    got = run(tmp_path / "example", models(dust), "photometry")
+    want = dust.photometry(*models(dust).T, bands=names)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert np.isnan(run(tmp_path / "example", [[1.0, 1.0, 0.1, 0.1]], "estimate")).all()
+
+
+GUARDS = """
+program guards
+  use @MODULE@
+  implicit none
+  type(emulator) :: emu
+  integer :: status
+  character(200) :: message
+  print *, all(isnan(photometry(emu, 1.0_dp, 1e8_dp, 1.0_dp)))
+  call load(emu, '@FILE@', status, message)
+  print *, all(isnan(spectrum(emu, [1.0_dp, 2.0_dp], [1e8_dp], [1.0_dp])))
+  print *, any(isnan(spectrum(emu, [1.0_dp], [1e8_dp], [1.0_dp])))
+end program guards
+"""
+
+
+@needs_compiler
+def test_dust_calls_that_cannot_be_answered(dust_program):
+    """Before load, and for arrays of unequal length: NaN, and no crash."""
+    module = next(dust_program.parent.glob("emu_*.f90")).stem
+    text = GUARDS.replace("@MODULE@", module).replace("@FILE@", f"{module}.bin")
+    (dust_program.parent / "guards.f90").write_text(text)
+    command = ["gfortran", "-fcheck=all", f"{module}.f90", "guards.f90", "-o", "guards"]
+    subprocess.run(command, cwd=dust_program.parent, check=True, capture_output=True)
+    done = subprocess.run(["./guards"], cwd=dust_program.parent, capture_output=True, text=True)
+    assert done.stdout.split() == ["T", "T", "F"], done.stderr
+
+
+@needs_compiler
+def test_the_example_says_which_line_is_bad(dust_program):
+    done = subprocess.run(
+        [dust_program], cwd=dust_program.parent, input="1 1e8 1\njunk\n", text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Line 2 is no model" in done.stderr
 
 
 def galaxies(emulator, n=150, seed=2):
@@ -287,7 +358,7 @@ def test_bands_on_the_command_line(dust, tmp_path, capsys):
     dust.save(file)
     args[2] = str(file)
     assert main(args) == 2
-    assert "--bands is for galaxy emulators" in capsys.readouterr().err
+    assert "knows no band 'galex_NUV'" in capsys.readouterr().err
 
 
 def test_other_kinds_are_refused(tmp_path):

@@ -27,6 +27,8 @@ SHAPES = {
     "nu^-2": "F_nu as nu^-2",
     "10000 K": "blackbody of 10,000 K",
 }
+# Into so many power laws each interval of wavelengths is cut for the integrals.
+PARTS = 6
 # Outside these shares of its peak a curve is noise, or reaches beyond the emission's range.
 _TRIM = 1e-3
 
@@ -171,6 +173,49 @@ def colour_factor(curve, reference, shape):
         power = {"flat": 0.0, "nu^-1": 1.0, "nu^-2": 2.0}[shape]
         assumed = ratio**power
     return np.trapezoid(t, x) / np.trapezoid(t * assumed, x)
+
+
+def finer(values, parts=PARTS):
+    """Values at nodes and at `parts` - 1 points between, linear there, along the last axis.
+
+    ln(emission) and ln(wavelength) are taken so: between nodes the emission is a power law.
+    Far from the peak it is steep, and taken as linear itself would be 0.3 % too bright.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., n)
+
+    Returns
+    -------
+    ndarray, shape (..., parts (n - 1) + 1)
+    """
+    share = np.arange(parts) / parts
+    left, right = values[..., :-1, None], values[..., 1:, None]
+    inner = ((1.0 - share) * left + share * right).reshape(*values.shape[:-1], -1)
+    return np.concatenate([inner, values[..., -1:]], axis=-1)
+
+
+def ln_bands(ln_emission, matrix):
+    """ln of the emission in bands of ln spectra.
+
+    Parameters
+    ----------
+    ln_emission : ndarray, shape (n, nwave)
+    matrix : ndarray, shape (nband, parts (nwave - 1) + 1)
+        `band_matrix` of `finer` wavelengths.
+
+    Returns
+    -------
+    ndarray, shape (n, nband)
+    """
+    parts = (matrix.shape[1] - 1) // (ln_emission.shape[1] - 1)
+    peak = ln_emission.max(axis=1, keepdims=True)
+    return np.log(np.exp(finer((ln_emission - peak).astype(float), parts)) @ matrix.T) + peak
+
+
+def bands_for(wave, extra_folder):
+    """`band_matrix` for `ln_bands` of spectra at these wavelengths (micron)."""
+    return band_matrix(np.exp(finer(np.log(wave))), extra_folder)
 
 
 def band_matrix(wave, extra_folder=None, bands=BANDS):

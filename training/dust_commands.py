@@ -112,12 +112,13 @@ def _train(args):
     from prospect_emu.files import check_writable
 
     from . import dust_train
+    from .dust_bands import bands_for
     from .dust_grid import DustStore
     from .dust_report import measured, summary
 
     check_writable(args.out, args.overwrite)
     grid, test = DustStore.open(args.grid), DustStore.open(args.test)
-    matrix, bands = dust_train.bands_for(grid, args.filters)
+    matrix, bands = bands_for(grid.wave, args.filters)
     emulator = dust_train.train_dust(
         grid,
         matrix,

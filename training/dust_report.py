@@ -18,9 +18,8 @@ import numpy as np
 from prospect_emu.files import check_writable, write_atomic
 from prospect_emu.plots import save
 
-from .dust_bands import band_matrix
+from .dust_bands import bands_for, ln_bands
 from .dust_grid import PARAMETERS
-from .dust_train import ln_bands
 
 # Shares of a spectrum's peak above which the two measures look at it. The emulator softens
 # emission at 1e-12 of the peak, which changes it by 1 % at the first of these.
@@ -72,7 +71,8 @@ def measured(emulator, test, matrix):
     ----------
     emulator : DustEmulator
     test : DustStore
-    matrix : ndarray, shape (nband, nwave)
+    matrix : ndarray
+        `dust_bands.bands_for`.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def report(emulator, grid, test, dust_folder, field_path, filters, out):
     """
     out = Path(out)
     check_writable(out / "report.md", overwrite=True)
-    matrix, _ = band_matrix(test.wave, filters)
+    matrix, _ = bands_for(test.wave, filters)
     theta, truth = test.load()
     interpolate = GridInterpolator(grid)
     linear, t_linear = _timed(interpolate, theta)

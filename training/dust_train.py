@@ -13,7 +13,7 @@ from prospect_emu.dust import DustEmulator
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.tensor import TensorNet
 
-from .dust_bands import band_matrix
+from .dust_bands import ln_bands
 from .dust_grid import BOX, PARAMETERS
 
 # Emission this far below its peak is told to nobody: stars outshine it.
@@ -39,8 +39,8 @@ def targets(store, matrix):
     ----------
     store : DustStore
         Of kind "grid".
-    matrix : ndarray, shape (nband, nwave)
-        Weights of the bands, `band_matrix`.
+    matrix : ndarray
+        Weights of the bands, `dust_bands.bands_for`.
 
     Returns
     -------
@@ -62,12 +62,6 @@ def targets(store, matrix):
         values[rows, nwave:] = ln_bands(soft, matrix)
     values -= (np.log(10.0) * theta[:, :1]).astype(np.float32)
     return values.reshape(*recipe.shape, -1)
-
-
-def ln_bands(ln_emission, matrix):
-    """ln of the emission in bands of ln spectra (n, nwave), shape (n, nband)."""
-    peak = ln_emission.max(axis=1, keepdims=True)
-    return np.log(np.exp((ln_emission - peak).astype(float)) @ matrix.T) + peak
 
 
 def importance(values, nwave):
@@ -190,9 +184,9 @@ def train_dust(
     ----------
     store : DustStore
         Of kind "grid".
-    matrix : ndarray, shape (nband, nwave)
+    matrix : ndarray
     bands : list of dict
-        What `band_matrix` says of its rows.
+        The two that `dust_bands.bands_for` gives.
     name : str
     provenance : dict, optional
         For the manifest.
@@ -229,8 +223,3 @@ def train_dust(
         manifest=manifest,
         net=net,
     )
-
-
-def bands_for(store, extra_filters):
-    """Band matrix and descriptions of the bands that belong to a store's wavelengths."""
-    return band_matrix(store.wave, extra_filters)

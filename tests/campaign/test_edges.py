@@ -114,7 +114,7 @@ def test_no_galaxy_is_left(workshop, inline):
 def test_error_floors():
     def floor(**catalog):
         data = {"catalog": {"path": "x", **catalog}, "emulators": ["toy"], "output": "o"}
-        return parse_config(data).catalog.error_floor
+        return parse_config(data).catalog.floor
 
     assert floor(kind="3dhst") == floor(kind="table") == 0.05
     assert floor(kind="mocks") == 0.0  # their errors are those of their noise

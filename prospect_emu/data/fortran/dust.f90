@@ -5,23 +5,32 @@
 !   call load(emu, '@FILE@', status, message)
 !   lnu = spectrum(emu, u, tau, a_min)      ! W/Hz/kg at emu%wavelength (micron)
 !   lnu = photometry(emu, u, tau, a_min)    ! W/Hz/kg in the bands band_names
+!   call estimate(emu, lnu, error, mean, sigma)  ! log10 of u, tau/yr, a_min/nm
 !
 ! u, tau (yr) and a_min (nm) are scalars, or arrays (n): then the result is
-! (nwave, n) or (nband, n). Outside the training box the result is NaN.
+! (nwave, n) or (nband, n). The result is NaN outside the training box, before load, and
+! where the arrays differ in length.
+!
+! estimate is the inverse network, a first look: lnu and error are (nband), or (nband, n), in
+! W/Hz/kg; bands that are not positive, or known worse than to 30 %, are left out. It gives NaN
+! where no band is left, or the emulator came without an inverse network.
 module @MODULE@
-  use, intrinsic :: iso_fortran_env, only: dp => real64, int32, int64
+  use, intrinsic :: iso_fortran_env, only: dp => real64, sp => real32, int32, int64
   use, intrinsic :: ieee_arithmetic, only: ieee_value, ieee_quiet_nan
   implicit none
   private
-  public :: emulator, load, spectrum, photometry, inside, nwave, nband, band_names, dp
+  public :: emulator, load, spectrum, photometry, estimate, inside, nwave, nband, band_names, dp
 
   integer, parameter :: nwave = @NWAVE@, nband = @NBAND@
   integer, parameter :: magic = 1347769681, kind_id = 1, stamp = @STAMP@
   character(24), parameter :: band_names(nband) = [character(24) :: &
 @BANDS@]
 
+  ! Fractional errors that the inverse network knows.
+  real(dp), parameter :: error_low = @ERROR_LOW@_dp, error_high = @ERROR_HIGH@_dp
+
   ! Functions of one parameter each, multiplied and mixed linearly.
-  type :: network
+  type :: tensor
     real(dp), allocatable :: nodes1(:), nodes2(:), nodes3(:)
     real(dp), allocatable :: first(:, :, :), third(:, :, :)  ! (function, cell, power)
     real(dp), allocatable :: second(:, :)                    ! (function, node)
@@ -29,13 +38,15 @@ module @MODULE@
     real(dp), allocatable :: core(:, :, :)                   ! (vector, second, pair)
     real(dp), allocatable :: vectors(:, :)                   ! (output, vector)
     real(dp), allocatable :: mean(:)
-  end type network
+  end type tensor
 
+@NETWORK_TYPES@
   type :: emulator
     real(dp), allocatable :: wavelength(:)       ! micron
     real(dp), allocatable :: band_wavelength(:)  ! micron
     real(dp) :: low(3) = 0.0_dp, high(3) = 0.0_dp  ! log10 of U, tau/yr, a_min/nm
-    type(network), private :: net
+    type(tensor), private :: net
+    type(network), private :: back  ! the inverse; without layers where there is none
   end type emulator
 
   interface spectrum
@@ -45,6 +56,10 @@ module @MODULE@
   interface photometry
     module procedure photometry_one, photometry_many
   end interface photometry
+
+  interface estimate
+    module procedure estimate_one, estimate_many
+  end interface estimate
 
 contains
 
@@ -70,6 +85,7 @@ contains
     call read_vector(unit, core)
     call read_vector(unit, vectors)
     call read_vector(unit, emu%net%mean)
+    call read_network(unit, emu%back)
     close (unit)
     emu%low = box(1:3)
     emu%high = box(4:6)
@@ -94,7 +110,7 @@ contains
     real(dp), intent(in) :: u, tau, a_min
     logical :: ok
     real(dp) :: t(3)
-    ok = u > 0.0_dp .and. tau > 0.0_dp .and. a_min > 0.0_dp
+    ok = allocated(emu%wavelength) .and. u > 0.0_dp .and. tau > 0.0_dp .and. a_min > 0.0_dp
     if (.not. ok) return
     t = log10([u, tau, a_min])
     ok = all(t >= emu%low - 1.0e-9_dp .and. t <= emu%high + 1.0e-9_dp)
@@ -135,6 +151,10 @@ contains
     real(dp) :: lnu(last - first + 1, size(u))
     real(dp), allocatable :: mixed(:, :)
     integer :: k
+    if (.not. allocated(emu%wavelength) .or. size(tau) /= size(u) .or. size(a_min) /= size(u)) then
+      lnu = ieee_value(1.0_dp, ieee_quiet_nan)
+      return
+    end if
     allocate (mixed(size(emu%net%vectors, 2), size(u)))
     do k = 1, size(u)
       mixed(:, k) = 0.0_dp
@@ -153,7 +173,7 @@ contains
 
   ! Weights of the network's vectors at log10 parameters.
   pure function mix(net, x, y, z) result(w)
-    type(network), intent(in) :: net
+    type(tensor), intent(in) :: net
     real(dp), intent(in) :: x, y, z
     real(dp) :: w(size(net%vectors, 2))
     real(dp) :: f(size(net%first, 1)), g(size(net%second, 1)), h(size(net%third, 1)), t
@@ -186,5 +206,45 @@ contains
     y = ((c(:, i, 1) * u + c(:, i, 2)) * u + c(:, i, 3)) * u + c(:, i, 4)
   end function spline
 
+  pure subroutine estimate_one(emu, lnu, error, mean, sigma)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: lnu(:), error(:)
+    real(dp), intent(out) :: mean(3), sigma(3)
+    real(dp) :: x(2 * nband + 1, 1), out(6, 1), shape(nband), average
+    logical :: used(nband)
+    mean = ieee_value(1.0_dp, ieee_quiet_nan)
+    sigma = mean
+    if (.not. allocated(emu%back%layers) .or. size(lnu) /= nband .or. size(error) /= nband) return
+    if (size(emu%back%layers) == 0) return
+    used = lnu > 0.0_dp .and. error >= 0.0_dp .and. error <= error_high * lnu
+    if (.not. any(used)) return
+    ! Colours, how well each is known, and brightness, at an intensity in the middle of the box.
+    shape = 0.0_dp
+    where (used) shape = log(lnu) - emu%net%mean(nwave + 1:) &
+                         - log(10.0_dp) * 0.5_dp * (emu%low(1) + emu%high(1))
+    average = sum(shape) / count(used)
+    x = 0.0_dp
+    where (used)
+      x(:nband, 1) = 0.5_dp * (shape - average)
+      x(nband + 1:2 * nband, 1) = 0.5_dp + log(max(error / lnu, error_low) / error_high) &
+                                  / log(error_low / error_high)
+    end where
+    x(2 * nband + 1, 1) = average / 6.0_dp
+    out = apply(emu%back, x, 1, 6)
+    mean = max(emu%low, min(emu%high, out(:3, 1)))
+    sigma = exp(out(4:, 1))
+  end subroutine estimate_one
+
+  pure subroutine estimate_many(emu, lnu, error, mean, sigma)
+    type(emulator), intent(in) :: emu
+    real(dp), intent(in) :: lnu(:, :), error(:, :)
+    real(dp), intent(out) :: mean(:, :), sigma(:, :)  ! (3, n)
+    integer :: k
+    do k = 1, size(lnu, 2)
+      call estimate_one(emu, lnu(:, k), error(:, k), mean(:, k), sigma(:, k))
+    end do
+  end subroutine estimate_many
+
+@NETWORK_PROCEDURES@
 @READ_PROCEDURES@
 end module @MODULE@

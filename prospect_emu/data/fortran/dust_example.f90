@@ -1,7 +1,9 @@
 ! Reads models "U tau a_min", one a line, from standard input; writes the spectrum or,
 ! with the argument "photometry", the bands of each in W/Hz/kg, a line per model.
-! With the argument "single" the models are computed one by one.
+! With the argument "single" the models are computed one by one. With "estimate" each line
+! holds the emission in all bands and then its errors, and the parameters are estimated.
 program example
+  use, intrinsic :: iso_fortran_env, only: error_unit
   use @MODULE@
   implicit none
   type(emulator) :: emu
@@ -18,6 +20,10 @@ program example
   how = 'batch'
   if (command_argument_count() > 0) call get_command_argument(1, what)
   if (command_argument_count() > 1) call get_command_argument(2, how)
+  if (what == 'estimate') then
+    call estimates
+    stop
+  end if
   allocate (u(most), tau(most), a_min(most))
   n = 0
   do while (n < most)
@@ -25,6 +31,11 @@ program example
     if (status /= 0) exit
     n = n + 1
   end do
+  if (.not. is_iostat_end(status)) then
+    write (error_unit, '(a, i0, a, i0, a)') 'Line ', n + 1, ' is no model "U tau a_min", or &
+      &there are more than ', most, ' lines.'
+    error stop 1
+  end if
   if (what == 'photometry') then
     allocate (lnu(nband, n))
     if (how == 'single') then
@@ -47,4 +58,17 @@ program example
   do k = 1, n
     write (*, '(*(es25.16e3))') lnu(:, k)
   end do
+
+contains
+
+  subroutine estimates
+    real(dp) :: bands(nband), error(nband), mean(3), sigma(3)
+    do
+      read (*, *, iostat=status) bands, error
+      if (status /= 0) exit
+      call estimate(emu, bands, error, mean, sigma)
+      write (*, '(6(es25.16e3))') mean, sigma
+    end do
+  end subroutine estimates
+
 end program example
