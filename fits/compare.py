@@ -172,7 +172,7 @@ def make_pairs(reference, others):
     sides = {}
     for spec in (reference, *others):
         sides |= read_sides(spec)
-    first = next(iter(read_sides(reference)))
+    first = next(iter(sides))
     groups: dict = {}
     for name, side in sides.items():
         groups.setdefault(name[:2], []).append((name, side))

@@ -45,9 +45,8 @@ def write_script(config_path, config, folder, flags=()):
     """
     folder, executor = Path(folder).absolute(), config.executor
     path = folder / "slurm" / "campaign.sbatch"
-    python = shlex.quote(sys.executable)
-    command = f"{python} -m prospect_emu.cli campaign"
-    target = shlex.quote(str(Path(config_path).absolute()))
+    command = [sys.executable, "-m", "prospect_emu.cli", "campaign"]
+    target = str(Path(config_path).absolute())
     text = _SCRIPT.format(
         name=shlex.quote(config.name.replace(" ", "_")),
         last=executor.chunks - 1,
@@ -57,18 +56,9 @@ def write_script(config_path, config, folder, flags=()):
         sbatch="".join(f"#SBATCH {line}\n" for line in executor.sbatch),
         path=shlex.quote(str(path)),
         folder=shlex.quote(str(folder)),
-        collect=f"{command} tables {shlex.quote(str(folder))}",
+        collect=shlex.join([*command, "tables", str(folder)]),
         setup="".join(f"{line}\n" for line in executor.setup),
-        command=" ".join(
-            [
-                command,
-                target,
-                "--out",
-                shlex.quote(str(folder)),
-                "--quiet",
-                *map(shlex.quote, flags),
-            ]
-        ),
+        command=shlex.join([*command, target, "--out", str(folder), "--quiet", *flags]),
     )
     write_file(path, text.encode())
     os.chmod(path, path.stat().st_mode | stat.S_IXUSR)

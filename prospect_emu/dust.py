@@ -207,7 +207,8 @@ class DustEmulator:
 
     def band_index(self, names):
         """Positions of bands among `band_names`, shape (n,)."""
-        names, known = (names,) if isinstance(names, str) else tuple(names), self.band_names
+        names = (names,) if isinstance(names, str) else tuple(names)
+        known = self.band_names
         for name in names:
             if name not in known:
                 from .filters import nearest_names  # with sedpy, which takes long to import

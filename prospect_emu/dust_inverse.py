@@ -17,8 +17,9 @@ LN10 = np.log(10.0)
 # The emulator's errors at neighbouring wavelengths go together. Of emulators that do not say
 # how, a spectrum is taken to hold this many independent ones.
 _INDEPENDENT = 20
-# What the modes of its errors leave goes together over still longer stretches: with so many
-# independent parts, 95 % of noise-free spectra lie within their 95 % intervals (docs/dust.md).
+# What the modes of its errors leave goes together over still longer stretches: with so
+# many independent parts, 92 to 93 % of noise-free spectra lie within their 95 % intervals
+# (docs/dust.md).
 _REST_INDEPENDENT = 5
 # Fractional errors that the inverse network saw.
 ERROR_RANGE = (0.003, 0.3)

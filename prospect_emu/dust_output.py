@@ -5,7 +5,7 @@ ECSV and CSV are written without astropy, whose import would take longer than th
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -197,17 +197,19 @@ def summary_table(posterior, points, solar=None):
     solar : float, optional
         Data of a solar mass of dust of 1 W/Hz/kg: adds the row "mass".
     """
-    draws, best = posterior.samples, posterior.best
     names, units = list(PARAMETERS), list(UNITS)
-    if solar is not None:
-        draws = np.column_stack([draws, posterior.log_mass - np.log10(solar)])
-        best = np.append(best, posterior.best_log_mass - np.log10(solar))
+    if solar is not None:  # the mass is a fourth parameter
         names, units = [*names, "mass"], [*units, "solMass"]
-    columns = {"parameter": names, "unit": units, "best": 10.0**best}
-    levels = np.quantile(draws, (0.025, 0.16, 0.5, 0.84, 0.975), axis=0)
-    columns |= dict(zip(("p2.5", "p16", "median", "p84", "p97.5"), 10.0**levels, strict=True))
-    correlation = np.corrcoef(draws, rowvar=False)
-    columns |= {f"r_{n}": c for n, c in zip(names, correlation, strict=True)}
+        mass, best = (m - np.log10(solar) for m in (posterior.log_mass, posterior.best_log_mass))
+        posterior = replace(
+            posterior,
+            samples=np.column_stack([posterior.samples, mass]),
+            best=np.append(posterior.best, best),
+        )
+    columns = {"parameter": names, "unit": units, "best": 10.0**posterior.best}
+    levels = ("p2.5", "p16", "median", "p84", "p97.5")
+    columns |= dict(zip(levels, posterior.quantiles(), strict=True))
+    columns |= {f"r_{n}": c for n, c in zip(names, posterior.correlation, strict=True)}
     meta = {"chi2": posterior.chi2, "points": points, "logz": posterior.logz}
     return Output(columns, {}, meta | {"status": posterior.status})
 

@@ -14,8 +14,6 @@ from .dust import LUMINOSITY_UNIT, PARAMETERS
 from .errors import DataError
 from .table_files import read_table, split_name
 
-_PER_MASS = u.W / u.Hz / u.kg
-
 
 def _column(table, names, path):
     """The one column whose name, without its unit, is among `names`; None without any."""
@@ -25,19 +23,28 @@ def _column(table, names, path):
     return found[0] if found else None
 
 
+def _unit_text(table, column):
+    """The unit of a column, from the table or from its name; empty without one."""
+    return str(table[column].unit or "") or split_name(column)[1]
+
+
+def _unit(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)  # of slashes in a row
+        return u.Unit(text)
+
+
 def _quantity(table, column, path, default):
     """Values of a column in `default`'s unit; a column without a unit is in it already."""
     try:
         values = np.ma.filled(np.ma.asarray(table[column], dtype=float), np.nan)
     except (TypeError, ValueError) as err:
         raise DataError(f"{path}: column {column!r} holds text where numbers should be.") from err
-    text = str(table[column].unit or "") or split_name(column)[1]
+    text = _unit_text(table, column)
     if not text:
         return values
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", u.UnitsWarning)  # of slashes in a row
-            return (values * u.Unit(text)).to_value(default)
+        return (values * _unit(text)).to_value(default)
     except (u.UnitConversionError, ValueError, TypeError) as err:
         wanted = default.to_string() or "no unit"
         raise DataError(
@@ -106,22 +113,28 @@ def read_emission(path, scale):
             f"{', '.join(table.colnames)}."
         )
     column = lum or flux
-    unit, factor = (_PER_MASS, 1.0) if lum is not None else (u.Jy, 1.0)
-    text = str(table[column].unit or "") or split_name(column)[1]
-    if scale is not None:
-        if (flux is None) != (scale[1] == LUMINOSITY_UNIT):
-            raise DataError(
-                f"{path} holds fluxes; give --mass and --distance, or --free-mass for a dust mass "
-                "that is not known."
-                if flux is not None
-                else f"{path} holds luminosities per mass, which need no --mass and --distance; "
-                "call the column flux if it holds fluxes."
-            )
-        factor = scale[0]
-    elif lum is not None and text and _is_luminosity(text):
-        unit = u.W / u.Hz
+    text = _unit_text(table, column)
+    per_mass = scale is not None and scale[1] == LUMINOSITY_UNIT
+    if flux is not None and per_mass:
+        raise DataError(
+            f"{path} holds fluxes; give --mass and --distance, or --free-mass for a dust mass "
+            "that is not known."
+        )
+    if lum is not None and scale is not None and not per_mass:
+        raise DataError(
+            f"{path} holds luminosities per mass, which need no --mass and --distance; call the "
+            "column flux if it holds fluxes."
+        )
+    kind = (
+        "Jy"
+        if lum is None
+        else "W/Hz"
+        if scale is None and _is_luminosity(text)
+        else LUMINOSITY_UNIT
+    )
+    unit, factor = u.Unit(kind), 1.0 if scale is None else scale[0]
     values = _quantity(table, column, path, unit) / factor
-    if not (table[err].unit or split_name(err)[1]):
+    if not _unit_text(table, err):
         table[err].unit = text or None
     errors = _quantity(table, err, path, unit) / factor
     keep = np.isfinite(values) & np.isfinite(errors)
@@ -132,13 +145,11 @@ def read_emission(path, scale):
         where = {"bands": tuple(n for n, k in zip(names, keep, strict=True) if k)}
     else:
         where = {"wavelengths": _quantity(table, wave, path, u.micron)[keep]}
-    return values[keep], errors[keep], where, {u.Jy: "Jy", _PER_MASS: "W/(Hz kg)"}.get(unit, "W/Hz")
+    return values[keep], errors[keep], where, kind
 
 
 def _is_luminosity(text):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        try:
-            return u.Unit(text).is_equivalent(u.W / u.Hz)
-        except (ValueError, TypeError):  # `_quantity` says so
-            return False
+    try:
+        return _unit(text).is_equivalent("W/Hz")
+    except (ValueError, TypeError):  # `_quantity` says so
+        return False

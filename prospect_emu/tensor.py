@@ -52,9 +52,9 @@ class TensorNet:
 
     def __post_init__(self):
         # Stored in single precision, computed in double: then every language agrees.
-        for name in ("core", "vectors"):
-            object.__setattr__(self, f"_{name}", getattr(self, name).astype(float))
-        object.__setattr__(self, "_core", self._core.reshape(len(self.pairs), -1))
+        core = self.core.astype(float).reshape(len(self.pairs), -1)
+        object.__setattr__(self, "_core", core)
+        object.__setattr__(self, "_vectors", self.vectors.astype(float))
 
     def __call__(self, x):
         """Outputs (n, n_out) of parameters (n, 3)."""
@@ -81,7 +81,7 @@ class TensorNet:
         products = f[self.pairs[:, 0]]
         products *= h[self.pairs[:, 1]]
         npair, r1, rank = self.core.shape
-        by_function = np.moveaxis(self.core, 1, 0).reshape(r1, -1).astype(float)
+        by_function = np.moveaxis(self._core.reshape(self.core.shape), 1, 0).reshape(r1, -1)
         core = (self.second @ by_function).reshape(nodes.size, npair, rank)
         frac = _fraction(nodes, cell, x[:, 1])
         mixed = np.empty((len(x), rank))
