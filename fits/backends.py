@@ -38,6 +38,7 @@ class Backend:
     """
 
     certifiable = True  # exact fluxes need no certificate
+    keeps_time = True  # its sampler ends at `FitConfig.max_seconds`
 
     def __init__(self, label, emulator):
         self.label, self.emulator = label, emulator
@@ -233,6 +234,7 @@ class FSPSBackend(Backend):
     """python-fsps in Prospector's own `fit_model`, serially, with `FastStepBasis`."""
 
     label = "fsps"
+    keeps_time = False
     bands = None
     zred_range = EXACT_ZRED
 

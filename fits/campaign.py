@@ -82,9 +82,10 @@ def make_plan(config, store):
     rows, observed, left_out = select(sample, config.select, zred_range)
     used, tasks = identity.versions(), {}
     photometry = {row: identity.photometry_of(observed[row]) for row in rows}
-    if "fsps" in backends and config.fit.max_seconds is not None:
+    untimed = [label for label, b in backends.items() if not b.keeps_time]
+    if untimed and config.fit.max_seconds is not None:
         raise SetupError(
-            "Prospector knows no fit.max_seconds, which the emulator 'fsps' needs; use "
+            f"Prospector knows no fit.max_seconds, which the emulator {untimed[0]!r} needs; use "
             "fit.max_calls."
         )
     for repeat in range(config.repeats):
@@ -258,8 +259,10 @@ def _write_plan(store, config, plan, entries, chunk):
         state = entries[k].state if k in entries else PENDING
         if state in (DONE, STALLED):
             wanted = store.known_hash(k)
+        elif state == FAILED:
+            wanted = hash_of(store.failure(k)["fingerprint"])
         else:
-            wanted = hash_of(store.failure(k)["fingerprint"] if state == FAILED else t.fingerprint)
+            wanted = hash_of(t.fingerprint)
         fits.append(
             {"emulator": k.emulator, "galaxy": k.galaxy, "repeat": k.repeat, "fingerprint": wanted}
         )
@@ -274,10 +277,8 @@ def _write_plan(store, config, plan, entries, chunk):
     if chunk and store.read_json("plan.json") == json.loads(json.dumps(described)):
         return
     store.write_json("plan.json", described)
-    names, reasons = zip(*plan.left_out, strict=True) if plan.left_out else ((), ())
-    table = Table({"galaxy": list(names), "reason": list(reasons)}, dtype=[str, str])
-    if plan.left_out:
-        table = Table({"galaxy": list(names), "reason": list(reasons)})
+    columns = list(zip(*plan.left_out, strict=True)) or [(), ()]
+    table = Table([np.array(c, str) for c in columns], names=("galaxy", "reason"))
     try:
         write_table(table, store.path("left_out.ecsv"))
     except OSError as err:

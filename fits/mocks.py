@@ -228,21 +228,21 @@ def _noise_like(recipe, bands):
     zred = np.ma.filled(np.ma.asarray(catalog["z_best"], dtype=float), np.nan)
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((zred >= recipe.zred[0]) & (zred <= recipe.zred[1]))
-    usable = []
-    for row in rows:
-        obs = galaxy_obs(catalog, row=int(row))
-        unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
-        if np.isfinite(unc[at]):
-            usable.append((obs["zred"], unc))
-    if not usable:
+    if not rows.size:
         raise DataError(
-            f"{recipe.like} holds no galaxy of redshift {recipe.zred[0]:g} to {recipe.zred[1]:g} "
-            f"that is measured in {recipe.snr_band}; give another catalog."
+            f"{recipe.like} holds no galaxy of redshift {recipe.zred[0]:g} to {recipe.zred[1]:g}; "
+            "give another catalog."
         )
 
     def noise(rng):
-        zred, unc = usable[int(rng.integers(len(usable)))]
-        return zred, partial(_same, unc)
+        for row in rng.permutation(rows):
+            obs = galaxy_obs(catalog, row=int(row))
+            unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
+            if np.isfinite(unc[at]):
+                return obs["zred"], partial(_same, unc)
+        raise DataError(
+            f"No galaxy of {recipe.like} is measured in {recipe.snr_band}; give another catalog."
+        )
 
     return noise
 
