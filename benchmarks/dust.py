@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from prospect_emu.dust import load_dust_emulator
-from prospect_emu.dust_inverse import best_fit, estimate, observe, posterior
+from prospect_emu.dust_inverse import best_fit, observe, posterior
+from prospect_emu.dust_network import estimate
 
 # Ten bands of common nearby-galaxy surveys.
 TEN = (
@@ -133,6 +134,13 @@ def coverage(args):
         print(
             "{:6s} posterior {:.1f} and {:.1f} %, network {:.1f} and {:.1f} %".format(name, *share)
         )
+    spectra = np.exp(ln) * (1.0 + 0.1 * rng.standard_normal(ln.shape))
+    wave = emulator.wavelengths
+    for lo, hi in ((1.0, 1200.0), (5.0, 38.0), (50.0, 600.0)):
+        seen = (wave >= lo) & (wave <= hi)
+        told = spectra[:, seen], 0.1 * np.exp(ln[:, seen])
+        _print_network(emulator, told, {"wavelengths": wave[seen]}, theta,
+                       f"spectra of 10 %, {lo:g}-{hi:g} micron")  # fmt: skip
     print(f"{len(theta)} mocks")
     seconds, difference = [], []
     for k in range(min(args.nested, len(theta))):
@@ -146,15 +154,23 @@ def coverage(args):
               f"{np.std(difference):.3f} rms")  # fmt: skip
 
 
+def _print_network(emulator, data, where, theta, title):
+    mean, width = estimate(emulator, *data, **where)
+    off = np.abs(mean - theta)
+    print(f"network, {title}: median |dlog| U, tau, a_min = "
+          + ", ".join(f"{v:.3f}" for v in np.median(off, axis=0)) + "; inside 68, 95 %: "
+          + ", ".join("{:.0f}, {:.0f}".format(*(100.0 * (o < z).mean() for z in (1.0, 1.96)))
+                      for o in (off / width).T))  # fmt: skip
+
+
 def inverse(args):
     """Noise-free spectra and bands of the engine, inverted by least squares."""
     emulator = load_dust_emulator(args.emulator)
     theta, ln = _test_set(args.test, args.mocks, seed=3)
     flux = _bands(emulator, ln, args.filters)
-    mean, _ = estimate(emulator, flux, np.zeros_like(flux), emulator.band_names)
-    off = np.abs(mean - theta)
-    print("network on all bands: median |dlog| U, tau, a_min = "
-          + ", ".join(f"{v:.3f}" for v in np.median(off, axis=0)))  # fmt: skip
+    bands, wave = {"bands": emulator.band_names}, {"wavelengths": emulator.wavelengths}
+    _print_network(emulator, (flux, np.zeros_like(flux)), bands, theta, "all bands")
+    _print_network(emulator, (np.exp(ln), np.zeros_like(ln)), wave, theta, "whole spectra")
     errors, inside = [], []
     for k, spectrum in enumerate(np.exp(ln)):
         obs = observe(emulator, spectrum, np.zeros_like(spectrum), wavelengths=emulator.wavelengths)

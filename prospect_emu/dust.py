@@ -22,10 +22,16 @@ PARAMETERS = ("U", "tau", "a_min")
 UNITS = ("", "yr", "nm")
 LUMINOSITY_UNIT = "W/(Hz kg)"
 _BATCH = 8192
+LN10 = np.log(10.0)
+# Cells of the wavelength grid in a bin of a spectrum, as the inverse network reads it.
+BIN = 4
 
 # From W/Hz/kg to W/Hz per solar mass, and Jy of that at a megaparsec.
 SOLAR_MASS = 1.98841e30
 _MPC = 3.0856775814913673e22
+
+
+_INVERSES = ("inverse", "spectrum_inverse")
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,8 @@ class DustEmulator:
     net : TensorNet
         From log10 parameters to ln of emission over U, first at the wavelengths, then in
         the bands.
-    inverse : MLP or None
-        See `prospect_emu.dust_inverse`.
+    inverse, spectrum_inverse : MLP or None
+        From bands, and from a spectrum, to the parameters: see `prospect_emu.dust_network`.
     error_modes : ndarray, shape (k, nwave), or None
         What of `spectrum_error` neighbouring wavelengths share: ``modes.T @ modes`` is its
         covariance.
@@ -68,6 +74,7 @@ class DustEmulator:
     manifest: dict
     net: TensorNet
     inverse: MLP | None = None
+    spectrum_inverse: MLP | None = None
     error_modes: np.ndarray | None = None
 
     def __post_init__(self):
@@ -136,7 +143,7 @@ class DustEmulator:
         for i in range(0, len(theta), _BATCH):
             part = theta[i : i + _BATCH]
             out[i : i + _BATCH] = net(part)
-            out[i : i + _BATCH] += (np.log(10.0) * part[:, 0])[:, None]
+            out[i : i + _BATCH] += (LN10 * part[:, 0])[:, None]
         return out
 
     def spectrum(self, u, tau, a_min):
@@ -221,6 +228,24 @@ class DustEmulator:
             raise FilterError("A band is named twice; give each once.")
         return np.array([known.index(n) for n in names], dtype=int)
 
+    def check_wavelengths(self, wavelengths):
+        """Wavelengths (n,) of a spectrum, in micron, if they lie within the emulator's.
+
+        Raises
+        ------
+        DataError, RangeError
+        """
+        where = np.asarray(wavelengths, dtype=float)
+        if not np.isfinite(where).all():
+            raise DataError("A wavelength is not finite; leave its row out.")
+        lo, hi = self.wavelengths[[0, -1]]
+        if not ((where >= lo) & (where <= hi)).all():
+            raise RangeError(
+                f"Wavelengths must lie within {lo:g} to {hi:g} micron, those of dust emulator "
+                f"{self.name!r}; is the unit micron, and the source at rest?"
+            )
+        return where
+
     def save(self, path):
         """Write the emulator into one safetensors file (atomic)."""
         tensors = {
@@ -231,8 +256,9 @@ class DustEmulator:
         }
         if self.error_modes is not None:
             tensors["error/modes"] = self.error_modes
-        if self.inverse is not None:
-            tensors |= self.inverse.tensors("inverse")
+        for part in _INVERSES:
+            if getattr(self, part) is not None:
+                tensors |= getattr(self, part).tensors(part)
         manifest = {
             **self.manifest,
             "kind": KIND,
@@ -256,7 +282,7 @@ class DustEmulator:
             )
         where = str(path)
         try:
-            inverse = any(k.startswith("inverse/") for k in tensors)
+            found = [p for p in _INVERSES if any(k.startswith(f"{p}/") for k in tensors)]
             emulator = cls(
                 name=str(m["name"]),
                 bounds=np.array(m["bounds"], dtype=float),
@@ -266,8 +292,8 @@ class DustEmulator:
                 band_error=tensors["error/bands"],
                 manifest=m,
                 net=TensorNet.from_tensors(tensors, "net", where),
-                inverse=MLP.from_tensors(tensors, "inverse", where) if inverse else None,
                 error_modes=tensors.get("error/modes"),
+                **{part: MLP.from_tensors(tensors, part, where) for part in found},
             )
             problem = emulator._inconsistency(tuple(m["parameters"]))
         except (KeyError, TypeError, ValueError, IndexError) as err:
@@ -291,9 +317,12 @@ class DustEmulator:
             return "its errors have another shape"
         if self.error_modes is not None and self.error_modes.shape[1:] != (nwave,):
             return "its error modes have another shape"
-        if self.inverse is not None and self.inverse.widths[0] != 2 * nband + 1:
-            return f"its inverse network reads {self.inverse.widths[0]} numbers"
-        nets = (self.net, *([self.inverse] if self.inverse else []))
+        nets: list = [self.net]
+        for part, channels in zip(_INVERSES, (nband, (nwave - 1) // BIN), strict=True):
+            inverse = getattr(self, part)
+            if inverse is not None and inverse.widths[0] != 2 * channels + 1:
+                return f"its network {part!r} reads {inverse.widths[0]} numbers"
+            nets += [inverse] if inverse else []
         if not all(np.isfinite(a).all() for n in nets for a in n.tensors("").values()):
             return "a network is not finite"
         if any(set(b) < {"name", "reference", "shape", "hash"} for b in self.bands):

@@ -90,8 +90,8 @@ def _register_invert(actions):
     p.add_argument("table", type=Path, metavar="TABLE", help="ECSV, FITS or CSV, one row per point")
     p.add_argument(
         "--method", choices=("posterior", "network"), default="posterior",
-        help="nested sampling through the emulator, or one pass of the inverse network, which "
-        "needs bands and a known mass (%(default)s)",
+        help="nested sampling through the emulator, or one pass of an inverse network, which "
+        "needs a known mass (%(default)s)",
     )  # fmt: skip
     p.add_argument(
         "--free-mass",
@@ -232,7 +232,8 @@ def _photometry(args):
 
 def _invert(args):
     from .dust import load_dust_emulator
-    from .dust_inverse import estimate, observe, posterior
+    from .dust_inverse import observe, posterior
+    from .dust_network import estimate
     from .dust_output import estimate_table, samples_table, summary_table
     from .dust_tables import read_emission
     from .errors import DataError
@@ -249,9 +250,7 @@ def _invert(args):
     solar = _solar_mass(args, unit) if args.free_mass else None
     observation = observe(emulator, values, errors, **where, free_mass=args.free_mass)
     if args.method == "network":
-        if "bands" not in where:
-            raise DataError("The inverse network reads bands; use --method posterior for spectra.")
-        table = estimate_table(*estimate(emulator, values, errors, where["bands"]))
+        table = estimate_table(*estimate(emulator, values, errors, **where))
     else:
         result = posterior(
             observation, seed=args.seed, progress=not args.quiet, max_seconds=args.max_seconds

@@ -1,19 +1,18 @@
 """From observed dust emission back to starlight and grain sizes.
 
-Two answers: `estimate`, one pass of a network; and `posterior`, nested sampling through the
-forward emulator, which shows what the data leave open. Priors are uniform in the logarithms
-over the training box.
+`posterior` is nested sampling through the forward emulator, which shows what the data leave
+open; `best_fit` is least squares. Priors are uniform in the logarithms over the training box.
+`dust_network` is faster and coarser.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dust import DustEmulator
-from .errors import DataError, RangeError
+from .dust import LN10, DustEmulator
+from .errors import DataError
 from .nested import NestedSettings, run_nested
 
-LN10 = np.log(10.0)
 # The emulator's errors at neighbouring wavelengths go together. Of emulators that do not say
 # how, a spectrum is taken to hold this many independent ones.
 _INDEPENDENT = 20
@@ -21,8 +20,6 @@ _INDEPENDENT = 20
 # many independent parts, 92 to 93 % of noise-free spectra lie within their 95 % intervals
 # (docs/dust.md).
 _REST_INDEPENDENT = 5
-# Fractional errors that the inverse network saw.
-ERROR_RANGE = (0.003, 0.3)
 SETTINGS = NestedSettings(
     nlive_init=400, dlogz_init=0.05, target_n_effective=1500, walks=20, update_interval=400
 )
@@ -151,15 +148,7 @@ def observe(emulator, values, errors, bands=None, wavelengths=None, free_mass=Fa
         emulator = emulator.select(bands)
         own, where, modes = emulator.band_error, None, None
     else:
-        where = np.asarray(wavelengths, dtype=float)
-        if not np.isfinite(where).all():
-            raise DataError("A wavelength is not finite; leave its row out.")
-        lo, hi = emulator.wavelengths[[0, -1]]
-        if not ((where >= lo) & (where <= hi)).all():
-            raise RangeError(
-                f"Wavelengths must lie within {lo:g} to {hi:g} micron, those of dust emulator "
-                f"{emulator.name!r}; is the unit micron, and the source at rest?"
-            )
+        where = emulator.check_wavelengths(wavelengths)
         own, modes = _spectrum_errors(emulator, where, values)
     # An error floor of the emulator's own: no data are known better than the model.
     own = np.maximum(own, 1e-4) * np.abs(values)
@@ -308,87 +297,3 @@ def best_fit(observation, starts=None):
         )  # fmt: skip
         found += [(fit.cost, fit.x), (0.5 * _chi2(observation, start), np.asarray(start))]
     return min(found, key=lambda pair: pair[0])[1]
-
-
-def network_inputs(emulator, ln_values, fraction, used):
-    """What the inverse network reads.
-
-    Parameters
-    ----------
-    emulator : DustEmulator
-        Unrestricted.
-    ln_values : ndarray, shape (n, nband)
-        ln of W/Hz/kg; anything where not `used`.
-    fraction : ndarray, shape (n, nband)
-        Error over value.
-    used : ndarray of bool, shape (n, nband)
-
-    Returns
-    -------
-    ndarray, shape (n, 2 nband + 1)
-        Colours: each band less their mean; how well it is known, 0.5 to 1.5; the mean. Bands
-        that are not used are 0. A network left to find colours among nine decades of
-        brightness and any choice of bands is coarse.
-    """
-    net, nwave = emulator.net, emulator.wavelengths.size
-    # Of ln emission at U = 1: differences from it carry U and the colours.
-    centre = net.mean[nwave:] + LN10 * emulator.bounds[0].mean()
-    shape = np.where(used, ln_values - centre, 0.0)
-    mean = shape.sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True).clip(min=1)
-    colours = np.where(used, (shape - mean) / 2.0, 0.0)
-    lo, hi = np.log(ERROR_RANGE)
-    noise = (np.log(np.clip(fraction, *ERROR_RANGE)) - hi) / (lo - hi)
-    return np.concatenate([colours, np.where(used, 0.5 + noise, 0.0), mean / 6.0], axis=1)
-
-
-def estimate(emulator, values, errors, bands):
-    """Parameters and uncertainties by one pass of the inverse network.
-
-    Fast and approximate: a Gaussian in the logarithms, for known dust mass. `posterior` is
-    the answer to trust.
-
-    Parameters
-    ----------
-    emulator : DustEmulator
-        Unrestricted, with an inverse network.
-    values, errors : array_like, shape (..., n)
-        W/Hz/kg; bands that are not positive, or known worse than to 30 %, are left out.
-    bands : sequence of str
-
-    Returns
-    -------
-    mean, sigma : ndarray, shape (..., 3)
-        log10 of U, tau/yr and a_min/nm, and their standard deviations.
-
-    Raises
-    ------
-    DataError, FilterError
-    """
-    if emulator.inverse is None:
-        raise DataError(
-            f"{emulator!r} holds no inverse network (a restricted emulator drops it); load the "
-            "whole file, or use posterior()."
-        )
-    values, errors = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (values, errors)))
-    index = emulator.band_index(bands)
-    if values.shape[-1:] != (index.size,):
-        raise DataError(f"{index.size} bands need as many values; got shape {values.shape}.")
-    if not (np.isfinite(values).all() and np.isfinite(errors).all() and (errors >= 0).all()):
-        raise DataError("Values must be finite, and errors finite and not negative.")
-    flat, n = values.reshape(-1, index.size), len(emulator.bands)
-    good = (flat > 0) & (errors.reshape(flat.shape) <= ERROR_RANGE[1] * flat)
-    if not good.any(axis=1).all():
-        raise DataError(
-            f"No band is measured to {100 * ERROR_RANGE[1]:.0f} %, the worst that the inverse "
-            "network was trained for; use posterior()."
-        )
-    ln, fraction = np.zeros((len(flat), n)), np.ones((len(flat), n))
-    used = np.zeros((len(flat), n), dtype=bool)
-    safe = np.where(good, flat, 1.0)
-    ln[:, index], used[:, index] = np.log(safe), good
-    fraction[:, index] = errors.reshape(-1, index.size) / safe
-    out = emulator.inverse(network_inputs(emulator, ln, fraction, used))
-    mean, sigma = out[:, :3], np.exp(out[:, 3:])
-    lo, hi = emulator.bounds.T
-    mean = np.clip(mean, lo, hi).reshape(*values.shape[:-1], 3)
-    return mean, sigma.reshape(mean.shape)

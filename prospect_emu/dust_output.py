@@ -215,7 +215,7 @@ def summary_table(posterior, points, solar=None):
 
 
 def estimate_table(mean, sigma):
-    """A row per parameter of what `dust_inverse.estimate` says of one source."""
+    """A row per parameter of what `dust_network.estimate` says of one source."""
     columns = {"parameter": list(PARAMETERS), "unit": list(UNITS)}
     columns |= {"p16": 10.0 ** (mean - sigma), "median": 10.0**mean, "p84": 10.0 ** (mean + sigma)}
     return Output(columns)

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import sfh
 from .dust import KIND, DustEmulator, list_dust_emulators, load_dust_emulator
-from .dust_inverse import ERROR_RANGE
+from .dust_network import ERROR_RANGE, FAINTEST
 from .emulator import KIND as EMULATOR_KIND
 from .emulator import Emulator, load_emulator
 from .errors import SetupError
@@ -164,6 +164,7 @@ def _dust_names(emulator):
         "BANDS": _strings(emulator.band_names),
         "ERROR_LOW": repr(ERROR_RANGE[0]),
         "ERROR_HIGH": repr(ERROR_RANGE[1]),
+        "FAINTEST": repr(FAINTEST),
     }
 
 

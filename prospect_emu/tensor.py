@@ -75,11 +75,9 @@ class TensorNet:
         cell = _cell(nodes, x[:, 1])
         order = np.argsort(cell, kind="stable")
         x, cell = x[order], cell[order]
-        # One row per product: long rows multiply fast.
+        # One row per function: long rows multiply fast.
         f = np.ascontiguousarray(_spline(self.first_nodes, self.first, x[:, 0]).T)
         h = np.ascontiguousarray(_spline(self.third_nodes, self.third, x[:, 2]).T)
-        products = f[self.pairs[:, 0]]
-        products *= h[self.pairs[:, 1]]
         npair, r1, rank = self.core.shape
         by_function = np.moveaxis(self._core.reshape(self.core.shape), 1, 0).reshape(r1, -1)
         core = (self.second @ by_function).reshape(nodes.size, npair, rank)
@@ -87,7 +85,10 @@ class TensorNet:
         mixed = np.empty((len(x), rank))
         edges = np.flatnonzero(np.diff(cell, prepend=-1, append=nodes.size))
         for start, stop in itertools.pairwise(edges):
-            part, k, w = products[:, start:stop].T, cell[start], frac[start:stop]
+            # Few enough samples at a time for their products to stay in the cache.
+            products = f[self.pairs[:, 0], start:stop]
+            products *= h[self.pairs[:, 1], start:stop]
+            part, k, w = products.T, cell[start], frac[start:stop]
             mixed[start:stop] = (1.0 - w) * (part @ core[k]) + w * (part @ core[k + 1])
         back = np.empty_like(order)
         back[order] = np.arange(len(order))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from prospect_emu.dust import DustEmulator
+from prospect_emu.dust import BIN, DustEmulator
 from prospect_emu.network import MLP
 from prospect_emu.tensor import TensorNet
 
@@ -40,11 +40,12 @@ def toy_dust(nwave=40, nband=6, seed=0, inverse=False):
         rng.normal(0.0, 0.25, (6, 3, 4)).astype("f4"),
         np.stack([np.cos(k * ln / 2.0) for k in range(4)]).astype("f4"), -30.0 - ln**2,
     )  # fmt: skip
-    back = None
+    back = {}
     if inverse:
         out = np.concatenate([bounds.mean(axis=1), [-3.0] * 3])
-        n_in = 2 * nband + 1
-        back = random_net([n_in, 16, 6], rng, np.zeros(n_in), out)
+        for part, channels in (("inverse", nband), ("spectrum_inverse", (nwave - 1) // BIN)):
+            n_in = 2 * channels + 1
+            back[part] = random_net([n_in, 16, 6], rng, np.zeros(n_in), out)
     return DustEmulator(
         name="toy",
         bounds=bounds,
@@ -54,5 +55,5 @@ def toy_dust(nwave=40, nband=6, seed=0, inverse=False):
         band_error=np.full(nband, 0.003),
         manifest={"dust_model": "none"},
         net=net,
-        inverse=back,
+        **back,
     )

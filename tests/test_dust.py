@@ -230,18 +230,25 @@ def test_bad_observations_give_one_sentence(path, tmp_path, capsys):
         assert code == 2 and text in err and err.count("\n") == 1, (content, err)
 
 
-def test_network_inversion_and_its_table(toy, path, tmp_path, capsys):
-    values = toy.photometry(10.0, 1e8, 1.0)
-    table = Table({"band": toy.band_names, "luminosity": values, "error": 0.1 * values})
+@pytest.mark.parametrize("spectrum", [False, True])
+def test_network_inversion_and_its_table(toy, path, tmp_path, capsys, spectrum):
+    if spectrum:
+        column, where = "wavelength", {"wavelengths": toy.wavelengths}
+        values = toy.spectrum(10.0, 1e8, 1.0)
+    else:
+        column, where = "band", {"bands": toy.band_names}
+        values = toy.photometry(10.0, 1e8, 1.0)
+    points = next(iter(where.values()))
+    table = Table({column: points, "luminosity": values, "error": 0.1 * values})
     table.write(tmp_path / "obs.ecsv")
     code, out, _ = run(
         capsys, "invert", tmp_path / "obs.ecsv", "--emulator", path, "--method", "network",
         "--out", tmp_path / "est.ecsv",
     )  # fmt: skip
     assert code == 0 and "a_min" in out
-    from prospect_emu.dust_inverse import estimate
+    from prospect_emu.dust_network import estimate
 
-    mean, _ = estimate(toy, values, 0.1 * values, toy.band_names)
+    mean, _ = estimate(toy, values, 0.1 * values, **where)
     got = Table.read(tmp_path / "est.ecsv")
     np.testing.assert_allclose(got["median"], 10.0**mean, rtol=1e-12)
     code, _, err = run(
@@ -337,7 +344,7 @@ def test_bundled_emulators_load():
 
 
 def test_estimate_needs_the_whole_emulator(toy):
-    from prospect_emu.dust_inverse import estimate
+    from prospect_emu.dust_network import estimate
 
     with pytest.raises(DataError, match="inverse network"):
         estimate(toy.select(["band_1"]), [1.0], [0.1], ["band_1"])

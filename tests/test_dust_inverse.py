@@ -1,4 +1,4 @@
-"""Inversion: its likelihood in closed form, and its posterior on a toy emulator."""
+"""Inversion by sampling: its likelihood in closed form, and its posterior on a toy emulator."""
 
 import dataclasses
 import runpy
@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from prospect_emu.dust_inverse import (
-    ERROR_RANGE,
-    best_fit,
-    estimate,
-    network_inputs,
-    observe,
-    posterior,
-    starting_points,
-)
+from prospect_emu.dust_inverse import best_fit, observe, posterior, starting_points
 from prospect_emu.errors import DataError, RangeError
 from prospect_emu.nested import NestedSettings
 
@@ -26,7 +18,7 @@ TRUTH = np.array([1.2, 8.3, 0.1])
 
 @pytest.fixture(scope="module")
 def toy():
-    return toy_dust(inverse=True)
+    return toy_dust()
 
 
 @pytest.fixture(scope="module")
@@ -131,51 +123,6 @@ def test_best_fit_finds_its_own_starts(toy):
     np.testing.assert_allclose(best_fit(obs), TRUTH, atol=1e-3)
     starts = starting_points(obs)
     assert len(starts) > 1 and (np.diff(np.sort(starts[:, 1])) > 0.25).all()
-
-
-def test_network_reads_any_bands(toy, data):
-    flux, sigma = data
-    full = estimate(toy, flux, sigma, toy.band_names)
-    shuffled = estimate(toy, flux[::-1], sigma[::-1], toy.band_names[::-1])
-    np.testing.assert_allclose(full[0], shuffled[0], rtol=1e-6)
-    many = estimate(toy, np.stack([flux, flux]), sigma, toy.band_names)
-    assert many[0].shape == many[1].shape == (2, 3)
-    np.testing.assert_allclose(many[0][1], full[0], rtol=1e-5)
-    lo, hi = toy.bounds.T
-    assert ((full[0] >= lo) & (full[0] <= hi)).all()
-
-
-def test_unused_bands_are_zero_in_the_network(toy):
-    n = len(toy.bands)
-    used = np.zeros((1, n), dtype=bool)
-    used[0, 2] = True
-    x = network_inputs(toy, np.full((1, n), -30.0), np.full((1, n), ERROR_RANGE[1]), used)
-    # A single band has no colour: how well it is known, and the mean.
-    assert set(np.flatnonzero(x)) <= {n + 2, 2 * n} and x[0, n + 2] == 0.5
-
-
-def test_the_network_splits_brightness_from_colours(toy):
-    """Twice as bright in all bands: the mean alone moves."""
-    n = len(toy.bands)
-    ln = np.random.default_rng(0).normal(-30.0, 1.0, (1, n))
-    used = np.arange(n)[None] != 1
-    a, b = (network_inputs(toy, ln + d, np.full((1, n), 0.1), used) for d in (0.0, np.log(2.0)))
-    np.testing.assert_allclose(a[:, :-1], b[:, :-1], atol=1e-12)
-    assert (b - a)[0, -1] == pytest.approx(np.log(2.0) / 6.0, rel=1e-9)
-
-
-def test_bands_worse_than_the_network_knows(toy, data):
-    """A band at 50 % is as good as none; without any other there is no estimate."""
-    flux, _ = data
-    errors = 0.1 * flux
-    errors[2] = 0.5 * flux[2]
-    others = [0, 1, 3, 4, 5]
-    without = estimate(toy, flux[others], errors[others], [toy.band_names[i] for i in others])
-    np.testing.assert_allclose(
-        estimate(toy, flux, errors, toy.band_names)[0], without[0], rtol=1e-6
-    )
-    with pytest.raises(DataError, match="No band is measured to 30 %"):
-        estimate(toy, flux, 0.5 * flux, toy.band_names)
 
 
 def test_a_wavelength_that_is_not_finite(toy):

@@ -13,7 +13,7 @@ pytest.importorskip("numba", reason="numba, of the train extra, is not installed
 from prospect_emu.errors import DataError, ProspectEmuError, RangeError
 from prospect_emu.training import dust_bands, dust_report, dust_train
 from prospect_emu.training.dust_grid import GridRecipe
-from prospect_emu.training.dust_inverse_train import train_inverse
+from prospect_emu.training.dust_inverse_train import any_ranges, train_inverse
 from prospect_emu.training.train import Settings
 
 toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
@@ -127,23 +127,41 @@ def test_softening_reaches_its_floor():
     np.testing.assert_allclose(soft, [[0.0, np.log(1e-4), np.log(1e-10)]], atol=2e-6)
 
 
-def test_inverse_network_learns(tmp_path):
-    """U, to a fifth of the prior's own spread, on bands with 1 % errors after a few epochs."""
+@pytest.mark.parametrize("spectrum", [False, True])
+def test_inverse_network_learns(tmp_path, spectrum):
+    """U, to a fifth of the prior's own spread, from data with 1 % errors after a few epochs."""
     import dataclasses
 
-    from prospect_emu.dust_inverse import estimate
+    from prospect_emu.dust_network import estimate
 
     toy = toy_dust(nband=10)
     net, described = train_inverse(
-        toy, tmp_path / "inverse.safetensors", settings(12), 3000, progress=False
+        toy, tmp_path / "inverse.safetensors", spectrum, settings(12), 3000, progress=False
     )
-    toy = dataclasses.replace(toy, inverse=net)
+    toy = dataclasses.replace(toy, **{"spectrum_inverse" if spectrum else "inverse": net})
     theta = np.random.default_rng(4).uniform(*toy.bounds.T, (300, 3))
-    flux = toy.photometry(*(10.0**theta).T)
-    mean, sigma = estimate(toy, flux, 0.01 * flux, toy.band_names)
+    if spectrum:
+        flux, where = toy.spectrum(*(10.0**theta).T), {"wavelengths": toy.wavelengths}
+    else:
+        flux, where = toy.photometry(*(10.0**theta).T), {"bands": toy.band_names}
+    mean, sigma = estimate(toy, flux, 0.01 * flux, **where)
     prior = np.ptp(toy.bounds[0]) / np.sqrt(12)
     assert np.std(mean[:, 0] - theta[:, 0]) < 0.2 * prior and (sigma > 0).all()
     assert described["samples"] == 3000
+
+
+def test_stretches_of_spectra():
+    """At least the shortest length, whole without a gap often, every bin as the trainer needs."""
+    import torch
+
+    rng = torch.Generator().manual_seed(2)
+    seen = any_ranges(rng, 4000, 30)
+    assert seen.sum(dim=1).min() >= 8
+    pieces = (seen[:, 1:] & ~seen[:, :-1]).sum(dim=1) + seen[:, 0]
+    assert pieces.min() == 1 and pieces.max() == 2
+    share = seen.float().mean(dim=0)
+    assert 0.15 < share.min() and share.max() < 0.9
+    assert any_ranges(rng, 5, 3).all()  # shorter spectra than the shortest stretch
 
 
 # ---- bands ------------------------------------------------------------------------

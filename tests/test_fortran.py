@@ -16,7 +16,7 @@ import pytest
 
 from prospect_emu import load_emulator
 from prospect_emu.cli import main
-from prospect_emu.dust_inverse import estimate
+from prospect_emu.dust_network import estimate
 from prospect_emu.errors import OutputError, SetupError
 from prospect_emu.fortran import export_fortran
 from prospect_emu.model import PARAMETERS
@@ -97,7 +97,7 @@ def test_outside_the_box_is_nan(dust_program):
 
 @needs_compiler
 def test_dust_estimates(tmp_path):
-    """The inverse network; bands that are negative, or known worse than to 30 %, are left out."""
+    """The inverse network; bands that are negative, faint, or known worse than to 30 %, are out."""
     toy = toy_dust(inverse=True)
     python = dataclasses.replace(toy, inverse=double(toy.inverse))
     program = compiled(toy, tmp_path)
@@ -107,7 +107,9 @@ def test_dust_estimates(tmp_path):
     error[:, 0] = 0.1 * flux[:, 0]
     flux[::5, 1] *= -1.0
     error[::5, 1] *= -1.0
+    flux[::4, 2] = 3e-8 * flux[::4].max(axis=1)
     error = np.abs(error)
+    error[::4, 2] = 0.1 * flux[::4, 2]
     got = run(program, np.hstack([flux, error]), "estimate")
     want = np.hstack(estimate(python, flux, error, toy.band_names))
     np.testing.assert_allclose(got, want, rtol=1e-6)

@@ -144,9 +144,12 @@ def provenance(grid, test):
 
 
 def _inverse(steps):
-    p = steps.add_parser("inverse", help="train the inverse network and put it into an emulator")
+    p = steps.add_parser("inverse", help="train the inverse networks and put them into an emulator")
     p.add_argument("emulator", type=Path, help="dust emulator file, which is replaced")
-    p.add_argument("--checkpoint", type=Path, help="default: beside the emulator")
+    p.add_argument(
+        "--of", choices=("bands", "spectrum", "both"), default="both",
+        help="which one (%(default)s)",
+    )  # fmt: skip
     p.add_argument("--quiet", action="store_true")
     p.set_defaults(run=_train_inverse)
 
@@ -159,12 +162,17 @@ def _train_inverse(args):
     need_torch()
     from .dust_inverse_train import train_inverse
 
-    emulator = load_dust_emulator(args.emulator)
-    checkpoint = args.checkpoint or args.emulator.with_suffix(".inverse.safetensors")
-    net, described = train_inverse(emulator, checkpoint, progress=not args.quiet)
-    manifest = {**emulator.manifest, "inverse": described}
-    dataclasses.replace(emulator, inverse=net, manifest=manifest).save(args.emulator)
-    print(f"Wrote {args.emulator}")
+    for kind, part in (("bands", "inverse"), ("spectrum", "spectrum_inverse")):
+        if args.of not in (kind, "both"):
+            continue
+        emulator = load_dust_emulator(args.emulator)
+        checkpoint = args.emulator.with_suffix(f".{part}.safetensors")
+        net, described = train_inverse(
+            emulator, checkpoint, kind == "spectrum", progress=not args.quiet
+        )
+        manifest = {**emulator.manifest, part: described}
+        dataclasses.replace(emulator, manifest=manifest, **{part: net}).save(args.emulator)
+        print(f"Wrote {args.emulator}")
 
 
 def _report(steps):

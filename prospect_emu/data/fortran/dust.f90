@@ -28,6 +28,8 @@ module @MODULE@
 
   ! Fractional errors that the inverse network knows.
   real(dp), parameter :: error_low = @ERROR_LOW@_dp, error_high = @ERROR_HIGH@_dp
+  ! Bands this much fainter than the brightest are left out.
+  real(dp), parameter :: faintest = @FAINTEST@_dp
 
   ! Functions of one parameter each, multiplied and mixed linearly.
   type :: tensor
@@ -218,6 +220,7 @@ contains
     if (size(emu%back%layers) == 0) return
     used = lnu > 0.0_dp .and. error >= 0.0_dp .and. error <= error_high * lnu
     if (.not. any(used)) return
+    used = used .and. lnu >= faintest * maxval(lnu, mask=used)
     ! Colours, how well each is known, and brightness, at an intensity in the middle of the box.
     shape = 0.0_dp
     where (used) shape = log(lnu) - emu%net%mean(nwave + 1:) &

@@ -1,0 +1,183 @@
+"""A first look at observed dust emission: one pass of a network, for bands or a spectrum.
+
+Fast and approximate: a Gaussian in the logarithms of U, tau and a_min, for a known dust mass.
+`dust_inverse.posterior` is the answer to trust. The networks read *channels*, any of which may
+be missing: the emulator's bands, or the means of a spectrum in bins of `dust.BIN` cells of the
+emulator's wavelength grid.
+"""
+
+import numpy as np
+
+from .dust import BIN, LN10
+from .errors import DataError, RangeError
+
+# Fractional errors that the networks saw.
+ERROR_RANGE = (0.003, 0.3)
+# Channels this much fainter than the brightest are left out: stars outshine them.
+FAINTEST = 1e-7
+
+
+def bin_weights(grid, wavelengths):
+    """What turns a spectrum into its means in bins.
+
+    A spectrum is linear in ln(wavelength) between its points.
+
+    Parameters
+    ----------
+    grid : ndarray, shape (nwave,)
+        The emulator's wavelengths, micron.
+    wavelengths : ndarray, shape (n,)
+        The spectrum's, in any order.
+
+    Returns
+    -------
+    weights : ndarray, shape (nbin, n)
+        Means of F are ``weights @ F``; zero for bins that are not covered.
+    covered : ndarray of bool, shape (nbin,)
+        Bins within the spectrum whose points lie closer than the bin is wide.
+    """
+    edges = np.log(grid[::BIN])
+    order = np.argsort(wavelengths)
+    x = np.log(wavelengths[order])
+    weights = np.zeros((edges.size - 1, x.size))
+    if x.size < 2:
+        return weights, np.zeros(edges.size - 1, dtype=bool)
+    cuts = np.union1d(x, edges[(edges > x[0]) & (edges < x[-1])])
+    step, middle = np.diff(cuts), 0.5 * (cuts[1:] + cuts[:-1])
+    which = np.searchsorted(edges, middle) - 1
+    left = np.searchsorted(x, middle) - 1
+    inside = (which >= 0) & (which < len(weights))
+    step, middle, which, left = (a[inside] for a in (step, middle, which, left))
+    gap = x[left + 1] - x[left]
+    right = (middle - x[left]) / gap
+    width = np.diff(edges)
+    for points, share in ((left, 1.0 - right), (left + 1, right)):
+        np.add.at(weights, (which, order[points]), step * share / width[which])
+    widest = np.full(len(weights), np.inf)
+    full = (edges[:-1] >= x[0] - 1e-9) & (edges[1:] <= x[-1] + 1e-9)
+    widest[full] = 0.0
+    np.maximum.at(widest, which, gap)
+    covered = widest <= width * (1.0 + 1e-9)
+    weights[~covered] = 0.0
+    return weights, covered
+
+
+def channels(emulator, spectrum=False):
+    """Typical ln emission in the channels of a network, and the emulator's own errors there.
+
+    Parameters
+    ----------
+    emulator : DustEmulator
+        Unrestricted.
+    spectrum : bool
+        Bins of a spectrum instead of bands.
+
+    Returns
+    -------
+    centre, error : ndarray, shape (n,)
+    """
+    nwave = emulator.wavelengths.size
+    mean = emulator.net.mean + LN10 * emulator.bounds[0].mean()
+    if not spectrum:
+        return mean[nwave:], emulator.band_error
+    weights, _ = bin_weights(emulator.wavelengths, emulator.wavelengths)
+    return np.log(weights @ np.exp(mean[:nwave])), weights @ emulator.spectrum_error
+
+
+def network_inputs(centre, ln_values, fraction, used):
+    """What an inverse network reads.
+
+    Parameters
+    ----------
+    centre : ndarray, shape (nchannel,)
+        See `channels`: differences from it carry U and the colours.
+    ln_values : ndarray, shape (n, nchannel)
+        ln of W/Hz/kg; anything where not `used`.
+    fraction : ndarray, shape (n, nchannel)
+        Error over value.
+    used : ndarray of bool, shape (n, nchannel)
+
+    Returns
+    -------
+    ndarray, shape (n, 2 nchannel + 1)
+        Colours: each channel less their mean; how well it is known, 0.5 to 1.5; the mean.
+        Channels that are not used, or fainter than `FAINTEST` of the brightest, are 0. A
+        network left to find colours among nine decades of brightness and any choice of
+        bands is coarse.
+    """
+    brightest = np.where(used, ln_values, -np.inf).max(axis=1, keepdims=True)
+    used = used & (ln_values >= brightest + np.log(FAINTEST))
+    shape = np.where(used, ln_values - centre, 0.0)
+    mean = shape.sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True).clip(min=1)
+    colours = np.where(used, (shape - mean) / 2.0, 0.0)
+    lo, hi = np.log(ERROR_RANGE)
+    noise = (np.log(np.clip(fraction, *ERROR_RANGE)) - hi) / (lo - hi)
+    return np.concatenate([colours, np.where(used, 0.5 + noise, 0.0), mean / 6.0], axis=1)
+
+
+def estimate(emulator, values, errors, bands=None, wavelengths=None):
+    """Parameters and uncertainties by one pass of an inverse network.
+
+    Parameters
+    ----------
+    emulator : DustEmulator
+        Unrestricted, with inverse networks.
+    values, errors : array_like, shape (..., n)
+        W/Hz/kg; what is not positive, known worse than to 30 %, or a ten-millionth of the
+        brightest, is left out.
+    bands : sequence of str, optional
+        Names of n bands; give these or `wavelengths`.
+    wavelengths : array_like, shape (n,), optional
+        micron, of a source at rest, in any order.
+
+    Returns
+    -------
+    mean, sigma : ndarray, shape (..., 3)
+        log10 of U, tau/yr and a_min/nm, and their standard deviations.
+
+    Raises
+    ------
+    DataError, FilterError, RangeError
+    """
+    if (bands is None) == (wavelengths is None):
+        raise DataError("Give the bands of the data, or their wavelengths, and not both.")
+    spectrum = bands is None
+    net = emulator.spectrum_inverse if spectrum else emulator.inverse
+    if net is None:
+        raise DataError(
+            f"{emulator!r} holds no inverse network for {'spectra' if spectrum else 'bands'} (a "
+            "restricted emulator drops that of bands); load the whole file, or use posterior()."
+        )
+    values, errors = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (values, errors)))
+    centre, _ = channels(emulator, spectrum)
+    if spectrum:
+        where = emulator.check_wavelengths(wavelengths)
+        weights, covered = bin_weights(emulator.wavelengths, where)
+    else:
+        index = emulator.band_index(bands)
+        weights = np.zeros((centre.size, index.size))
+        weights[index, np.arange(index.size)] = 1.0
+        covered = weights.any(axis=1)
+    n = weights.shape[1]
+    if values.shape[-1:] != (n,):
+        raise DataError(f"{n} points need as many values; got shape {values.shape}.")
+    if not (np.isfinite(values).all() and np.isfinite(errors).all() and (errors >= 0).all()):
+        raise DataError("Values must be finite, and errors finite and not negative.")
+    if not covered.any():
+        raise RangeError(
+            "The spectrum covers no bin that the inverse network reads, or its points are too far "
+            "apart; use posterior()."
+        )
+    flux = values.reshape(-1, n) @ weights.T
+    sigma = np.sqrt(errors.reshape(-1, n) ** 2 @ (weights**2).T)
+    used = covered & (flux > 0) & (sigma <= ERROR_RANGE[1] * flux)
+    if not used.any(axis=1).all():
+        raise DataError(
+            f"No {'bin' if spectrum else 'band'} is measured to {100 * ERROR_RANGE[1]:.0f} %, the "
+            "worst that the inverse network was trained for; use posterior()."
+        )
+    flux = np.where(used, flux, 1.0)
+    out = net(network_inputs(centre, np.log(flux), sigma / flux, used))
+    shape = (*values.shape[:-1], 3)
+    mean = np.clip(out[:, :3], *emulator.bounds.T)
+    return mean.reshape(shape), np.exp(out[:, 3:]).reshape(shape)
