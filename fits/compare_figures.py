@@ -111,14 +111,15 @@ def rates_figure(pairs):
             at = place[id(pair)]
             ax.axvspan(at - 0.45, at + 0.45, color="0.95", zorder=0)
     ordered = sorted(shown, key=lambda p: place[id(p)])
-    ax.set_xticks(range(len(ordered)), [p.label for p in ordered], fontsize=8,
+    labels = [f"{p.label}\n{len(p.a.table)} galaxies" for p in ordered]
+    ax.set_xticks(range(len(ordered)), labels, fontsize=8,
                   rotation=20 if len(ordered) > 3 else 0)  # fmt: skip
     ax.set_ylim(bottom=0)
     ax.set_ylabel(f"rate of D > {OUTLIER:g} (95 % intervals)")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     reference = (main or shown)[0].a.label
-    ax.set_title(f"against {reference}; {len(shown[0].a.table)} galaxies; shaded: repeated runs",
-                 fontsize=9)  # fmt: skip
+    shaded = "; shaded: repeated runs" if len(main) < len(shown) else ""
+    ax.set_title(f"against {reference}{shaded}", fontsize=9)
     return figure
 
 
