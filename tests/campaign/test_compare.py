@@ -156,7 +156,7 @@ def test_command(workshop, inline):
 
 
 def test_figures_of_widths(tmp_path):
-    """Pairs named by width stand in the order of their widths."""
+    """Pairs named by width stand in the order of their widths, each with its number."""
     base = np.full(30, 10.0)
     pairs = []
     for width in (256, 64, 128):
@@ -164,4 +164,5 @@ def test_figures_of_widths(tmp_path):
         reference = fake(tmp_path / "exact", base, emulator="exact")
         pairs += c.make_pairs(reference, [folder])
     ax = compare_figures.rates_figure(pairs).axes[0]
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["net-64", "net-128", "net-256"]
+    wanted = [f"net-{width}\n30 galaxies" for width in (64, 128, 256)]
+    assert [t.get_text() for t in ax.get_xticklabels()] == wanted
