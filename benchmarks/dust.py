@@ -134,13 +134,7 @@ def coverage(args):
         print(
             "{:6s} posterior {:.1f} and {:.1f} %, network {:.1f} and {:.1f} %".format(name, *share)
         )
-    spectra = np.exp(ln) * (1.0 + 0.1 * rng.standard_normal(ln.shape))
-    wave = emulator.wavelengths
-    for lo, hi in ((1.0, 1200.0), (5.0, 38.0), (50.0, 600.0)):
-        seen = (wave >= lo) & (wave <= hi)
-        told = spectra[:, seen], 0.1 * np.exp(ln[:, seen])
-        _print_network(emulator, told, {"wavelengths": wave[seen]}, theta,
-                       f"spectra of 10 %, {lo:g}-{hi:g} micron")  # fmt: skip
+    _networks(emulator, theta, ln, args.filters, rng)
     print(f"{len(theta)} mocks")
     seconds, difference = [], []
     for k in range(min(args.nested, len(theta))):
@@ -158,9 +152,43 @@ def _print_network(emulator, data, where, theta, title):
     mean, width = estimate(emulator, *data, **where)
     off = np.abs(mean - theta)
     print(f"network, {title}: median |dlog| U, tau, a_min = "
-          + ", ".join(f"{v:.3f}" for v in np.median(off, axis=0)) + "; inside 68, 95 %: "
+          + ", ".join(f"{v:.3f}" for v in np.nanmedian(off, axis=0)) + "; inside 68, 95 %: "
           + ", ".join("{:.0f}, {:.0f}".format(*(100.0 * (o < z).mean() for z in (1.0, 1.96)))
-                      for o in (off / width).T))  # fmt: skip
+                      for o in (off / width).T)
+          + f"; not answered {np.isnan(mean[:, 0]).sum()}")  # fmt: skip
+
+
+def _networks(emulator, theta, ln, filters, rng):
+    """The inverse networks on data as they come: few bands and many, uneven errors, sampling."""
+    flux = _bands(emulator, ln, filters)
+    brightest = flux.max(axis=1, keepdims=True)
+    herschel = tuple(n for n in emulator.band_names if n.startswith("herschel"))
+    cases = [
+        ("ten bands, 10 %", TEN, 0.1 * flux),
+        ("ten bands, 25 %", TEN, 0.25 * flux),
+        ("all bands, 10 %", emulator.band_names, 0.1 * flux),
+        ("all bands, 3 % and 0.1 % of the brightest", emulator.band_names,
+         np.hypot(0.03 * flux, 1e-3 * brightest)),
+        ("all bands, each 0.3 to 25 %", emulator.band_names,
+         flux * np.exp(rng.uniform(*np.log([0.003, 0.25]), flux.shape))),
+        ("Herschel's bands, 10 %", herschel, 0.1 * flux),
+    ]  # fmt: skip
+    for title, names, sigma in cases:
+        noisy = flux + sigma * rng.standard_normal(flux.shape)
+        i = emulator.band_index(names)
+        _print_network(emulator, (noisy[:, i], sigma[:, i]), {"bands": names}, theta, title)
+    x = np.log(emulator.wavelengths)
+    for lo, hi, step, level, sky in (
+        (1.0, 1200.0, 0.01, 0.1, 0.0), (1.0, 1200.0, 0.005, 0.03, 1e-3),
+        (5.0, 38.0, 0.01, 0.1, 0.0), (5.0, 38.0, 0.01, 0.03, 0.01), (50.0, 600.0, 0.01, 0.1, 0.0),
+    ):  # fmt: skip
+        wave = np.exp(np.arange(np.log(lo), np.log(hi), step))
+        true = np.exp([np.interp(np.log(wave), x, row) for row in ln])
+        sigma = np.hypot(level * true, sky * true.max(axis=1, keepdims=True))
+        noisy = true + sigma * rng.standard_normal(true.shape)
+        title = f"spectra of {100 * level:g} %, {lo:g}-{hi:g} micron, R = {1 / step:g}"
+        title += f", and {100 * sky:g} % of the brightest" if sky else ""
+        _print_network(emulator, (noisy, sigma), {"wavelengths": wave}, theta, title)
 
 
 def inverse(args):

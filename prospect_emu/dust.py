@@ -235,7 +235,9 @@ class DustEmulator:
         ------
         DataError, RangeError
         """
-        where = np.asarray(wavelengths, dtype=float)
+        where = np.atleast_1d(np.asarray(wavelengths, dtype=float))
+        if where.ndim > 1:
+            raise DataError("Wavelengths must be a list of numbers, one for each point.")
         if not np.isfinite(where).all():
             raise DataError("A wavelength is not finite; leave its row out.")
         lo, hi = self.wavelengths[[0, -1]]

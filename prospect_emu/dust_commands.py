@@ -99,7 +99,7 @@ def _register_invert(actions):
         help="the dust mass is not known; with --distance, or luminosities, it is inferred",
     )
     _seen(p, "dust mass in solar masses, where the table holds fluxes")
-    p.add_argument("--seed", type=_seed, default=0, help="random seed (%(default)s)")
+    p.add_argument("--seed", type=_seed, help="random seed (0)")
     p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the summary here (.ecsv, .fits)")
     p.add_argument("--samples", type=Path, metavar="FILE", help="write posterior samples here")
@@ -240,9 +240,11 @@ def _invert(args):
 
     outputs = ((args.out, "table"), (args.samples, "table"), (args.corner, "png"))
     _check_out(*outputs, overwrite=args.overwrite)
-    if args.method == "network" and (args.free_mass or args.samples or args.corner):
+    sampled = (args.free_mass, args.samples, args.corner, args.seed is not None, args.max_seconds)
+    if args.method == "network" and any(sampled):
         raise DataError(
-            "The inverse network knows neither a free mass nor samples; use --method posterior."
+            "The inverse network knows neither a free mass nor samples, seed or budget; use "
+            "--method posterior."
         )
     emulator = load_dust_emulator(args.emulator)
     seen = None if args.free_mass else _scale(args)
@@ -253,7 +255,7 @@ def _invert(args):
         table = estimate_table(*estimate(emulator, values, errors, **where))
     else:
         result = posterior(
-            observation, seed=args.seed, progress=not args.quiet, max_seconds=args.max_seconds
+            observation, seed=args.seed or 0, progress=not args.quiet, max_seconds=args.max_seconds
         )
         table = summary_table(result, len(values), solar)
         if args.samples is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import sfh
 from .dust import KIND, DustEmulator, list_dust_emulators, load_dust_emulator
-from .dust_network import ERROR_RANGE, FAINTEST
+from .dust_network import ERROR_RANGE, FAINTEST, LOG_SIGMA, MISFIT
 from .emulator import KIND as EMULATOR_KIND
 from .emulator import Emulator, load_emulator
 from .errors import SetupError
@@ -165,6 +165,8 @@ def _dust_names(emulator):
         "ERROR_LOW": repr(ERROR_RANGE[0]),
         "ERROR_HIGH": repr(ERROR_RANGE[1]),
         "FAINTEST": repr(FAINTEST),
+        "LOG_SIGMA": ", ".join(f"{v!r}_dp" for v in LOG_SIGMA),
+        "MISFIT": repr(MISFIT),
     }
 
 

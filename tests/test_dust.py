@@ -231,7 +231,8 @@ def test_bad_observations_give_one_sentence(path, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("spectrum", [False, True])
-def test_network_inversion_and_its_table(toy, path, tmp_path, capsys, spectrum):
+def test_network_inversion_and_its_table(toy, path, tmp_path, capsys, spectrum, monkeypatch):
+    monkeypatch.setattr("prospect_emu.dust_network.MISFIT", 1e30)  # the toy's net is untrained
     if spectrum:
         column, where = "wavelength", {"wavelengths": toy.wavelengths}
         values = toy.spectrum(10.0, 1e8, 1.0)
@@ -251,11 +252,12 @@ def test_network_inversion_and_its_table(toy, path, tmp_path, capsys, spectrum):
     mean, _ = estimate(toy, values, 0.1 * values, **where)
     got = Table.read(tmp_path / "est.ecsv")
     np.testing.assert_allclose(got["median"], 10.0**mean, rtol=1e-12)
-    code, _, err = run(
-        capsys, "invert", tmp_path / "obs.ecsv", "--emulator", path, "--method", "network",
-        "--free-mass",
-    )  # fmt: skip
-    assert code == 2 and "free mass" in err
+    for words in (["--free-mass"], ["--seed", "0"], ["--max-seconds", "3"]):
+        code, _, err = run(
+            capsys, "invert", tmp_path / "obs.ecsv", "--emulator", path, "--method", "network",
+            *words,
+        )  # fmt: skip
+        assert code == 2 and "knows neither a free mass nor samples, seed or budget" in err
 
 
 def test_many_models_in_fits(toy, path, tmp_path, capsys):

@@ -10,10 +10,11 @@ import pytest
 pytest.importorskip("torch", reason="torch, of the train extra, is not installed")
 pytest.importorskip("numba", reason="numba, of the train extra, is not installed")
 
+from prospect_emu.dust import BIN
 from prospect_emu.errors import DataError, ProspectEmuError, RangeError
-from prospect_emu.training import dust_bands, dust_report, dust_train
+from prospect_emu.training import dust_bands, dust_inverse_train, dust_report, dust_train
 from prospect_emu.training.dust_grid import GridRecipe
-from prospect_emu.training.dust_inverse_train import any_ranges, train_inverse
+from prospect_emu.training.dust_inverse_train import any_bands, any_ranges, train_inverse
 from prospect_emu.training.train import Settings
 
 toy_dust = runpy.run_path(str(Path(__file__).with_name("dust_toys.py")))["toy_dust"]
@@ -146,22 +147,102 @@ def test_inverse_network_learns(tmp_path, spectrum):
         flux, where = toy.photometry(*(10.0**theta).T), {"bands": toy.band_names}
     mean, sigma = estimate(toy, flux, 0.01 * flux, **where)
     prior = np.ptp(toy.bounds[0]) / np.sqrt(12)
-    assert np.std(mean[:, 0] - theta[:, 0]) < 0.2 * prior and (sigma > 0).all()
+    known = np.isfinite(mean[:, 0])
+    assert known.mean() > 0.9
+    off = (mean - theta)[known]
+    assert np.std(off[:, 0]) < 0.2 * prior
+    # The networks' own claim, on noise-free data, which do better than it says.
+    assert ((off / sigma[known]) ** 2).mean() < 1.5
     assert described["samples"] == 3000
 
 
+@pytest.mark.parametrize("spectrum", [False, True])
+def test_networks_read_in_use_what_they_read_in_training(tmp_path, spectrum, monkeypatch):
+    """Training's inputs of its own noisy data, and those of `estimate` from the same data."""
+    import dataclasses
+
+    import torch
+
+    from prospect_emu import dust_network
+
+    toy = toy_dust(nwave=41, nband=10)
+    theta = np.random.default_rng(4).uniform(*toy.bounds.T, (20, 3))
+    ln = torch.from_numpy(dust_inverse_train._ln_channels(toy, theta, spectrum))
+    seen, plain = [], dust_network.network_inputs
+
+    def recorded(*arguments):
+        seen.append(arguments)
+        return plain(*arguments)
+
+    monkeypatch.setattr(dust_inverse_train, "network_inputs", recorded)
+    trained = dust_inverse_train._Noise(toy, spectrum).inputs(torch.Generator().manual_seed(1), ln)
+    _, flux, sigma, given = seen[0]
+    reads = []
+
+    def network(inputs):
+        reads.append(inputs)
+        return np.zeros((len(inputs), 6))
+
+    emulator = dataclasses.replace(toy, **{"spectrum_inverse" if spectrum else "inverse": network})
+    monkeypatch.setattr(dust_network, "MISFIT", 1e30)
+    for k in range(20):
+        if spectrum:
+            # A spectrum whose means in bins are these: the points of a bin are alike, and so
+            # are their errors, of which it has five here, the outer two at half weight.
+            edges = toy.wavelengths[::BIN]
+            wave = np.exp(np.linspace(np.log(edges[:-1]), np.log(edges[1:]), 5, axis=1))
+            wave[:, 0], wave[:, -1] = edges[:-1], edges[1:]
+            where = {"wavelengths": wave.ravel()}
+            share = np.sqrt(3 * 0.25**2 + 2 * 0.125**2)
+            unknown = np.where(given[k], sigma[k] / share, 1e9 * np.abs(flux[k]).max())
+            data = np.repeat(flux[k], 5), np.repeat(unknown, 5)
+        else:
+            where = {"bands": [n for n, g in zip(toy.band_names, given[k], strict=True) if g]}
+            data = flux[k, given[k]], sigma[k, given[k]]
+        if not plain(seen[0][0], flux[k : k + 1], sigma[k : k + 1], given[k : k + 1])[1].any():
+            continue
+        dust_network.estimate(emulator, *data, **where)
+        np.testing.assert_allclose(reads[-1][0], trained[k], atol=2e-3 if spectrum else 1e-5)
+    assert len(reads) > 10
+
+
+def test_a_checkpoint_of_another_noise_is_not_resumed(tmp_path, monkeypatch):
+    toy = toy_dust()
+
+    def trained():
+        net, _ = train_inverse(toy, tmp_path / "c", False, settings(1), 300, progress=False)
+        return net.weights[0]
+
+    first = trained()
+    np.testing.assert_array_equal(trained(), first)  # resumed: nothing was left to do
+    monkeypatch.setattr(dust_inverse_train, "_RECIPE", ["another"])
+    with pytest.raises(ProspectEmuError, match="another"):
+        trained()
+
+
 def test_stretches_of_spectra():
-    """At least the shortest length, whole without a gap often, every bin as the trainer needs."""
+    """At least the shortest length; every bin often enough."""
     import torch
 
     rng = torch.Generator().manual_seed(2)
     seen = any_ranges(rng, 4000, 30)
-    assert seen.sum(dim=1).min() >= 8
-    pieces = (seen[:, 1:] & ~seen[:, :-1]).sum(dim=1) + seen[:, 0]
-    assert pieces.min() == 1 and pieces.max() == 2
+    assert seen.sum(dim=1).min() >= 3
     share = seen.float().mean(dim=0)
     assert 0.15 < share.min() and share.max() < 0.9
     assert any_ranges(rng, 5, 3).all()  # shorter spectra than the shortest stretch
+
+
+def test_choices_of_bands():
+    """Whole instruments, any bands, all, and hardly ever none."""
+    import torch
+
+    groups = torch.tensor([0, 0, 0, 1, 1, 2])
+    given = any_bands(torch.Generator().manual_seed(2), 20000, groups)
+    assert given.any(dim=1).float().mean() > 0.98
+    share = given.float().mean(dim=0)
+    assert 0.4 < share.min() and share.max() < 0.8
+    alike = (given[:, 0] == given[:, 1]).float().mean()
+    assert alike > 0.1 + (given[:, 0] == given[:, 3]).float().mean()
 
 
 # ---- bands ------------------------------------------------------------------------

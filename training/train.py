@@ -172,7 +172,7 @@ def _optimizers(net, kind):
     raise ProspectEmuError(f"Optimizer {kind!r} is unknown; use nadam or muon.")
 
 
-def fit_network(net, data, loss, settings, checkpoint, progress=True):
+def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=()):
     """Minimise a loss over fixed samples in steps of falling learning rate.
 
     Parameters
@@ -185,6 +185,10 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True):
     settings : Settings
     checkpoint : path-like
         File to resume from and to write after each epoch.
+    progress : bool
+    recipe : sequence, JSON
+        What else decides the outcome, such as settings of the loss: a checkpoint of
+        another recipe is not resumed.
 
     Returns
     -------
@@ -194,7 +198,7 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True):
     """
     run_id = fingerprint([dataclasses.asdict(settings), [list(d.shape) for d in data],
                           [sum(c.double().sum().item() for c in d.split(100_000))
-                           for d in data]])  # fmt: skip
+                           for d in data], *recipe])  # fmt: skip
     saved = _Checkpoint(checkpoint, run_id)
     n = len(data[0])
     n_val = int(settings.validation * n)

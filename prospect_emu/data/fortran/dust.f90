@@ -12,8 +12,9 @@
 ! where the arrays differ in length.
 !
 ! estimate is the inverse network, a first look: lnu and error are (nband), or (nband, n), in
-! W/Hz/kg; bands that are not positive, or known worse than to 30 %, are left out. It gives NaN
-! where no band is left, or the emulator came without an inverse network.
+! W/Hz/kg; bands that are not positive, faint, or known worse than to 30 %, are left out. It gives
+! NaN where no band is left, where the data are three times off the model that it finds, and
+! where the emulator came without an inverse network. It reads bands, not spectra.
 module @MODULE@
   use, intrinsic :: iso_fortran_env, only: dp => real64, sp => real32, int32, int64
   use, intrinsic :: ieee_arithmetic, only: ieee_value, ieee_quiet_nan
@@ -30,6 +31,8 @@ module @MODULE@
   real(dp), parameter :: error_low = @ERROR_LOW@_dp, error_high = @ERROR_HIGH@_dp
   ! Bands this much fainter than the brightest are left out.
   real(dp), parameter :: faintest = @FAINTEST@_dp
+  ! Logarithms of sigma over the prior's that it was scored for; data like no model.
+  real(dp), parameter :: log_sigma(2) = [@LOG_SIGMA@], misfit = @MISFIT@_dp
 
   ! Functions of one parameter each, multiplied and mixed linearly.
   type :: tensor
@@ -212,7 +215,8 @@ contains
     type(emulator), intent(in) :: emu
     real(dp), intent(in) :: lnu(:), error(:)
     real(dp), intent(out) :: mean(3), sigma(3)
-    real(dp) :: x(2 * nband + 1, 1), out(6, 1), shape(nband), average
+    real(dp) :: x(2 * nband + 1, 1), out(6, 1), shape(nband), model(nband), average
+    real(dp) :: theta(3), spread(3)
     logical :: used(nband)
     mean = ieee_value(1.0_dp, ieee_quiet_nan)
     sigma = mean
@@ -234,8 +238,14 @@ contains
     end where
     x(2 * nband + 1, 1) = average / 6.0_dp
     out = apply(emu%back, x, 1, 6)
-    mean = max(emu%low, min(emu%high, out(:3, 1)))
-    sigma = exp(out(4:, 1))
+    theta = max(emu%low, min(emu%high, out(:3, 1)))
+    shape = 0.0_dp
+    model = photometry_one(emu, 10.0_dp**theta(1), 10.0_dp**theta(2), 10.0_dp**theta(3))
+    where (used) shape = abs(log(lnu / model))
+    if (.not. sum(shape) <= log(misfit) * count(used)) return
+    mean = theta
+    spread = log((emu%high - emu%low) / sqrt(12.0_dp))
+    sigma = exp(max(log_sigma(1), min(log_sigma(2), out(4:, 1) - spread)) + spread)
   end subroutine estimate_one
 
   pure subroutine estimate_many(emu, lnu, error, mean, sigma)
@@ -243,6 +253,10 @@ contains
     real(dp), intent(in) :: lnu(:, :), error(:, :)
     real(dp), intent(out) :: mean(:, :), sigma(:, :)  ! (3, n)
     integer :: k
+    mean = ieee_value(1.0_dp, ieee_quiet_nan)
+    sigma = mean
+    if (any(shape(error) /= shape(lnu)) .or. any(shape(mean) /= [3, size(lnu, 2)])) return
+    if (any(shape(sigma) /= shape(mean))) return
     do k = 1, size(lnu, 2)
       call estimate_one(emu, lnu(:, k), error(:, k), mean(:, k), sigma(:, k))
     end do
