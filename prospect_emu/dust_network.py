@@ -90,6 +90,22 @@ def channels(emulator, spectrum=False):
     return np.log(weights @ np.exp(mean[:nwave])), weights @ emulator.spectrum_error
 
 
+def ln_channels(emulator, theta, spectrum=False):
+    """ln emission of models in the channels of a network, shape (n, nchannel).
+
+    `theta`, shape (n, 3), holds log10 parameters, which are not checked.
+    """
+    if not spectrum:
+        return emulator.ln_photometry(theta)
+    weights, _ = bin_weights(emulator.wavelengths, emulator.wavelengths)
+    return np.log(np.exp(emulator.ln_spectrum(theta)) @ weights.T)
+
+
+def prior_spread(emulator):
+    """Standard deviations of log10 parameters that are uniform in the box, shape (3,)."""
+    return np.ptp(emulator.bounds, axis=1) / np.sqrt(12.0)
+
+
 def network_inputs(centre, flux, sigma, given):
     """What an inverse network reads.
 
@@ -191,7 +207,7 @@ def estimate(emulator, values, errors, bands=None, wavelengths=None):
     inputs, used = network_inputs(centre, flux, sigma, given)
     out = net(inputs)
     mean = np.clip(out[:, :3], *emulator.bounds.T)
-    spread = np.log(np.ptp(emulator.bounds, axis=1) / np.sqrt(12.0))
+    spread = np.log(prior_spread(emulator))
     width = np.exp(np.clip(out[:, 3:] - spread, *LOG_SIGMA) + spread)
     some = used.any(axis=1)
     like = _like_the_model(emulator, mean, flux, used, spectrum)
@@ -212,10 +228,6 @@ def estimate(emulator, values, errors, bands=None, wavelengths=None):
 
 def _like_the_model(emulator, theta, flux, used, spectrum):
     """Whether data are as bright as the model of log10 parameters, roughly, (n,)."""
-    if spectrum:
-        weights, _ = bin_weights(emulator.wavelengths, emulator.wavelengths)
-        model = np.exp(emulator.ln_spectrum(theta)) @ weights.T
-    else:
-        model = np.exp(emulator.ln_photometry(theta))
+    model = np.exp(ln_channels(emulator, theta, spectrum))
     off = np.abs(np.log(np.where(used, flux / model, 1.0)))
     return off.sum(axis=1) <= np.log(MISFIT) * used.sum(axis=1)

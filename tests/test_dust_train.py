@@ -167,7 +167,7 @@ def test_networks_read_in_use_what_they_read_in_training(tmp_path, spectrum, mon
 
     toy = toy_dust(nwave=41, nband=10)
     theta = np.random.default_rng(4).uniform(*toy.bounds.T, (20, 3))
-    ln = torch.from_numpy(dust_inverse_train._ln_channels(toy, theta, spectrum))
+    ln = torch.from_numpy(dust_network.ln_channels(toy, theta, spectrum).astype("f4"))
     seen, plain = [], dust_network.network_inputs
 
     def recorded(*arguments):

@@ -15,9 +15,10 @@ from prospect_emu.dust_network import (
     ERROR_RANGE,
     FAINTEST,
     LOG_SIGMA,
-    bin_weights,
     channels,
+    ln_channels,
     network_inputs,
+    prior_spread,
 )
 
 from .train import Network, Settings, fit_network
@@ -151,18 +152,6 @@ class _Noise:
         return torch.exp((0.5 * z**2 + log_sigma).mean() / 3.0)
 
 
-def _ln_channels(emulator, theta, spectrum):
-    """ln emission (n, nchannel) of models, float32."""
-    if not spectrum:
-        return emulator.ln_photometry(theta).astype(np.float32)
-    weights, _ = bin_weights(emulator.wavelengths, emulator.wavelengths)
-    out = np.empty((len(theta), len(weights)), dtype=np.float32)
-    for i in range(0, len(theta), _BATCH):
-        rows = slice(i, i + _BATCH)
-        out[rows] = np.log(np.exp(emulator.ln_spectrum(theta[rows])) @ weights.T)
-    return out
-
-
 def train_inverse(
     emulator, checkpoint, spectrum=False, settings=SETTINGS, n_samples=SAMPLES, progress=True
 ):
@@ -190,9 +179,11 @@ def train_inverse(
     rng = np.random.default_rng(settings.seed)
     lo, hi = emulator.bounds.T
     theta = rng.uniform(lo, hi, (n_samples, 3))
-    ln_values = _ln_channels(emulator, theta, spectrum)
-    # Of the box, which `dust_network.estimate` knows too.
-    mean, std = (lo + hi) / 2.0, (hi - lo) / np.sqrt(12.0)
+    ln_values = np.concatenate([
+        ln_channels(emulator, theta[i : i + _BATCH], spectrum).astype(np.float32)
+        for i in range(0, n_samples, _BATCH)
+    ])  # fmt: skip
+    mean, std = (lo + hi) / 2.0, prior_spread(emulator)
     torch.manual_seed(settings.seed)
     n_in = 2 * ln_values.shape[1] + 1
     net = Network(n_in, settings.width, settings.depth, 6)
