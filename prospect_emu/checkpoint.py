@@ -4,12 +4,18 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
+
 from .dynesty_state import put_together, take_apart
 from .errors import ModelFileError, OutputError
 from .files import load_tensors, save_tensors
 
 KIND = "prospect_emu checkpoint"
 SCHEMA = 1
+
+_LOWEST = -1e300  # dynesty's stand-in for minus infinity
+# Differences of ln L by rounding; see `same_likelihood`.
+_NEAR_PEAK, _FAR_AWAY = 0.05, 1e-4
 
 
 class Checkpoint:
@@ -96,6 +102,33 @@ class Checkpoint:
     def remove(self):
         """Delete the file, if there is one: the run is complete."""
         self.path.unlink(missing_ok=True)
+
+
+def same_likelihood(again, stored):
+    """Whether log likelihoods are those stored, but for rounding.
+
+    A network in single precision gives magnitudes that depend on the batch and on
+    the processor by 2e-6 (rms) and up to 2e-5 in corners of its training box.
+    That changes ln L of photometry in two ways. Far from the peak, where chi2 is
+    proportional to the square of the flux, by up to 1e-4 of its distance
+    from the peak; near it, where it is linear in the flux, by 2e-6 times signal to
+    noise per band, below 0.05, which is nothing to a posterior. The peak is not
+    known: the distance is taken from the best stored point or from zero (whichever
+    is further), as all points may be far away.
+
+    Parameters
+    ----------
+    again, stored : array_like, shape (n,)
+
+    Returns
+    -------
+    bool
+        Whether all agree. Minus infinity is the same as dynesty's number for it.
+    """
+    again, stored = (np.maximum(np.asarray(v, dtype=float), _LOWEST) for v in (again, stored))
+    distance = np.maximum(np.abs(stored), np.max(stored, initial=_LOWEST) - stored)
+    allowed = np.where(stored > _LOWEST, _NEAR_PEAK + _FAR_AWAY * distance, 0.0)
+    return bool(np.all(np.abs(again - stored) <= allowed))
 
 
 def restore(sampler, given, stored):

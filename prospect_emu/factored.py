@@ -16,6 +16,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from . import sfh
+from .dynesty_internals import single_thread
 from .emulator import EmulatorBase, list_emulators, load_emulator, reference_scale
 from .errors import ModelFileError, SetupError
 from .filters import load_filters
@@ -137,7 +138,9 @@ class FactoredEmulator(EmulatorBase):
 
     def at_redshift(self, zred):
         """The emulator at one redshift: microseconds per parameter vector."""
-        return FoldedEmulator(self, float(zred))
+        # Its products are small: on a busy machine, several threads wait for each other.
+        with single_thread():
+            return FoldedEmulator(self, float(zred))
 
     def spectrum(self, theta, check=True):
         """Rest-frame spectra, IGM absorption included.

@@ -16,7 +16,7 @@ from dynesty.dynamicsampler import stopping_function, weight_function
 from dynesty.results import Results
 from dynesty.utils import get_neff_from_logwt
 
-from .checkpoint import Checkpoint, restore
+from .checkpoint import Checkpoint, restore, same_likelihood
 from .dynesty_internals import single_thread, without_slow_internals
 from .errors import ModelFileError, ProspectEmuError
 from .files import digest
@@ -385,8 +385,7 @@ class _Run:
             else (self.sampler.batch_sampler)
         )
         again = self.pool.evaluate(live.live_u)[1]
-        # Another machine may round differently; another likelihood differs by more.
-        if not np.allclose(again, live.live_logl, rtol=1e-5, atol=1e-5):
+        if not same_likelihood(again, live.live_logl):
             raise ModelFileError(
                 f"{self.checkpoint.path} is the checkpoint of a fit with another likelihood or "
                 "prior: its live points have other values now; delete it to start again."

@@ -19,7 +19,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from prospect_emu import cli, dynesty_state
-from prospect_emu.checkpoint import Checkpoint
+from prospect_emu.checkpoint import Checkpoint, same_likelihood
 from prospect_emu.errors import ModelFileError, OutputError
 from prospect_emu.files import load_tensors, save_tensors
 from prospect_emu.filters import load_filters
@@ -51,8 +51,9 @@ def iterations_for_seconds():
 class Problem:
     """A Gaussian in the unit box whose likelihood ends the process after so many points."""
 
-    def __init__(self, ndim=4, kill_at=np.inf, shift=0.0):
+    def __init__(self, ndim=4, kill_at=np.inf, shift=0.0, stretch=1.0):
         self.ndim, self.kill_at, self.count, self.shift = ndim, kill_at, 0, shift
+        self.stretch = stretch  # of the prior's width
 
     def logl(self, v):
         self.count += len(v)
@@ -67,7 +68,7 @@ class Problem:
         with warnings.catch_warnings(), iterations_for_seconds():
             warnings.simplefilter("ignore")
             return run_nested(
-                lambda u: u.copy(), self.logl, self.ndim, settings,
+                lambda u: self.stretch * u, self.logl, self.ndim, settings,
                 checkpoint_file=path, checkpoint_every=every, **own,
             )  # fmt: skip
 
@@ -157,12 +158,25 @@ def test_another_fit_is_refused_by_name(tmp_path, changes, named):
     assert path.exists()
 
 
-def test_another_likelihood_is_refused(tmp_path):
+@pytest.mark.parametrize("other", [{"shift": 0.01}, {"stretch": 1.01}])
+def test_another_likelihood_or_prior_is_refused(tmp_path, other):
+    """A peak shifted by a seventh of its width, or a prior 1 % wider, is not rounding."""
     path = tmp_path / "c"
     with pytest.raises(Killed):
         Problem(kill_at=2500).run(path, every=40)
     with pytest.raises(ModelFileError, match="another likelihood"):
-        Problem(shift=0.01).run(path)
+        Problem(**other).run(path)
+
+
+def test_what_counts_as_rounding():
+    """Small against 1 near the peak, relative far from it; infinities and NaN are exact."""
+    stored = np.array([-1e300, -1e8, -2e4, -3.0, 0.0, 900.0])
+    rounded = np.array([-np.inf, -1e8 * (1 + 5e-5), -2e4 - 1.0, -3.05, 0.03, 900.1])
+    assert same_likelihood(stored, stored) and same_likelihood(rounded, stored)
+    for i, value in enumerate([-1e8, -1.001e8, -2e4 - 5.0, -3.3, 0.3, 900.3]):
+        assert not same_likelihood(np.where(np.arange(6) == i, value, stored), stored)
+    assert not same_likelihood([np.nan, 0.0], [0.0, 0.0])
+    assert not same_likelihood([-np.inf, 0.0], [-5.0, 0.0])
 
 
 # ---- the file --------------------------------------------------------------------
@@ -291,11 +305,11 @@ def test_an_unknown_kind_is_an_error_when_saved():
 # ---- real processes -----------------------------------------------------------------
 
 
-def killed(code, path):
+def killed(code, path, **environment):
     """Runs Python code and kills it with signal 9 once it has saved twice."""
     # Elsewhere than in the checkout, whose prospect_emu lacks fits: -c would find it first.
     command = [sys.executable, "-c", code]
-    process = subprocess.Popen(command, cwd=path.anchor, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=path.anchor, stderr=subprocess.PIPE, env=os.environ | environment)
     first = None
     while process.poll() is None:
         if path.exists():
@@ -352,6 +366,48 @@ def test_kill_9_and_resume_on_the_command_line(table, tmp_path, monkeypatch, cap
     np.testing.assert_array_equal(one.samples, other.samples)
     np.testing.assert_array_equal(one.weights, other.weights)
     assert (one.logz, one.logz_err) == (other.logz, other.logz_err)
+
+
+def kernels(**environment):
+    """Kernels of the OpenBLAS libraries in a process with these environment variables."""
+    code = (
+        "import numpy, json; from threadpoolctl import threadpool_info; "
+        "print(json.dumps(sorted({i.get('architecture', '') for i in threadpool_info() "
+        "if i['internal_api'] == 'openblas'})))"
+    )
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    return json.loads(process.stdout) if process.returncode == 0 else []
+
+
+@pytest.mark.parametrize("kernel", ["Prescott", "Haswell"])
+def test_a_fit_with_a_network_goes_on_on_another_processor(table, tmp_path, kernel, monkeypatch):
+    """Killed where OpenBLAS ran other kernels, which sum products in another order.
+
+    Live points then have likelihoods that differ by rounding. The fit goes on, and its
+    evidence is that of a fit left alone to within five standard errors.
+    """
+    own, other = kernels(), kernels(OPENBLAS_CORETYPE=kernel)
+    if not other or own == other:
+        pytest.skip(f"OpenBLAS does not run other kernels here for OPENBLAS_CORETYPE={kernel}")
+    monkeypatch.setattr("prospect_emu.plots.corner_figure", lambda result: Figure())
+
+    def arguments(out):
+        return ["fit", str(table), "--emulator", str(tmp_path / "toy.safetensors"), "--nlive",
+                "300", "--walks", "10", "--seed", "5", "--n-eff", "1", "--quiet",
+                "--out", str(out)]  # fmt: skip
+
+    killed(
+        "from prospect_emu import cli; cli.CHECKPOINT_EVERY = 0.01; "
+        f"cli.main({arguments(tmp_path / 'killed')!r})",
+        tmp_path / "killed" / cli.CHECKPOINT,
+        OPENBLAS_CORETYPE=kernel,
+    )
+    assert cli.main([*arguments(tmp_path / "killed"), "--resume"]) == 0
+    assert cli.main(arguments(tmp_path / "alone")) == 0
+    one, two = (FitResult.read(tmp_path / n / "posterior.h5") for n in ("killed", "alone"))
+    assert one.info["diagnostics"]["n_resumed"] == 1
+    assert abs(one.logz - two.logz) < 5 * np.hypot(one.logz_err, two.logz_err)
 
 
 def test_fit_model_tells_other_data_and_models_apart(toy_emulator, tmp_path):

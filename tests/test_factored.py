@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from prospect_emu import load_emulator, physics, sfh
+from prospect_emu import factored, load_emulator, physics, sfh
 from prospect_emu.emulator import EmulatorBase, reference_scale
 from prospect_emu.errors import FilterError, ModelFileError, RangeError
 from prospect_emu.factored import FactoredEmulator, pack, unpack
@@ -223,3 +224,21 @@ def test_box_of_the_bundled_one():
     bounds = load_emulator("mathews23-factored").bounds
     for name, (lo, hi) in zip(PARAMETERS, bounds, strict=True):
         assert name == "zred" or (lo, hi) == BOX[name]
+
+
+def test_folding_uses_one_thread(toy, monkeypatch):
+    """Several BLAS threads would wait for each other on a busy machine; after it, as before."""
+
+    def threads():
+        return {i["filepath"]: i["num_threads"] for i in threadpool_info()
+                if i["user_api"] == "blas"}  # fmt: skip
+
+    seen = []
+    monkeypatch.setattr(factored, "FoldedEmulator", lambda *given: seen.append(threads()))
+    with threadpool_limits(2):
+        before = threads()
+        if set(before.values()) <= {1}:
+            pytest.skip("this BLAS runs one thread only")
+        toy.at_redshift(1.0)
+        assert threads() == before
+    assert seen and set(seen[0].values()) == {1}
