@@ -30,8 +30,9 @@ def random_emulator(width=16, bands=BANDS, seed=0, sigma=0.05, dtype="f4"):
 
     def net(sizes, spread, out_mean, out_std, in_bounds):
         pairs = list(itertools.pairwise(sizes))
-        weights = [rng.normal(0, spread / np.sqrt(a), (a, b)).astype("f4").astype(dtype) for a, b in pairs]
-        biases = [rng.normal(0, 0.1, b).astype("f4").astype(dtype) for _, b in pairs]
+        weights = [rng.normal(0, spread / np.sqrt(a), (a, b)).astype("f4") for a, b in pairs]
+        biases = [rng.normal(0, 0.1, b).astype("f4") for _, b in pairs]
+        weights, biases = ([a.astype(dtype) for a in arrays] for arrays in (weights, biases))
         mid, half = in_bounds.mean(axis=1), np.diff(in_bounds, axis=1)[:, 0] / np.sqrt(12)
         return MLP(tuple(weights), tuple(biases), mid, half, out_mean, out_std)
 

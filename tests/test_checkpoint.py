@@ -309,7 +309,9 @@ def killed(code, path, **environment):
     """Runs Python code and kills it with signal 9 once it has saved twice."""
     # Elsewhere than in the checkout, whose prospect_emu lacks fits: -c would find it first.
     command = [sys.executable, "-c", code]
-    process = subprocess.Popen(command, cwd=path.anchor, stderr=subprocess.PIPE, env=os.environ | environment)
+    process = subprocess.Popen(
+        command, cwd=path.anchor, stderr=subprocess.PIPE, env=os.environ | environment
+    )  # fmt: skip
     first = None
     while process.poll() is None:
         if path.exists():

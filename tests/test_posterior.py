@@ -160,6 +160,7 @@ def test_single_precision_is_not_seen_in_a_posterior(toy_emulator, double_emulat
             value(post.log_likelihood, anywhere), exact.log_likelihood(anywhere)
         )  # fmt: skip
 
+
 def test_only_unmasked_bands_count(problem):
     """A masked band may hold anything, NaN included, and ln L is Prospector's.
 
