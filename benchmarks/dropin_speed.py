@@ -18,7 +18,7 @@ from prospect_emu import load_emulator
 from prospect_emu.filters import load_filters
 from prospect_emu.fits.threedhst import BANDS
 from prospect_emu.model import model_params
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 ZRED = 1.1
 

@@ -35,7 +35,7 @@ def mock_galaxy(emulator, zred, seed, error=0.05):
     """obs, model factory and sps of a galaxy at a central prior draw, with 5 % errors."""
     from prospect_emu.filters import load_filters
     from prospect_emu.model import model_params
-    from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+    from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
     bands = BANDS if set(BANDS) <= set(emulator.filters) else emulator.filters[:45]
     filters = load_filters(bands)
@@ -129,7 +129,7 @@ def main():
 
     from prospect_emu.emulator import load_emulator
     from prospect_emu.posterior import BatchedPosterior
-    from prospect_emu.sps import EmulatorSpecModel
+    from prospect_emu import EmulatorSpecModel
 
     emulator = load_emulator(args.emulator)
     obs, model, sps = mock_galaxy(emulator, args.zred, args.seed)
@@ -163,7 +163,7 @@ def main():
     if args.n_effective:
         measure("dynamic", sps, args.walks[0], args.n_effective)
     if args.exact:
-        from prospect_emu.sps import EmulatorSPS
+        from prospect_emu import EmulatorSPS
         from prospect_emu.training.engines import exact_emulator
 
         exact = EmulatorSPS(exact_emulator(args.exact, obs["filters"]), obs["filters"])

@@ -92,7 +92,7 @@ def main():
     print(f"{'method':28s}{'best':>10s}{'calls':>9s}{'CPU s':>9s}   each start")
     report("torch gradients, L-BFGS-B", ours(posterior, starts), density)
     if args.tables:
-        from prospect_emu.sps import EmulatorSPS
+        from prospect_emu import EmulatorSPS
         from prospect_emu.training.engines import exact_emulator
 
         exact = EmulatorSPS(exact_emulator(args.tables, sps.filters), sps.filters)

@@ -52,7 +52,7 @@ class Galaxy:
 
         from prospect_emu.model import model_params
         from prospect_emu.posterior import BatchedPosterior
-        from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+        from prospect_emu import EmulatorSpecModel, EmulatorSPS
         from prospect_emu.tables import read_photometry
 
         if table is None:

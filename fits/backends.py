@@ -21,7 +21,7 @@ from ..errors import SetupError
 from ..filters import curve_hash, load_filters
 from ..model import BOX, FIXED, PARAMETERS, model_params
 from ..result import FitResult
-from ..sps import EmulatorSpecModel, EmulatorSPS
+from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 
 EXACT_ZRED = (0.01, 12.0)
 TABLES_VARIABLE = "PROSPECT_EMU_TABLES"

@@ -8,8 +8,8 @@ _PUBLIC = {
     "Emulator": "emulator",
     "load_emulator": "emulator",
     "list_emulators": "emulator",
-    "EmulatorSPS": "sps",
-    "EmulatorSpecModel": "sps",
+    "EmulatorSPS": "prospector.drop_in",
+    "EmulatorSpecModel": "prospector.drop_in",
     "fit_model": "fitting",
 }
 __all__ = list(_PUBLIC)

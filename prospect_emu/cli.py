@@ -132,7 +132,7 @@ def _fit(args):
     from .emulator import load_emulator
     from .files import check_writable
     from .model import model_params
-    from .sps import EmulatorSpecModel, EmulatorSPS
+    from .prospector.drop_in import EmulatorSpecModel, EmulatorSPS
     from .tables import read_photometry
 
     table = args.table or _mock_galaxy()

@@ -70,7 +70,7 @@ def check_emulators():
     """Each bundled emulator: its checksum, and its filter curves against sedpy's."""
     from .emulator import list_emulators, load_emulator
     from .errors import ProspectEmuError
-    from .sps import EmulatorSPS
+    from .prospector.drop_in import EmulatorSPS
 
     again = "pip install --force-reinstall --no-deps prospect_emu"
     names = list_emulators()

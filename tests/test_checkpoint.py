@@ -27,7 +27,7 @@ from prospect_emu.fitting import fit_model
 from prospect_emu.model import PARAMETERS, model_params
 from prospect_emu.nested import NestedSettings, run_nested
 from prospect_emu.result import FitResult
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.tables import make_obs, photometry_table, write_table
 
 KIND = "prospect_emu checkpoint"

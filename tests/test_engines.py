@@ -14,7 +14,7 @@ from prospect_emu.fitting import fit_model
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
 from prospect_emu.result import FitResult
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 torch = pytest.importorskip("torch", reason="torch (the train extra) is not installed")
 

@@ -8,7 +8,7 @@ from prospect_emu.errors import ModelMismatchError
 from prospect_emu.filters import load_filters
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 torch = pytest.importorskip("torch", reason="torch (the train extra) is not installed")
 

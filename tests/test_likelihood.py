@@ -16,7 +16,7 @@ from prospect_emu.magnitudes import arsinh_to_maggies, maggies_to_arsinh
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
 from prospect_emu.result import FitResult
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 def parameter(init, prior=None):

@@ -23,7 +23,7 @@ from prospect_emu.fitting import fit_model, parse_keywords
 from prospect_emu.lockstep import LockstepPool, dynesty_version
 from prospect_emu.model import model_params
 from prospect_emu.nested import CONVERGED, NestedSettings, run_nested
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.walks import (
     ball_points,
     difference_walks,

@@ -15,7 +15,7 @@ from prospect_emu.errors import DataError, ModelMismatchError, ProspectEmuError,
 from prospect_emu.filters import load_filters
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from prospect_emu.errors import DataError, OutputError
 from prospect_emu.fitting import fit_model
 from prospect_emu.model import PARAMETERS, derived_quantities, model_params
 from prospect_emu.result import FitResult, emulator_vectors, weighted_quantiles
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.tables import make_obs, write_table
 
 TRUTH = dict(zip(PARAMETERS, [

@@ -14,7 +14,7 @@ from prospect_emu.errors import DataError, FilterError, ModelMismatchError, Rang
 from prospect_emu.filters import load_filters
 from prospect_emu.magnitudes import arsinh_error_to_maggies
 from prospect_emu.model import PARAMETERS, model_params
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from prospect_emu.filters import load_filters
 from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import PARAMETERS, model_params
 from prospect_emu.posterior import BatchedPosterior
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.stitched import StitchedEmulator, fading_weights, stitch
 from prospect_emu.training.recipe import Recipe, draw_parameters
 

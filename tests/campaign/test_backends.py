@@ -8,7 +8,7 @@ from prospect_emu.errors import ModelFileError, SetupError
 from prospect_emu.filters import load_filters
 from prospect_emu.fits import backends
 from prospect_emu.model import model_params
-from prospect_emu.sps import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 def test_labels(tmp_path):

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 from prospect.models import SpecModel
 
-from . import compat, sfh
-from .emulator import reference_scale
-from .errors import FilterError, ModelMismatchError, RangeError
-from .filters import curve_hash
-from .magnitudes import arsinh_error_to_maggies
-from .model import RATIO_NAMES
-from .photometry import FilterProjector, flux_factor
-from .priors import VectorPrior
+from .. import compat, sfh
+from ..emulator import reference_scale
+from ..errors import FilterError, ModelMismatchError, RangeError
+from ..filters import curve_hash
+from ..magnitudes import arsinh_error_to_maggies
+from ..model import RATIO_NAMES
+from ..photometry import FilterProjector, flux_factor
+from ..priors import VectorPrior
 
 # FSPS's own value where a model does not mention a parameter that the emulator
 # holds fixed (python-fsps 0.5.0; a test compares them with python-fsps).
@@ -82,7 +82,7 @@ class EmulatorSPS:
     def __init__(self, emulator, filters=None, model=None):
         compat.tolerate_missing_sps_home()
         if filters is None:
-            from .filters import load_filters
+            from ..filters import load_filters
 
             filters = load_filters(emulator.filters)
         self.filters = compat.filter_list(filters)

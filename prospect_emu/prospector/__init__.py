@@ -1,0 +1,1 @@
+"""Prospector's side: what its models and scripts call."""
