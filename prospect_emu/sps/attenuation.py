@@ -327,7 +327,7 @@ class PreparedLaw:
         return np.exp(out, out=out)
 
     def emits(self, params):
-        """Whether FSPS adds dust emission at all, bool (n or 1,): with dust1 or dust2 above zero."""
+        """Whether FSPS adds dust emission, bool (n or 1,): with dust1 or dust2 above zero."""
         p = self._columns(params)
         return ((p["dust1"] > TINY) | (p["dust2"] > TINY))[:, 0]
 
