@@ -22,7 +22,7 @@ from ..files import load_tensors, read_kind, save_tensors
 from ..parameters import DEFAULTS, INGREDIENTS, PARAMETERS, matters
 from .constants import LNU_UNIT, PHOTON_UNIT
 from .ingredients_legacy import KIND_FACTORED, factored_arrays
-from .packing import pack, tilt, unpack, unpack_log
+from .packing import pack, tilt_dust, tilt_stars, unpack, unpack_log
 
 KIND = "prospect_emu ingredients"
 SCHEMA = 1
@@ -164,13 +164,14 @@ _SHAPES = {
 
 def _encode(ingredients, names):
     out = {}
-    scale = tilt(ingredients.wave)
     for name in names:
         values = getattr(ingredients, name)
         if name == "stars_lnu":
-            values = values * scale
+            values = values * tilt_stars(ingredients.wave)
         elif name == "neb_logcont":
             values = 10.0 ** np.asarray(values, dtype=float)
+        elif name == "dust_lnu":
+            values = values * tilt_dust(ingredients.wave)[-values.shape[-1] :]
         if name in _PACKED:
             out[name], out[f"{name}_top"] = pack(np.asarray(values, dtype=float))
         else:
@@ -180,13 +181,13 @@ def _encode(ingredients, names):
 
 def _decode(tensors):
     out = {k: v for k, v in tensors.items() if not k.endswith("_top")}
-    scale = tilt(tensors["wave"])
-    stars = unpack(tensors["stars_lnu"], tensors["stars_lnu_top"])
-    out["stars_lnu"] = np.divide(stars, scale, out=stars, casting="same_kind")
+    tilts = {"stars_lnu": tilt_stars(tensors["wave"]), "dust_lnu": tilt_dust(tensors["wave"])}
+    for name, tilt in tilts.items():
+        lnu = unpack(tensors[name], tensors[f"{name}_top"])
+        out[name] = np.divide(lnu, tilt[-lnu.shape[-1] :], out=lnu, casting="same_kind")
     out["neb_logcont"] = unpack_log(
         tensors["neb_logcont"], tensors["neb_logcont_top"], NEBULAR_FLOOR
     )
-    out["dust_lnu"] = unpack(tensors["dust_lnu"], tensors["dust_lnu_top"])
     return out
 
 
@@ -274,10 +275,10 @@ def _without_agb_dust(path, stars, manifest):
         raise SetupError(f"{path} does not say what its stars are without AGB dust.")
     g, _ = load_tensors(path.with_name(where["file"]), AGB_KIND)
     left = g[f"left_{where['name']}"] * g[f"left_{where['name']}_scale"]
-    share = left @ (g["right"] * g["right_scale"][:, None])
+    change = left @ (g["right"] * g["right_scale"][:, None])
     stars = stars.copy()
-    part = stars[:, int(g["first_age"]) :, int(g["first_wave"]) :]
-    part *= 1.0 - share
+    part = stars[:, g["first_age"].item() :, g["first_wave"].item() :]
+    part *= np.exp(change)
     return stars
 
 

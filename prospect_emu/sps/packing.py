@@ -1,24 +1,30 @@
 """Positive spectra as 16-bit logarithms.
 
 A code says how far, in decades, a value lies below its spectrum's largest. Steps are
-finest at the top and grow with depth: half a step is 1.1e-4 of the value at the top,
-2e-4 four decades down and 3e-3 twenty down; what is fainter becomes zero. Light at
-long wavelengths is tilted (`tilt`) first, so that Rayleigh-Jeans tails stay near the top.
+finest at the top and grow with depth: half a step is 7e-5 of the value at the top, 2e-4
+four decades down and 9e-4 ten down; what is fainter than twenty becomes zero. Light at
+long wavelengths is tilted first, so that Rayleigh-Jeans tails stay near the top.
 """
 
 import numpy as np
 
 DECADES = 20.0
-_SCALE = 6.0
+_SCALE = 4.0
 _TOP_CODE = 65535
 _STEP = (1.0 - np.exp(-DECADES / _SCALE)) / (_TOP_CODE - 1)
 # log10 of a value relative to the largest, by code; code 0 is zero.
 LOG = np.concatenate([[-np.inf], _SCALE * np.log1p(-_STEP * np.arange(_TOP_CODE - 1, -1, -1.0))])
 
 
-def tilt(wave):
-    """What spectra L_nu are multiplied by before packing, (nwave,): lambda^2 beyond 1 um."""
+def tilt_stars(wave):
+    """What spectra of stars are multiplied by before packing, (nwave,): from 1 um on."""
     return np.maximum(wave / 1e4, 1.0) ** 2
+
+
+def tilt_dust(wave):
+    """Likewise of dust emission, on both sides of 100 um."""
+    x = wave / 1e6
+    return np.maximum(x, 1.0) ** 3 * np.minimum(x, 1.0) ** -1.5
 
 
 def pack(values):
