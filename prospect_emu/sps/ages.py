@@ -68,9 +68,30 @@ def step_weights(log_age, agebins):
     rate = 1.0 / np.diff(edges, axis=-1)
     edges[..., 0] *= 1.0 + EDGE
     edges[..., -1] *= 1.0 - EDGE
-    start, stop = edges[..., :-1, None], edges[..., 1:, None]
-    x, t = _limits(log_age, start, stop)
-    return _share(log_age, *_line(log_age, x, t, 1.0, 0.0)) * rate[..., None]
+    return np.diff(_constant_since(log_age, edges), axis=-2) * rate[..., None]
+
+
+def _constant_since(log_age, t):
+    """Weights (..., nage) of one Msun/yr from lookback times t (...) in years to 1 yr."""
+    x, node = log_age, 10.0**log_age
+    t = np.maximum(t, 1.0)
+    # What whole intervals give to the node at their young end and at their old end.
+    mass = np.diff(node)
+    old = node[1:] - _LOG_E * mass / np.diff(x)
+    left = np.concatenate([[node[0] - 1.0], old])
+    full = left + np.append(mass - old, 0.0)
+    cell = np.searchsorted(node, t, side="right") - 1
+    out = np.where(np.arange(x.size) < cell[..., None], full, 0.0)
+    # The interval that t lies in gives a part; beyond the oldest node nothing.
+    c = np.clip(cell, 0, x.size - 2)
+    end = np.minimum(t, node[-1])
+    part = end - node[c]
+    share = (end * (np.log10(end) - x[c]) - _LOG_E * part) / np.diff(x)[c]
+    inside = cell >= 0
+    young = np.where(inside, left[c] + part - share, end - 1.0)
+    np.put_along_axis(out, c[..., None], young[..., None], axis=-1)
+    np.put_along_axis(out, c[..., None] + 1, np.where(inside, share, 0.0)[..., None], axis=-1)
+    return out
 
 
 def bin_edges(agebins):
