@@ -16,10 +16,12 @@ from prospect_emu.sps.constants import LNU_UNIT, PHOTON_UNIT, locate
 from prospect_emu.sps.ingredients import (
     AGB_KIND,
     Ingredients,
+    read_ingredients,
     write_ingredients,
     write_shared,
 )
 from prospect_emu.sps.nebular import ionising_photons
+from prospect_emu.sps.spectrum import spectrum
 
 from .generate import fsps_versions, require_fsps
 from .tables import read_agn, read_dust_emission, read_nebular
@@ -117,7 +119,7 @@ def compute_stars(parameters, report=None):
     }
 
 
-def _population(parameters):
+def _population(parameters, zcontinuous=0):
     require_fsps()
     import fsps
 
@@ -126,7 +128,7 @@ def _population(parameters):
         raise SetupError(
             f"{unknown[0]} is no parameter of the stars; they have {', '.join(INGREDIENTS)}."
         )
-    pop = fsps.StellarPopulation(zcontinuous=0, **parameters)
+    pop = fsps.StellarPopulation(zcontinuous=zcontinuous, **parameters)
     if pop.n_afe > 1:
         raise SetupError("This FSPS varies [alpha/Fe], which is not supported; build it without.")
     return pop
@@ -183,6 +185,56 @@ def assemble(tables, label=None, parameters=None, versions=None):
             "parameters": {k: np.asarray(v).item() for k, v in values.items()},
         },
     )
+
+
+def compare_with_fsps(path, n, seed=0):
+    """Relative differences of spectra made of a file from those of the installed FSPS.
+
+    Delayed-tau galaxies with gas, dust of dust_type 4, dust emission and AGN.
+
+    Parameters
+    ----------
+    path : path-like
+        Of ingredients.
+    n : int
+        How many galaxies.
+    seed : int
+
+    Returns
+    -------
+    median, worst : float
+        Over all wavelengths from 912 A to 1 mm (within ten decades of the brightest).
+    """
+    ingredients = read_ingredients(path)
+    stars = {k: v for k, v in ingredients.parameters.items() if k in INGREDIENTS}
+    pop = _population(stars, zcontinuous=1)
+    rng = np.random.default_rng(seed)
+    fixed = {"sfh": 4, "dust_type": 4, "add_neb_emission": True}
+    differ = []
+    for _ in range(n):
+        tage = rng.uniform(0.1, 13.0)
+        params = fixed | {
+            "tau": 10.0 ** rng.uniform(-0.5, 1.0),
+            "logzsol": rng.uniform(*ingredients.logz[[0, -1]]),
+            "gas_logz": rng.uniform(*ingredients.neb_logz[[0, -1]]),
+            "gas_logu": rng.uniform(*ingredients.neb_logu[[0, -1]]),
+            "dust1": rng.uniform(0.0, 2.0),
+            "dust2": rng.uniform(0.0, 2.0),
+            "dust_index": rng.uniform(-1.0, 0.4),
+            "duste_qpah": rng.uniform(*ingredients.dust_qpah[[0, -1]]),
+            "duste_umin": rng.uniform(*ingredients.dust_umin[[0, -1]]),
+            "duste_gamma": 10.0 ** rng.uniform(-4.0, 0.0),
+            "fagn": 10.0 ** rng.uniform(-3.0, 0.0),
+            "agn_tau": rng.uniform(*ingredients.agn_tau[[0, -1]]),
+        }
+        for name, value in params.items():
+            pop.params[name] = value
+        wave, lnu = pop.get_spectrum(tage=tage)
+        seen = (wave > 912.0) & (wave < 1e7) & (lnu > 1e-10 * lnu.max())
+        ours = spectrum(ingredients, params | {"tage": tage}).lnu[0]
+        differ.append(np.abs(ours[seen] / lnu[seen] - 1.0))
+    differ = np.concatenate(differ)
+    return float(np.median(differ)), float(differ.max())
 
 
 # ---- the files that come with the package -----------------------------------------

@@ -28,6 +28,12 @@ KIND = "prospect_emu ingredients"
 SCHEMA = 1
 BUNDLED = Path(__file__).parents[1] / "data" / "ingredients"
 COMMAND = "prospect-emu ingredients"
+# FSPS's short names of isochrones and spectral libraries.
+_NAMES = {
+    "mist": "MIST", "prsc": "PARSEC", "pdva": "Padova", "bsti": "BaSTI", "gnva": "Geneva",
+    "bpss": "BPASS", "miles": "MILES", "c3k_lr": "C3K (low resolution)", "c3k_hr": "C3K",
+    "bpass": "BPASS",
+}  # fmt: skip
 # log10 of FSPS's floor of the nebular tables, in the units of `Ingredients`.
 NEBULAR_FLOOR = -95.0 + float(np.log10(PHOTON_UNIT / LNU_UNIT))
 _STARS = ("log_age", "logz", "stars_lnu", "stars_mass", "stars_loglbol", "photons")
@@ -119,7 +125,7 @@ class Ingredients:
     @property
     def label(self):
         """What to call isochrones and spectral library, such as "PARSEC/CK04"."""
-        return self.manifest.get("label") or "/".join(self.libraries[:2])
+        return self.manifest.get("label") or "/".join(_NAMES.get(k, k) for k in self.libraries[:2])
 
     @property
     def libraries(self):
@@ -360,7 +366,7 @@ def find_ingredients(folders=None, **parameters):
     options = " ".join(f"{k}={_plain(wanted[k])}" for k in (best or ()))
     raise SetupError(
         f"There are no ingredients with {name}={_plain(wanted[name])}; make them of your FSPS "
-        f"with `{COMMAND} FILE {options}`."
+        f"with `{COMMAND} {options}`."
     )
 
 

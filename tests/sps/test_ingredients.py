@@ -104,7 +104,9 @@ def test_finding(tmp_path, toy):
     assert find_ingredients([tmp_path, BUNDLED], imf_type=0).label == "PARSEC/CK04"
     # imf1 acts for imf_type 2 alone.
     assert find_ingredients([tmp_path], imf_type=1, imf1=1.1).label == "toy"
-    with pytest.raises(SetupError, match=r"imf_type=3; make .*prospect-emu .*imf_type=3"):
+    with pytest.raises(
+        SetupError, match=r"imf_type=3; make .*`prospect-emu ingredients imf_type=3`"
+    ):
         find_ingredients([BUNDLED], imf_type=3)
     with pytest.raises(SetupError, match="use_wr_spectra=0"):
         find_ingredients([BUNDLED], use_wr_spectra=0)
@@ -176,3 +178,37 @@ def test_bundled_are_those_of_fsps(fsps_ready):
             np.testing.assert_allclose(g.stars_mass[9], pop.stellar_mass, rtol=1e-12)
             np.testing.assert_allclose(g.stars_loglbol[9], pop.log_lbol, rtol=1e-12)
     np.testing.assert_allclose(g.line_wave, pop.emline_wavelengths, rtol=1e-12)
+
+
+@pytest.mark.fsps
+@pytest.mark.slow
+def test_made_of_ones_own_fsps(tmp_path, fsps_ready, monkeypatch):
+    """`make_ingredients` for another IMF (a minute): 5e-4 of FSPS, and found by itself."""
+    from prospect_emu.training import ingredients as making
+
+    monkeypatch.setenv("PROSPECT_EMU_INGREDIENTS", str(tmp_path))
+    sentences = []
+    making.make_ingredients(
+        tmp_path / "mine.safetensors", "mine", report=sentences.append, imf_type=3
+    )
+    assert find_ingredients(imf_type=3).label == "mine"
+    median, worst = making.compare_with_fsps(tmp_path / "mine.safetensors", 10)
+    assert median < 3e-5 and worst < 5e-4
+    assert sentences[0] == "Reading FSPS's tables"
+
+
+def test_command_refuses(capsys):
+    """Other than NAME=VALUE of a stellar parameter: one sentence."""
+    from argparse import ArgumentParser
+
+    from prospect_emu.training.ingredients_commands import register_ingredients
+
+    parser = ArgumentParser()
+    register_ingredients(parser.add_subparsers())
+    for text, match in (
+        ("tau=3", "tau is no parameter of the stars"),
+        ("imf_type=x", "NAME=VALUE"),
+    ):
+        args = parser.parse_args(["ingredients", text])
+        with pytest.raises(SetupError, match=match):
+            args.run(args)
