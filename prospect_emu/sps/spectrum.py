@@ -144,7 +144,8 @@ class _Engine:
     def __init__(self, ingredients, rows):
         self.g, self.rows, self.on = ingredients, rows, rows.settings
         g = ingredients
-        self.nyoung = ages.young(g.log_age, self.on["dust_tesc"])
+        nyoung = ages.young(g.log_age, self.on["dust_tesc"])
+        self.split = slice(0, nyoung), slice(nyoung, None)
         self.nion = nebular.ionising(g.wave)
         self.hertz = nebular.frequency_weights(g.wave)
         # What all rows share is computed once.
@@ -189,45 +190,65 @@ class _Engine:
         """Young and old light (n, nwave) and lines (n, nline), before dust, in `LNU_UNIT`."""
         g, n = self.g, len(weights)
         light = ages.light_weights(weights)
-        split = (slice(0, self.nyoung), slice(self.nyoung, None))
-        out = [np.zeros((n, g.wave.size)) for _ in split]
-        lines = [np.zeros((n, g.line_wave.size)) for _ in split]
-        gas = self._gas(light, cell, f, p) if self.on["add_neb_emission"] else None
+        out = [np.zeros((n, g.wave.size)) for _ in self.split]
+        lines = [np.zeros((n, g.line_wave.size)) for _ in self.split]
+        # Beyond the metallicities FSPS extrapolates.
+        inside = (f >= 0.0) & (f <= 1.0)
+        for i in np.flatnonzero(~inside):
+            out[0][i], out[1][i], lines[0][i], lines[1][i] = self._extrapolated(
+                light[i], cell[i], f[i], {k: v[i] for k, v in p.items()}
+            )
+        rows = np.flatnonzero(inside)
+        if not rows.size:
+            return *out, *lines
+        light, cell, f = light[rows], cell[rows], f[rows]
+        p = {k: v[rows] for k, v in p.items()}
         ion = light
-        if gas is not None:
+        if self.on["add_neb_emission"]:
+            cont, line = self._gas(light, cell, f, p)
+            for k in (0, 1):
+                out[k][rows], lines[k][rows] = cont[k], line[k]
             ion = light.copy()
             ion[:, : g.nneb] *= p["frac_obrun"][:, None]
-        inside = (f >= 0.0) & (f <= 1.0)
         for c in np.unique(cell):
+            at = np.flatnonzero(cell == c)
             stars = g.stars_lnu[c : c + 2].astype(float)
-            at = np.flatnonzero((cell == c) & inside)
-            if at.size:
-                for half, part in zip(split, out, strict=True):
-                    for w, wave in ((ion, slice(0, self.nion)), (light, slice(self.nion, None))):
-                        both = np.concatenate(
-                            [w[at, half] * (1.0 - f[at, None]), w[at, half] * f[at, None]], axis=1
-                        )
-                        part[at, wave] = both @ stars[:, half, wave].reshape(both.shape[1], -1)
-            for i in np.flatnonzero((cell == c) & ~inside):
-                # Beyond the metallicities FSPS extrapolates, and cuts at zero.
-                one = np.maximum(stars[0] * (1.0 - f[i]) + stars[1] * f[i], 0.0)
-                for half, part in zip(split, out, strict=True):
-                    part[i, : self.nion] = ion[i, half] @ one[half, : self.nion]
-                    part[i, self.nion :] = light[i, half] @ one[half, self.nion :]
-        if gas is not None:
-            for k in (0, 1):
-                out[k] += gas[0][k]
-                lines[k] = gas[1][k]
+            low, high = 1.0 - f[at, None], f[at, None]
+            for half, part in zip(self.split, out, strict=True):
+                for w, wave in ((ion, slice(0, self.nion)), (light, slice(self.nion, None))):
+                    both = np.concatenate([w[at, half] * low, w[at, half] * high], axis=1)
+                    part[rows[at], wave] += both @ stars[:, half, wave].reshape(both.shape[1], -1)
         return *out, *lines
+
+    def _extrapolated(self, light, cell, f, p):
+        """`_light` of one galaxy (nage,) beyond the metallicities.
+
+        FSPS extrapolates linearly, ionising photons too, adds the gas and then cuts each
+        population at zero.
+        """
+        g, n = self.g, self.g.nneb
+        pair = slice(cell, cell + 2)
+        share = np.array([1.0 - f, f])
+        stars = np.tensordot(share, g.stars_lnu[pair].astype(float), 1)
+        lines = np.zeros((len(stars), g.line_wave.size))
+        if self.on["add_neb_emission"]:
+            photons = (share @ g.photons[pair] * (1.0 - p["frac_obrun"]))[:, None]
+            stars[:n, : self.nion] *= p["frac_obrun"]
+            lines[:n] = photons * nebular.lines(g, p["gas_logz"], p["gas_logu"])[0]
+            if self.on["add_neb_continuum"]:
+                stars[:n] += photons * nebular.continuum(g, p["gas_logz"], p["gas_logu"])[0]
+            if self.profiles is not None:
+                stars[:n] += lines[:n] @ self.profiles
+        kinds = [np.maximum(a, 0.0) for a in (stars, lines)]
+        return [light[half] @ a[half] for a in kinds for half in self.split]
 
     def _gas(self, light, cell, f, p):
         """Continuum (with lines where they are in the spectrum) and lines, young and old."""
         g, n = self.g, len(light)
         photons = _between(g.photons, cell, f) * light[:, : g.nneb]
         photons *= 1.0 - p["frac_obrun"][:, None]
-        split = (slice(0, self.nyoung), slice(self.nyoung, None))
-        cont = [np.zeros((n, g.wave.size)) for _ in split]
-        line = [np.zeros((n, g.line_wave.size)) for _ in split]
+        cont = [np.zeros((n, g.wave.size)) for _ in self.split]
+        line = [np.zeros((n, g.line_wave.size)) for _ in self.split]
         pairs, which = np.unique(
             np.stack([p["gas_logz"], p["gas_logu"]], axis=1), axis=0, return_inverse=True
         )
@@ -237,7 +258,7 @@ class _Engine:
             per_cont = None
             if self.on["add_neb_continuum"]:
                 per_cont = nebular.continuum(g, logz, logu)[0]
-            for half, a, b in zip(split, cont, line, strict=True):
+            for half, a, b in zip(self.split, cont, line, strict=True):
                 b[at] = photons[at, half] @ per_line[half]
                 if per_cont is not None:
                     a[at] = photons[at, half] @ per_cont[half]

@@ -161,3 +161,19 @@ def test_refusals():
     with pytest.raises(RangeError, match="wgp1 is 19"):
         attenuation.check({"dust_type": 3, "wgp1": 19})
     attenuation.check(PARAMS)
+
+
+@pytest.mark.fsps
+def test_tables_are_those_of_fsps(tmp_path, fsps_ready):
+    """The bundled curves are what FSPS's data folder holds today."""
+    import os
+
+    from prospect_emu.files import load_tensors
+    from prospect_emu.training.attenuation_curves import write_attenuation_curves
+
+    path = tmp_path / "curves.safetensors"
+    write_attenuation_curves(os.environ["SPS_HOME"], path)
+    made, _ = load_tensors(path, attenuation.CURVES_KIND)
+    bundled, _ = load_tensors(attenuation.CURVES_FILE, attenuation.CURVES_KIND)
+    assert set(made) == set(bundled)
+    assert all(np.array_equal(made[k], bundled[k]) for k in made)

@@ -124,11 +124,16 @@ def test_components(bases, kroupa):
 
 
 @pytest.mark.fsps
-def test_beyond_the_metallicities(bases, kroupa):
-    """FSPS extrapolates below the grid's metallicities and cuts at zero: 1e-3 there."""
-    params = draw(np.random.default_rng(2), 1, 4) | {"logzsol": -2.5}
-    params |= {"agebins": BINS, "mass": np.full(len(BINS), 1e9)}
-    compare(bases[0], kroupa, params, 1e-3)
+@pytest.mark.parametrize("logzsol", [-2.5, 0.62, 0.8])
+def test_beyond_the_metallicities(bases, kroupa, logzsol):
+    """FSPS extrapolates, gas included, and cuts each population at zero: 1e-3.
+
+    (Differences of large numbers: the packing's error grows.)
+    """
+    for neb in (True, False):
+        params = draw(np.random.default_rng(2), 0, 4) | {"logzsol": logzsol}
+        params |= {"agebins": BINS, "mass": np.full(len(BINS), 1e9), "add_neb_emission": neb}
+        compare(bases[0], kroupa, params, 1e-3)
 
 
 @pytest.mark.fsps
