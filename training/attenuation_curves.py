@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from prospect_emu.files import check_writable, save_tensors
-from prospect_emu.sps.attenuation import CURVES_FILE, CURVES_KIND
+from prospect_emu.sps.dust_laws import CURVES_FILE, CURVES_KIND
 
 
 def write_attenuation_curves(home, path=CURVES_FILE, overwrite=False):
-    """Write `prospect_emu.sps.attenuation`'s tables from the FSPS data in `home`.
+    """Write `prospect_emu.sps.dust_laws`'s tables from the FSPS data in `home`.
 
     Parameters
     ----------

@@ -5,7 +5,8 @@ import pytest
 
 from prospect_emu.errors import RangeError
 from prospect_emu.sps import attenuation
-from prospect_emu.sps.attenuation import LAWS, prepare, transmission
+from prospect_emu.sps.attenuation import prepare, transmission
+from prospect_emu.sps.dust_laws import CURVES_FILE, CURVES_KIND, LAWS
 
 WAVE = np.geomspace(912.0, 1e6, 500)
 # Every parameter off its default, in two rows.
@@ -173,7 +174,7 @@ def test_tables_are_those_of_fsps(tmp_path, fsps_ready):
 
     path = tmp_path / "curves.safetensors"
     write_attenuation_curves(os.environ["SPS_HOME"], path)
-    made, _ = load_tensors(path, attenuation.CURVES_KIND)
-    bundled, _ = load_tensors(attenuation.CURVES_FILE, attenuation.CURVES_KIND)
+    made, _ = load_tensors(path, CURVES_KIND)
+    bundled, _ = load_tensors(CURVES_FILE, CURVES_KIND)
     assert set(made) == set(bundled)
     assert all(np.array_equal(made[k], bundled[k]) for k in made)
