@@ -1,0 +1,356 @@
+"""Star formation to weights of simple stellar populations (SSPs), as FSPS does it.
+
+FSPS interpolates SSPs linearly in log(age). Between two SSPs at x0 < x1 (log10 of
+years of lookback time), with ``I = int SFR dt`` and ``J = int SFR (log10(t) - x0) dt``,
+the older takes ``J / (x1 - x0)`` and the younger the rest. Stars younger than the
+youngest SSP count as it.
+
+Stars older than the oldest SSP are never there, but their mass is treated in two ways,
+both FSPS's: in steps and tables it still counts as formed, so that the sum of the weights
+is less than the mass formed; in the parametric histories of ``sfh`` 1, 4 and 5 each
+component is brought back to its share of one Msun. A single burst (``sfh=0``) older than
+the oldest SSP is extrapolated: one weight is negative, which FSPS counts in mass and
+bolometric luminosity and skips in the spectrum (`light_weights`).
+"""
+
+import numpy as np
+from scipy.special import expi
+
+from ..errors import RangeError
+from ..parameters import DEFAULTS
+from .constants import TINY, find_cell, locate
+
+# FastStepBasis tabulates the SFR on both sides of each bin edge, this far off
+# (relative); between the two FSPS draws a straight line.
+EDGE = 1e-4
+MIN_SFR = 1e-30  # Msun/yr; FSPS raises what is lower in a table
+PARAMETRIC = (0, 1, 4, 5)
+_LOG_E = float(np.log10(np.e))
+_GYR = 1e9
+# From here on Ei(x) is taken from its asymptotic series: exp(x) is near overflow.
+_LARGE = 500.0
+
+
+def light_weights(weights):
+    """Weights that count in the spectrum: FSPS leaves out those not above zero."""
+    return np.maximum(weights, 0.0)
+
+
+# ---- steps and tables ------------------------------------------------------------
+
+
+def step_weights(log_age, agebins):
+    """Weights of SSPs per Msun formed in each bin of constant star formation.
+
+    As Prospector's FastStepBasis hands bins to FSPS: the first edge moved outwards and the
+    last inwards by `EDGE`, lookback time no less than a year and no more than the age of
+    the oldest SSP. (The ramps that FSPS draws across the inner edges are so short that a
+    step in their middle differs by 1e-8.)
+
+    Parameters
+    ----------
+    log_age : ndarray, shape (nage,)
+        Ages of the SSPs, log10(years), increasing.
+    agebins : array_like, shape (..., nbin, 2)
+        Edges in log10(years) of lookback time, youngest bin first, each bin beginning
+        where the one before ends.
+
+    Returns
+    -------
+    ndarray, shape (..., nbin, nage)
+
+    Raises
+    ------
+    RangeError
+        If bins overlap, leave gaps or are not in order.
+    """
+    edges = 10.0 ** bin_edges(agebins)
+    rate = 1.0 / np.diff(edges, axis=-1)
+    edges[..., 0] *= 1.0 + EDGE
+    edges[..., -1] *= 1.0 - EDGE
+    return np.diff(_constant_since(log_age, edges), axis=-2) * rate[..., None]
+
+
+def _constant_since(log_age, t):
+    """Weights (..., nage) of one Msun/yr from lookback times t (...) in years to 1 yr."""
+    x, node = log_age, 10.0**log_age
+    t = np.maximum(t, 1.0)
+    # What whole intervals give to the node at their young end and at their old end.
+    mass = np.diff(node)
+    old = node[1:] - _LOG_E * mass / np.diff(x)
+    left = np.concatenate([[node[0] - 1.0], old])
+    full = left + np.append(mass - old, 0.0)
+    cell = np.searchsorted(node, t, side="right") - 1
+    out = np.where(np.arange(x.size) < cell[..., None], full, 0.0)
+    # The interval that t lies in gives a part; beyond the oldest node nothing.
+    c = np.clip(cell, 0, x.size - 2)
+    end = np.minimum(t, node[-1])
+    part = end - node[c]
+    share = (end * (np.log10(end) - x[c]) - _LOG_E * part) / np.diff(x)[c]
+    inside = cell >= 0
+    young = np.where(inside, left[c] + part - share, end - 1.0)
+    np.put_along_axis(out, c[..., None], young[..., None], axis=-1)
+    np.put_along_axis(out, c[..., None] + 1, np.where(inside, share, 0.0)[..., None], axis=-1)
+    return out
+
+
+def bin_edges(agebins):
+    """Edges (..., nbin + 1) of adjoining bins (..., nbin, 2); refuses others."""
+    bins = np.asarray(agebins, dtype=float)
+    if bins.ndim < 2 or bins.shape[-1] != 2:
+        raise RangeError(f"agebins have shape {bins.shape}; give (nbin, 2), log10(years).")
+    if not (np.isfinite(bins).all() and (np.diff(bins, axis=-1) > 0.0).all()):
+        raise RangeError("an age bin does not end after it begins; give (younger, older) edges.")
+    gap = bins[..., 1:, 0] - bins[..., :-1, 1]
+    if (np.abs(gap) > 1e-6).any():
+        where = np.unravel_index(np.argmax(np.abs(gap)), gap.shape)
+        raise RangeError(
+            f"age bins {where[-1] + 1} and {where[-1] + 2} "
+            f"{'overlap' if gap[where] < 0 else 'leave a gap'} (one ends at "
+            f"{bins[..., :-1, 1][where]:.6g}, the next begins at {bins[..., 1:, 0][where]:.6g} in "
+            "log10(years)); let each begin where the one before ends."
+        )
+    return np.concatenate([bins[..., :1, 0], bins[..., 1]], axis=-1)
+
+
+def tabular_weights(log_age, time, sfr, tage):
+    """Weights of SSPs for a table of star-formation rates, linear between its entries.
+
+    Parameters
+    ----------
+    log_age : ndarray, shape (nage,)
+    time : array_like, shape (ntime,) or (n, ntime)
+        Gyr since star formation could begin, increasing.
+    sfr : array_like, shape (ntime,) or (n, ntime)
+        Msun/yr; FSPS raises it to 1e-30.
+    tage : array_like, scalar or (n,)
+        When the galaxy is seen, Gyr in the same time. Later entries do not count.
+
+    Returns
+    -------
+    ndarray, shape (n, nage)
+        Msun.
+    """
+    time, sfr = np.broadcast_arrays(np.atleast_2d(time), np.maximum(np.atleast_2d(sfr), MIN_SFR))
+    if not (np.diff(time, axis=-1) >= 0.0).all():
+        raise RangeError("times of a tabular star-formation history must increase.")
+    lookback = (np.reshape(tage, (-1, 1)) - time) * _GYR
+    late, early = lookback[:, 1:, None], lookback[:, :-1, None]
+    sfr = np.broadcast_to(sfr, lookback.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (sfr[:, :-1, None] - sfr[:, 1:, None]) / (early - late)
+    slope = np.where(early > late, slope, 0.0)
+    out = np.zeros((len(lookback), log_age.size))
+    for i in range(late.shape[1]):
+        # Segment by segment, to keep memory and cancellation small.
+        x, t = _limits(log_age, late[:, i], early[:, i])
+        # Across the present, FSPS keeps a segment's slope and mass but lets its rate start
+        # at the present from what it is at the segment's end.
+        rate = sfr[:, i + 1, None] - slope[:, i] * np.maximum(late[:, i], 1.0)
+        part = _share(log_age, *_line(log_age, x, t, rate, slope[:, i]))
+        true = sfr[:, i + 1, None] - slope[:, i] * late[:, i]
+        low, high = t[:, :1], t[:, -1:]
+        mass = (high - low) * (true + 0.5 * slope[:, i] * (high + low))
+        total = part.sum(axis=-1, keepdims=True)
+        out += np.where(early[:, i] >= 0.0, part * (mass / np.where(total < TINY, 1.0, total)), 0.0)
+    return out
+
+
+def _limits(log_age, start, stop):
+    """Lookback times 1 yr and the SSPs', clipped to (..., 1) limits: log10 and years."""
+    x = np.concatenate([[0.0], log_age])
+    start, stop = np.maximum(start, 1.0), np.maximum(stop, 1.0)
+    return np.clip(x, np.log10(start), np.log10(stop)), np.clip(10.0**x, start, stop)
+
+
+def _moment(log_age, x, f):
+    """``[f (x - x0)]`` across each interval between SSPs, x0 the younger's, (..., nage - 1)."""
+    return f[..., 2:] * (x[..., 2:] - log_age[:-1]) - f[..., 1:-1] * (x[..., 1:-1] - log_age[:-1])
+
+
+def _line(log_age, x, t, rate, slope):
+    """Masses (..., nage) and moments (..., nage - 1) of intervals for ``SFR = rate + slope t``."""
+    step = _moment(log_age, x, t) - _LOG_E * np.diff(t, axis=-1)[..., 1:]
+    square = _moment(log_age, x, t**2) - 0.5 * _LOG_E * np.diff(t**2, axis=-1)[..., 1:]
+    return np.diff(rate * t + 0.5 * slope * t**2, axis=-1), rate * step + 0.5 * slope * square
+
+
+def _share(log_age, mass, older):
+    """Weights (..., nage) from masses (..., nage) and moments (..., nage - 1) of intervals."""
+    older = older / np.diff(log_age)
+    out = np.zeros_like(mass)
+    out[..., 0] = mass[..., 0]
+    out[..., :-1] += mass[..., 1:] - older
+    out[..., 1:] += older
+    return out
+
+
+# ---- FSPS's parametric histories -------------------------------------------------
+
+
+def parametric_weights(log_age, params):
+    """Weights of SSPs for FSPS's ``sfh`` 0, 1, 4 and 5, per Msun formed.
+
+    Parameters
+    ----------
+    log_age : ndarray, shape (nage,)
+    params : dict
+        ``sfh`` (one value), ``tage`` and, where the history has them, ``tau``, ``const``,
+        ``sf_start``, ``sf_trunc``, ``sf_slope``, ``fburst``, ``tburst``: scalars or (n,).
+        Absent ones are FSPS's defaults. Units as in FSPS (Gyr).
+
+    Returns
+    -------
+    ndarray, shape (n, nage)
+        May be negative, see `light_weights`.
+
+    Raises
+    ------
+    RangeError
+        Where FSPS stops, or returns something else than one spectrum.
+    """
+    sfh = int(params.get("sfh", DEFAULTS["sfh"]))
+    names = ("tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst")
+    values = [np.atleast_1d(np.asarray(params.get(k, DEFAULTS[k]), dtype=float)) for k in names]
+    p = dict(zip(names, np.broadcast_arrays(*values), strict=True))
+    _check(sfh, p)
+    if sfh == 0:
+        return _burst(log_age, p["tage"] * _GYR)
+    h = _lookback(p)
+    if sfh == 5:
+        return _simha(log_age, p, h)
+    out = _unit(_exponential(log_age, h["tq"], h["tage"], h["tau"], delayed=sfh == 4))
+    const, fburst = p["const"], np.where(h["tb"] >= 0.0, p["fburst"], 0.0)
+    if not ((const > 0.0) | (fburst > TINY)).any():
+        return out
+    steady = _unit(_linear(log_age, h["tq"], h["tage"], 1.0, 0.0))
+    burst = np.where(fburst[:, None] > 0.0, _burst(log_age, np.maximum(h["tb"], 0.0)), 0.0)
+    rest = 1.0 - const - fburst
+    return rest[:, None] * out + const[:, None] * steady + fburst[:, None] * burst
+
+
+def _check(sfh, p):
+    if sfh not in PARAMETRIC:
+        raise RangeError(f"sfh is {sfh}; the parametric histories are 0, 1, 4 and 5.")
+    wrong = {
+        "tage": (p["tage"] <= 0.0, "at zero FSPS returns a spectrum for each of its ages; give one")
+    }
+    if sfh != 0:
+        wrong["sf_start"] = (
+            (p["sf_start"] < 0.0) | (p["sf_start"] >= p["tage"]),
+            "star formation must begin between zero and tage",
+        )
+        wrong["tau"] = (~(p["tau"] > 0.0), "it must be positive")
+    if sfh in (1, 4):
+        wrong["const"] = ((p["const"] < 0.0) | (p["const"] > 1.0), "it must lie between 0 and 1")
+        wrong["fburst"] = (p["const"] + p["fburst"] > 1.0, "const + fburst must not exceed one")
+    for name, (bad, why) in wrong.items():
+        if bad.any():
+            raise RangeError(f"{name} is {p[name][bad].flat[0]:g} with sfh={sfh}: {why}.")
+
+
+def _lookback(p):
+    """FSPS's quantities in years of lookback time, (n,) each."""
+    start = p["sf_start"] * _GYR
+    tage = p["tage"] * _GYR - start
+    trunc = p["sf_trunc"] * _GYR - start
+    cut = (trunc > 0.0) & (trunc <= tage)
+    tq = np.where(cut, tage - trunc, 0.0)
+    slope = -p["sf_slope"] / _GYR  # positive: SFR rises with lookback time
+    with np.errstate(divide="ignore"):
+        zero = np.where(slope > TINY, tq - 1.0 / slope, 0.0)
+    return {
+        "tage": tage,
+        "tau": p["tau"] * _GYR,
+        "tq": tq,
+        "tb": tage - (p["tburst"] * _GYR - start),
+        "slope": slope,
+        "t0": np.where((zero > tq) | (zero <= 0.0), 0.0, zero),
+        "t_linear": np.maximum(tage - trunc, 0.0),
+    }
+
+
+def _burst(log_age, lookback):
+    """Weights of a burst at a lookback time (n,) in years, interpolated in log age."""
+    with np.errstate(divide="ignore"):
+        x = np.log10(lookback)
+    cell, frac = find_cell(log_age, np.maximum(x, log_age[0]), extrapolate=True)
+    out = np.zeros((x.size, log_age.size))
+    rows = np.arange(x.size)
+    out[rows, cell], out[rows, cell + 1] = 1.0 - frac, frac
+    return out
+
+
+def _unit(weights):
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / np.where(total < TINY, 1.0, total)
+
+
+def _exponential(log_age, start, stop, tau, delayed):
+    """``SFR = exp(t / tau)``, times ``(stop of time - t)`` if `delayed`; t is lookback time.
+
+    Scaled by exp(-stop / tau), so that it never overflows.
+    """
+    # The last SSP ends the integral, and the largest exponent.
+    top = np.minimum(stop, 10.0 ** log_age[-1])[:, None]
+    x, t = _limits(log_age, start[:, None], stop[:, None])
+    begin, tau = stop[:, None], tau[:, None]
+    e, ei = _exp_and_ei(t / tau, top / tau)
+    if not delayed:
+        mass = tau * np.diff(e, axis=-1)
+        older = tau * (_moment(log_age, x, e) - _LOG_E * np.diff(ei, axis=-1)[:, 1:])
+        return _share(log_age, mass, older)
+    f = e * (begin + tau - t)
+    mass = tau * np.diff(f, axis=-1)
+    inner = (begin + tau) * np.diff(ei, axis=-1) - tau * np.diff(e, axis=-1)
+    older = tau * (_moment(log_age, x, f) - _LOG_E * inner[:, 1:])
+    return _share(log_age, mass, older)
+
+
+def _exp_and_ei(u, top):
+    """exp(u - top) and Ei(u) exp(-top)."""
+    e = np.exp(u - top)
+    large = u > _LARGE
+    ei = expi(np.where(large, 1.0, u)) * np.exp(-top)
+    if large.any():
+        v = 1.0 / u[large]
+        ei[large] = e[large] * v * (1.0 + v * (1.0 + 2.0 * v * (1.0 + 3.0 * v * (1.0 + 4.0 * v))))
+    return e, ei
+
+
+def _linear(log_age, start, stop, rate, slope):
+    """``SFR = rate + slope t`` between two lookback times (n,)."""
+    x, t = _limits(log_age, start[:, None], stop[:, None])
+    rate, slope = (np.broadcast_to(a, start.shape)[:, None] for a in (rate, slope))
+    return _share(log_age, *_line(log_age, x, t, rate, slope))
+
+
+def _simha(log_age, p, h):
+    """Delayed exponential, then a straight line from ``sf_trunc`` (Simha et al. 2014)."""
+    late = _unit(_linear(log_age, h["t0"], h["tq"], 1.0 - h["slope"] * h["t_linear"], h["slope"]))
+    early = _unit(_exponential(log_age, h["tq"], h["tage"], h["tau"], delayed=True))
+    share = _linear_fraction(log_age, p)[:, None]
+    return early * (1.0 - share) + late * share
+
+
+def _linear_fraction(log_age, p):
+    """Share of the mass formed by ``tage`` in the straight part, (n,), as FSPS computes it."""
+    tau, slope = p["tau"], -p["sf_slope"]
+    oldest = 10.0 ** (log_age[-1] - 9.0) - p["sf_start"]
+    now = p["tage"] - p["sf_start"]
+    none = (p["sf_trunc"] < TINY) | (p["sf_trunc"] < p["sf_start"])
+    trunc = np.where(none, oldest, p["sf_trunc"] - p["sf_start"])
+    x = np.minimum(now, trunc) / tau
+    mass = tau * (1.0 - np.exp(-x) - x * np.exp(-x))
+    with np.errstate(divide="ignore"):
+        zero = np.where(slope > 0.0, trunc + 1.0 / slope, oldest)
+    end = np.minimum(zero, now)
+    line = (end - trunc) - 0.5 * slope * (end**2 + trunc**2) + slope * end * trunc
+    line = line * trunc / tau * np.exp(-trunc / tau)
+    line = np.where((trunc <= 0.0) | (trunc > oldest) | (trunc >= now), 0.0, line)
+    return line / (line + mass)
+
+
+def young(log_age, dust_tesc):
+    """How many SSPs count as younger than ``dust_tesc`` (log10 years), int."""
+    return int(locate(log_age, dust_tesc))

@@ -1,0 +1,50 @@
+"""Numbers as FSPS holds them, and its interpolation."""
+
+import numpy as np
+
+
+def single(value):
+    """A literal as FSPS holds it: rounded to single precision."""
+    return float(np.float32(value))
+
+
+CLIGHT = single(2.9979e18)  # Angstrom/s
+LSUN, PLANCK, PI = single(3.839e33), single(6.6261e-27), single(3.14159265)
+REFERENCE = 5500.0  # Angstrom, where optical depths are given
+LYMAN_EDGE = 912.0  # Angstrom
+TINY = 1e-70  # FSPS takes what is no larger for zero
+LNU_UNIT = 1e-15  # Lsun/Hz: brings L_nu per Msun near one
+PHOTON_UNIT = 1e46  # ionising photons per second, likewise
+
+
+def locate(grid, x):
+    """How many nodes of an increasing `grid` lie at or below `x`, as FSPS counts them.
+
+    FSPS's `locate` in 1-based indices; one less at the last node itself.
+    """
+    count = np.searchsorted(grid, x, side="right")
+    return np.where(np.asarray(x) == grid[-1], len(grid) - 1, count)
+
+
+def interpolate(x, y, xnew):
+    """Linear interpolation along the last axis of `y`, extrapolating as FSPS does."""
+    lo = np.clip(locate(x, xnew), 1, len(x) - 1) - 1
+    frac = (xnew - x[lo]) / (x[lo + 1] - x[lo])
+    return y[..., lo] + (y[..., lo + 1] - y[..., lo]) * frac
+
+
+def find_cell(axis, x, extrapolate=False):
+    """Cell of an increasing axis and the position in it, 0 at its start and 1 at its end.
+
+    Outside the axis the position is that of the nearest end, or (`extrapolate`)
+    the end cells are continued.
+    """
+    x = np.asarray(x, dtype=float)
+    cell = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
+    frac = (x - axis[cell]) / (axis[cell + 1] - axis[cell])
+    return cell, frac if extrapolate else np.clip(frac, 0.0, 1.0)
+
+
+def column(value, dtype=float):
+    """A parameter, scalar or (n,), as a column (n, 1), n = 1 for a scalar."""
+    return np.asarray(value, dtype=dtype).reshape(-1, 1)

@@ -1,0 +1,392 @@
+"""Ingredients of the spectra: FSPS's tables in a file, named, with what made them.
+
+Simple stellar populations, nebular, dust-emission and AGN templates on FSPS's
+wavelengths. Lengths of all axes come from the file. Spectra are stored as 16-bit
+logarithms (see `prospect_emu.sps.packing`); reading a file never executes code.
+
+A file holds everything, or stars alone and the name of the file beside it that
+holds the rest (the bundled ones share it).
+"""
+
+import json
+import os
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from ..errors import ModelFileError, SetupError
+from ..files import load_tensors, read_kind, save_tensors
+from ..parameters import DEFAULTS, INGREDIENTS, PARAMETERS, matters
+from .constants import LNU_UNIT, PHOTON_UNIT
+from .ingredients_legacy import KIND_FACTORED, factored_arrays
+from .packing import pack, tilt_dust, tilt_stars, unpack, unpack_log
+
+KIND = "prospect_emu ingredients"
+SCHEMA = 1
+BUNDLED = Path(__file__).parents[1] / "data" / "ingredients"
+COMMAND = "prospect-emu ingredients"
+# FSPS's short names of isochrones and spectral libraries.
+_NAMES = {
+    "mist": "MIST", "prsc": "PARSEC", "pdva": "Padova", "bsti": "BaSTI", "gnva": "Geneva",
+    "bpss": "BPASS", "miles": "MILES", "c3k_lr": "C3K (low resolution)", "c3k_hr": "C3K",
+    "bpass": "BPASS",
+}  # fmt: skip
+# log10 of FSPS's floor of the nebular tables, in the units of `Ingredients`.
+NEBULAR_FLOOR = -95.0 + float(np.log10(PHOTON_UNIT / LNU_UNIT))
+_STARS = ("log_age", "logz", "stars_lnu", "stars_mass", "stars_loglbol", "photons")
+_PACKED = ("stars_lnu", "neb_logcont", "dust_lnu")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ingredients:
+    """What spectra are made of.
+
+    Luminosities per frequency are in units of 1e-15 Lsun/Hz (`LNU_UNIT`), ionising
+    photons in units of 1e46 per second (`PHOTON_UNIT`).
+
+    Attributes
+    ----------
+    wave, resolution : ndarray, shape (nwave,)
+        Angstrom, vacuum, increasing; dispersion of the library in km/s.
+    log_age, logz : ndarray, shape (nage,), (nz,)
+        Of the stellar populations: log10(years), log10(Z / Zsun).
+    stars_lnu : ndarray, shape (nz, nage, nwave)
+        Per Msun formed, single precision, ionising light included.
+    stars_mass, stars_loglbol : ndarray, shape (nz, nage)
+        Surviving mass and log10 of Lsun, per Msun formed.
+    photons : ndarray, shape (nz, nneb)
+        Ionising photons per Msun formed of the populations that have nebulae.
+    neb_logz, neb_log_age, neb_logu : ndarray
+        Axes of the nebular tables.
+    neb_logcont : ndarray, shape (nlogz, nlogage, nlogu, nwave)
+        log10 of the continuum per unit of photons, single precision.
+    neb_logline : ndarray, shape (nlogz, nlogage, nlogu, nline)
+        log10 of line luminosities, in 1e-15 Lsun, per unit of photons.
+    line_wave : ndarray, shape (nline,)
+        Angstrom, vacuum.
+    dust_qpah, dust_umin : ndarray
+        Axes of the dust emission.
+    dust_lnu : ndarray, shape (nqpah, numin, 2, nspan)
+        Its shape on the last nspan wavelengths (any unit): at Umin, and up to Umax.
+    agn_tau, agn_lnu : ndarray, shape (ntau,), (ntau, nwave)
+        Torus templates, per Lsun of the AGN.
+    line_names : tuple of str
+        FSPS's; may be empty.
+    manifest : dict
+        ``label``, ``libraries`` (isochrones, spectra, dust), ``parameters`` (see
+        `prospect_emu.parameters.INGREDIENTS`), ``zsol``, ``versions``.
+    """
+
+    wave: np.ndarray
+    resolution: np.ndarray
+    log_age: np.ndarray
+    logz: np.ndarray
+    stars_lnu: np.ndarray
+    stars_mass: np.ndarray
+    stars_loglbol: np.ndarray
+    photons: np.ndarray
+    neb_logz: np.ndarray
+    neb_log_age: np.ndarray
+    neb_logu: np.ndarray
+    neb_logcont: np.ndarray
+    neb_logline: np.ndarray
+    line_wave: np.ndarray
+    dust_qpah: np.ndarray
+    dust_umin: np.ndarray
+    dust_lnu: np.ndarray
+    agn_tau: np.ndarray
+    agn_lnu: np.ndarray
+    line_names: tuple = ()
+    manifest: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        n = {a: getattr(self, a).size for a in _AXES}
+        for name, axes in _SHAPES.items():
+            shape, expected = getattr(self, name).shape, tuple(n.get(a, a) for a in axes)
+            fits = len(shape) == len(expected) and all(
+                e is None or e == s for s, e in zip(shape, expected, strict=True)
+            )
+            if not fits:
+                raise ModelFileError(
+                    f"ingredients {self.label!r}: {name} has shape {shape}, not {expected}; make "
+                    "the file again."
+                )
+
+    def __repr__(self):
+        nz, nage, nwave = self.stars_lnu.shape
+        return (
+            f"Ingredients({self.label!r}, imf_type={self.parameters.get('imf_type')}, "
+            f"{nz} metallicities, {nage} ages, {nwave} wavelengths)"
+        )
+
+    @property
+    def label(self):
+        """What to call isochrones and spectral library, such as "PARSEC/CK04"."""
+        return self.manifest.get("label") or "/".join(_NAMES.get(k, k) for k in self.libraries[:2])
+
+    @property
+    def libraries(self):
+        """Isochrones, spectral library and dust emission, as FSPS calls them."""
+        return tuple(self.manifest.get("libraries", ()))
+
+    @property
+    def parameters(self):
+        """Values of the parameters that were decided when the stars were computed."""
+        return self.manifest.get("parameters", {})
+
+    @property
+    def nneb(self):
+        """How many (the youngest) of the populations have nebulae."""
+        return self.photons.shape[1]
+
+    @property
+    def dust_start(self):
+        """Index of the first wavelength of `dust_lnu`."""
+        return self.wave.size - self.dust_lnu.shape[-1]
+
+
+_AXES = (
+    "wave", "log_age", "logz", "neb_logz", "neb_log_age", "neb_logu", "line_wave", "dust_qpah",
+    "dust_umin", "agn_tau",
+)  # fmt: skip
+_SHAPES = {
+    "resolution": ("wave",),
+    "stars_lnu": ("logz", "log_age", "wave"),
+    "stars_mass": ("logz", "log_age"),
+    "stars_loglbol": ("logz", "log_age"),
+    "photons": ("logz", None),
+    "neb_logcont": ("neb_logz", "neb_log_age", "neb_logu", "wave"),
+    "neb_logline": ("neb_logz", "neb_log_age", "neb_logu", "line_wave"),
+    "dust_lnu": ("dust_qpah", "dust_umin", 2, None),
+    "agn_lnu": ("agn_tau", "wave"),
+}
+
+
+# ---- files --------------------------------------------------------------------------
+
+
+def _encode(ingredients, names):
+    out = {}
+    for name in names:
+        values = getattr(ingredients, name)
+        if name == "stars_lnu":
+            values = values * tilt_stars(ingredients.wave)
+        elif name == "neb_logcont":
+            values = 10.0 ** np.asarray(values, dtype=float)
+        elif name == "dust_lnu":
+            values = values * tilt_dust(ingredients.wave)[-values.shape[-1] :]
+        if name in _PACKED:
+            out[name], out[f"{name}_top"] = pack(np.asarray(values, dtype=float))
+        else:
+            out[name] = values
+    return out
+
+
+def _decode(tensors):
+    out = {k: v for k, v in tensors.items() if not k.endswith("_top")}
+    tilts = {"stars_lnu": tilt_stars(tensors["wave"]), "dust_lnu": tilt_dust(tensors["wave"])}
+    for name, tilt in tilts.items():
+        lnu = unpack(tensors[name], tensors[f"{name}_top"])
+        out[name] = np.divide(lnu, tilt[-lnu.shape[-1] :], out=lnu, casting="same_kind")
+    out["neb_logcont"] = unpack_log(
+        tensors["neb_logcont"], tensors["neb_logcont_top"], NEBULAR_FLOOR
+    )
+    return out
+
+
+def write_ingredients(path, ingredients, shared=None):
+    """Write ingredients into a safetensors file.
+
+    Parameters
+    ----------
+    path : path-like
+    ingredients : Ingredients
+    shared : str, optional
+        Name of a file in the same folder, written by `write_shared`, which holds all but
+        the stars.
+    """
+    names = [f.name for f in fields(Ingredients) if f.name not in ("line_names", "manifest")]
+    if shared:
+        names = list(_STARS)
+    manifest = ingredients.manifest | {"kind": KIND, "schema": SCHEMA}
+    manifest["shared"] = shared
+    manifest["line_names"] = [] if shared else list(ingredients.line_names)
+    save_tensors(path, _encode(ingredients, names), manifest)
+
+
+def write_shared(path, ingredients):
+    """Write all but the stars, for several files of stars to share."""
+    names = [f.name for f in fields(Ingredients) if f.name not in ("line_names", "manifest")]
+    manifest = {k: ingredients.manifest.get(k) for k in ("label", "libraries", "versions")}
+    manifest |= {"kind": f"{KIND}, shared", "line_names": list(ingredients.line_names)}
+    save_tensors(path, _encode(ingredients, [n for n in names if n not in _STARS]), manifest)
+
+
+@lru_cache(maxsize=2)
+def _read_shared(path):
+    return load_tensors(path, f"{KIND}, shared")
+
+
+def read_ingredients(path, agb_dust=True):
+    """Read a file of ingredients.
+
+    Parameters
+    ----------
+    path : path-like
+        Of `write_ingredients`, or a factored emulator of the first kind (whose gas has one
+        ionisation parameter).
+    agb_dust : bool
+        Whether with FSPS's dust shells around AGB stars. Without them only where the file
+        tells the difference.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged or of another kind.
+    """
+    path = Path(path)
+    tensors, manifest = load_tensors(path, read_kind(path, (KIND, KIND_FACTORED)))
+    if manifest["kind"] == KIND_FACTORED:
+        arrays, described = factored_arrays(tensors, manifest, NEBULAR_FLOOR)
+        return Ingredients(**arrays, manifest=described)
+    if manifest.get("schema") != SCHEMA:
+        raise ModelFileError(
+            f"{path} has the layout {manifest.get('schema')!r} of ingredients; this version reads "
+            f"{SCHEMA}: make it again."
+        )
+    names = manifest["line_names"]
+    if manifest.get("shared"):
+        rest, described = _read_shared(path.with_name(manifest["shared"]))
+        tensors, names = {**rest, **tensors}, described["line_names"]
+    arrays = _decode(tensors)
+    if not agb_dust:
+        arrays["stars_lnu"] = _without_agb_dust(path, arrays["stars_lnu"], manifest)
+        manifest = manifest | {"parameters": manifest["parameters"] | {"add_agb_dust_model": False}}
+    return Ingredients(**arrays, line_names=tuple(names), manifest=manifest)
+
+
+# ---- with and without AGB dust ---------------------------------------------------
+
+
+AGB_KIND = "prospect_emu ingredients, AGB dust"
+
+
+def _without_agb_dust(path, stars, manifest):
+    """Stars (nz, nage, nwave) less the dust of AGB stars, from a low-rank difference."""
+    where = manifest.get("agb_dust")
+    if where is None:
+        raise SetupError(f"{path} does not say what its stars are without AGB dust.")
+    g, _ = load_tensors(path.with_name(where["file"]), AGB_KIND)
+    left = g[f"left_{where['name']}"] * g[f"left_{where['name']}_scale"]
+    change = left @ (g["right"] * g["right_scale"][:, None])
+    stars = stars.copy()
+    part = stars[:, g["first_age"].item() :, g["first_wave"].item() :]
+    part *= np.exp(change)
+    return stars
+
+
+# ---- finding them --------------------------------------------------------------------
+
+
+def user_folder():
+    """Where a user's own files of ingredients are looked for.
+
+    ``$PROSPECT_EMU_INGREDIENTS``, or ``~/.local/share/prospect_emu/ingredients``.
+    """
+    given = os.environ.get("PROSPECT_EMU_INGREDIENTS")
+    return Path(given) if given else Path.home() / ".local/share/prospect_emu/ingredients"
+
+
+@lru_cache(maxsize=64)
+def _manifest(path, modified):
+    with safe_open(str(path), framework="np") as f:
+        return json.loads((f.metadata() or {})["manifest"])
+
+
+def list_ingredients(folders=None):
+    """Paths and manifests of the ingredients in `folders`, the user's own first.
+
+    Files that cannot be read are left out.
+    """
+    found = []
+    for folder in (user_folder(), BUNDLED) if folders is None else folders:
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            try:
+                manifest = _manifest(path, path.stat().st_mtime_ns)
+            except Exception:  # a foreign file may be anything
+                continue
+            if manifest.get("kind") == KIND:
+                found.append((path, manifest))
+    return found
+
+
+def find_ingredients(folders=None, **parameters):
+    """Ingredients with given values of FSPS's stellar parameters.
+
+    Parameters
+    ----------
+    folders : sequence of path-like, optional
+        Where to look; by default in the user's folder, then among the bundled ones.
+    **parameters
+        Any of `prospect_emu.parameters.INGREDIENTS`; absent ones are FSPS's defaults.
+
+    Returns
+    -------
+    Ingredients
+        Read once per process.
+
+    Raises
+    ------
+    SetupError
+        If there are none; says for which value, and which command makes them.
+    """
+    unknown = [k for k in parameters if k not in INGREDIENTS]
+    if unknown:
+        what = "acts on " + PARAMETERS[unknown[0]].acts_on if unknown[0] in PARAMETERS else "none"
+        raise SetupError(
+            f"{unknown[0]} is no parameter of the stars ({what}); theirs are "
+            f"{', '.join(INGREDIENTS)}."
+        )
+    wanted = {k: DEFAULTS[k] for k in INGREDIENTS} | parameters
+    best = None
+    for path, manifest in list_ingredients(folders):
+        for agb in (True, False) if manifest.get("agb_dust") else (None,):
+            have = {**DEFAULTS, **manifest["parameters"]}
+            if agb is not None:
+                have["add_agb_dust_model"] = agb
+            differ = different(wanted, have)
+            if not differ:
+                return _cached(path, path.stat().st_mtime_ns, agb is not False)
+            if best is None or len(differ) < len(best):
+                best = differ
+    name = best[0] if best else "imf_type"
+    options = " ".join(f"{k}={_plain(wanted[k])}" for k in (best or ()))
+    raise SetupError(
+        f"There are no ingredients with {name}={_plain(wanted[name])}; make them of your FSPS "
+        f"with `{COMMAND} {options}`."
+    )
+
+
+def different(wanted, have):
+    """Names of the stellar parameters that matter and differ between two dicts of values."""
+    return [
+        k
+        for k in INGREDIENTS
+        if matters(k, wanted) and not _same(wanted.get(k, DEFAULTS[k]), have.get(k, DEFAULTS[k]))
+    ]
+
+
+def _same(a, b):
+    return bool(np.isclose(float(np.squeeze(a)), float(np.squeeze(b)), rtol=1e-9, atol=0.0))
+
+
+def _plain(value):
+    return np.asarray(value).squeeze().item()
+
+
+@lru_cache(maxsize=4)
+def _cached(path, modified, agb_dust):
+    return read_ingredients(path, agb_dust)
