@@ -44,10 +44,10 @@ def make_mock(emulator, seed, exact=None):
     """
     from fit_speed import BANDS
 
+    from prospect_emu import EmulatorSpecModel, EmulatorSPS
     from prospect_emu.filters import load_filters
     from prospect_emu.fits.mocks import sky_noise
     from prospect_emu.model import BOX
-    from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
     rng = np.random.default_rng([7, seed])
     filters = load_filters(BANDS)

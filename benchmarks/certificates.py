@@ -43,9 +43,9 @@ def parameters(mock_model, zred, true, free):
 
 def fit(emulator, obs, params, seed, args, engine=None):
     """Quantiles of the free parameters, and of the certificate's correction."""
+    from prospect_emu import EmulatorSpecModel, EmulatorSPS
     from prospect_emu.fitting import fit_model
     from prospect_emu.result import FitResult
-    from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
     sps = EmulatorSPS(emulator, obs["filters"])
     model = EmulatorSpecModel(params)

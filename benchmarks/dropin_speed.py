@@ -14,11 +14,10 @@ import numpy as np
 from prospect.fitting import lnprobfn
 from prospect.models import SedModel, SpecModel
 
-from prospect_emu import load_emulator
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
 from prospect_emu.filters import load_filters
 from prospect_emu.fits.threedhst import BANDS
 from prospect_emu.model import model_params
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 ZRED = 1.1
 

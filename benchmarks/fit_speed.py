@@ -33,9 +33,9 @@ subaru_suprimecam_ia767 subaru_suprimecam_ia827 spitzer_mips_24
 
 def mock_galaxy(emulator, zred, seed, error=0.05):
     """obs, model factory and sps of a galaxy at a central prior draw, with 5 % errors."""
+    from prospect_emu import EmulatorSpecModel, EmulatorSPS
     from prospect_emu.filters import load_filters
     from prospect_emu.model import model_params
-    from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
     bands = BANDS if set(BANDS) <= set(emulator.filters) else emulator.filters[:45]
     filters = load_filters(bands)
@@ -127,9 +127,9 @@ def main():
 
     from prospect.models import SpecModel
 
+    from prospect_emu import EmulatorSpecModel
     from prospect_emu.emulator import load_emulator
     from prospect_emu.posterior import BatchedPosterior
-    from prospect_emu import EmulatorSpecModel
 
     emulator = load_emulator(args.emulator)
     obs, model, sps = mock_galaxy(emulator, args.zred, args.seed)

@@ -50,9 +50,9 @@ class Galaxy:
     def __init__(self, emulator, table=None):
         from fit_speed import mock_galaxy
 
+        from prospect_emu import EmulatorSpecModel, EmulatorSPS
         from prospect_emu.model import model_params
         from prospect_emu.posterior import BatchedPosterior
-        from prospect_emu import EmulatorSpecModel, EmulatorSPS
         from prospect_emu.tables import read_photometry
 
         if table is None:

@@ -20,8 +20,8 @@ from ..emulator import EmulatorBase, load_emulator, reference_scale
 from ..errors import SetupError
 from ..filters import curve_hash, load_filters
 from ..model import BOX, FIXED, PARAMETERS, model_params
-from ..result import FitResult
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
+from ..result import FitResult
 
 EXACT_ZRED = (0.01, 12.0)
 TABLES_VARIABLE = "PROSPECT_EMU_TABLES"

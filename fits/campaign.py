@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -448,7 +448,7 @@ class _Run:
 
     def _log(self, key, state, **more):
         more.pop("traceback", None)
-        stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps({"time": stamp, "fit": key.name, "state": state, **more})
         try:
             with open(self.log, "a") as f:

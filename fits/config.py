@@ -1,18 +1,13 @@
 """A campaign's configuration: one TOML file, checked completely before anything runs."""
 
 import difflib
-import sys
+import tomllib
 import types
 import typing
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..errors import SetupError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 _NUMBER = (int, float)
 

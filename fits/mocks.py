@@ -133,8 +133,8 @@ class MockRecipe:
 
 def draw_from_priors(rng, zred):
     """A parameter vector (18,) from the priors of a fit at a redshift."""
-    from prospect_emu.model import model_params
     from prospect_emu import EmulatorSpecModel
+    from prospect_emu.model import model_params
 
     model = EmulatorSpecModel(model_params(zred=zred))
     values = dict(zip(model.theta_labels(), model.prior_transform(rng.random(model.ndim)),

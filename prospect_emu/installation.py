@@ -27,7 +27,7 @@ def checks():
     """
     yield check_python()
     for text in requires("prospect_emu") or []:
-        if "extra ==" not in text:
+        if applies(text):
             yield check_package(text)
     yield from check_emulators()
     yield check_fsps()
@@ -37,15 +37,29 @@ def checks():
 def check_python():
     """Python's version."""
     found = ".".join(map(str, sys.version_info[:3]))
-    if (3, 10) <= sys.version_info[:2] <= (3, 13):
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Check("python", OK, found)
     return Check(
-        "python", FAULT, f"{found}; 3.10 to 3.13 are tested", "make an environment with Python 3.12"
+        "python", FAULT, f"{found}; 3.11 to 3.13 are tested", "make an environment with Python 3.12"
     )
 
 
+def applies(requirement):
+    """Whether a requirement holds here: without extras, and for this Python and system.
+
+    Parameters
+    ----------
+    requirement : str
+        As in a package's metadata, for example ``tomli >= 2; python_version < "3.11"``.
+    """
+    from packaging.requirements import Requirement
+
+    marker = Requirement(requirement).marker
+    return marker is None or marker.evaluate({"extra": ""})
+
+
 def check_package(requirement):
-    """An installed package against a requirement such as ``numpy >= 1.26``."""
+    """An installed package against a requirement such as ``numpy >= 2.0``."""
     from packaging.requirements import Requirement
 
     wanted = Requirement(requirement)

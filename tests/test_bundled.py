@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from prospect_emu import EmulatorSPS
 from prospect_emu.emulator import Emulator, list_emulators, load_emulator
 from prospect_emu.filters import curve_hash, load_filters
 from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import PARAMETERS
-from prospect_emu import EmulatorSPS
 from prospect_emu.tables import read_photometry
 from prospect_emu.training.recipe import Recipe, draw_parameters
 

@@ -7,14 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import genpareto, norm
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, cli
 from prospect_emu import certificate as cert
-from prospect_emu import cli
 from prospect_emu.errors import DataError, SetupError
 from prospect_emu.filters import load_filters
 from prospect_emu.fitting import fit_model
 from prospect_emu.model import PARAMETERS, model_params
 from prospect_emu.result import FitResult
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.tables import make_obs, photometry_table, write_table
 
 # ---- Pareto smoothing ---------------------------------------------------------------

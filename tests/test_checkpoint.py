@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from prospect_emu import cli, dynesty_state
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, cli, dynesty_state
 from prospect_emu.checkpoint import Checkpoint, same_likelihood
 from prospect_emu.errors import ModelFileError, OutputError
 from prospect_emu.files import load_tensors, save_tensors
@@ -27,7 +27,6 @@ from prospect_emu.fitting import fit_model
 from prospect_emu.model import PARAMETERS, model_params
 from prospect_emu.nested import NestedSettings, run_nested
 from prospect_emu.result import FitResult
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.tables import make_obs, photometry_table, write_table
 
 KIND = "prospect_emu checkpoint"

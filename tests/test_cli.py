@@ -275,6 +275,21 @@ def test_check_dynesty(monkeypatch, found, state, words):
     assert ("pip install" in item.mend) == (found != "2.1.5")
 
 
+@pytest.mark.parametrize(
+    ("requirement", "here"),
+    [
+        ("numpy>=2", True),
+        ('tomli>=2; python_version < "3.11"', False),  # no Python that we support
+        ('torch>=2.9; extra == "train"', False),
+        ('numpy>=2; python_version >= "3.11"', True),
+        ('pywin32; sys_platform == "win32"', sys.platform == "win32"),
+    ],
+)
+def test_check_reads_environment_markers(requirement, here):
+    # A package for another Python or system, or of an extra, is not missing.
+    assert installation.applies(requirement) is here
+
+
 def test_check_missing_and_broken_packages(monkeypatch):
     item = installation.check_package("no-such-package-here >= 1")
     assert item.state == installation.FAULT and 'pip install "no-such' in item.mend

@@ -7,6 +7,7 @@ import pytest
 from prospect.fitting import lnprobfn
 from prospect.utils.obsutils import fix_obs
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.certificate import certify
 from prospect_emu.errors import SetupError
 from prospect_emu.filters import load_filters
@@ -14,7 +15,6 @@ from prospect_emu.fitting import fit_model
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
 from prospect_emu.result import FitResult
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 torch = pytest.importorskip("torch", reason="torch (the train extra) is not installed")
 

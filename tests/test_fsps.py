@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from prospect_emu.prospector import drop_in as sps_module
 from prospect_emu.errors import ModelFileError, ProspectEmuError, SetupError
+from prospect_emu.prospector import drop_in as sps_module
 from prospect_emu.training import generate as gen
 from prospect_emu.training.recipe import Recipe, draw_parameters
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from prospect.models import priors
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import ModelMismatchError
 from prospect_emu.filters import load_filters
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 torch = pytest.importorskip("torch", reason="torch (the train extra) is not installed")
 

@@ -9,6 +9,7 @@ from prospect.models import priors
 from prospect.utils.obsutils import fix_obs
 from scipy.stats import multivariate_normal, norm
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, ModelMismatchError
 from prospect_emu.filters import load_filters
 from prospect_emu.fitting import fit_model
@@ -16,7 +17,6 @@ from prospect_emu.magnitudes import arsinh_to_maggies, maggies_to_arsinh
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
 from prospect_emu.result import FitResult
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 def parameter(init, prior=None):

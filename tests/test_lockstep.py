@@ -15,6 +15,7 @@ from prospect.io.write_results import write_hdf5
 from scipy.cluster.vq import kmeans2
 from scipy.stats import kstest, norm
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu import dynesty_internals as internals
 from prospect_emu.compat import tolerate_missing_sps_home
 from prospect_emu.errors import ModelMismatchError, ProspectEmuError
@@ -23,7 +24,6 @@ from prospect_emu.fitting import fit_model, parse_keywords
 from prospect_emu.lockstep import LockstepPool, dynesty_version
 from prospect_emu.model import model_params
 from prospect_emu.nested import CONVERGED, NestedSettings, run_nested
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.walks import (
     ball_points,
     difference_walks,

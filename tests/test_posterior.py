@@ -9,13 +9,13 @@ from prospect.models import SpecModel, priors
 from prospect.models.sedmodel import SedModel
 from prospect.utils.obsutils import fix_obs
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.checkpoint import same_likelihood
 from prospect_emu.compat import tolerate_missing_sps_home
 from prospect_emu.errors import DataError, ModelMismatchError, ProspectEmuError, RangeError
 from prospect_emu.filters import load_filters
 from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 @pytest.fixture

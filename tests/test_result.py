@@ -10,12 +10,11 @@ import pytest
 from prospect.fitting import fit_model as prospector_fit_model
 from prospect.io.read_results import results_from
 
-from prospect_emu import plots, sfh
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, plots, sfh
 from prospect_emu.errors import DataError, OutputError
 from prospect_emu.fitting import fit_model
 from prospect_emu.model import PARAMETERS, derived_quantities, model_params
 from prospect_emu.result import FitResult, emulator_vectors, weighted_quantiles
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.tables import make_obs, write_table
 
 TRUTH = dict(zip(PARAMETERS, [

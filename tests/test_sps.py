@@ -10,11 +10,11 @@ from prospect.fitting import fit_model, lnprobfn
 from prospect.models import SedModel, SpecModel
 from prospect.models import priors as prospect_priors
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, FilterError, ModelMismatchError, RangeError
 from prospect_emu.filters import load_filters
 from prospect_emu.magnitudes import arsinh_error_to_maggies
 from prospect_emu.model import PARAMETERS, model_params
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 @pytest.fixture(autouse=True)

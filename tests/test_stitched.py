@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from prospect.utils.obsutils import fix_obs
 
-from prospect_emu import load_emulator
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
 from prospect_emu.compat import tolerate_missing_sps_home
 from prospect_emu.emulator import Emulator
 from prospect_emu.errors import FilterError, ModelFileError, ProspectEmuError, RangeError
@@ -14,7 +14,6 @@ from prospect_emu.filters import load_filters
 from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import PARAMETERS, model_params
 from prospect_emu.posterior import BatchedPosterior
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.stitched import StitchedEmulator, fading_weights, stitch
 from prospect_emu.training.recipe import Recipe, draw_parameters
 

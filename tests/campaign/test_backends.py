@@ -4,11 +4,11 @@ import dynesty
 import numpy as np
 import pytest
 
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import ModelFileError, SetupError
 from prospect_emu.filters import load_filters
 from prospect_emu.fits import backends
 from prospect_emu.model import model_params
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 
 
 def test_labels(tmp_path):
