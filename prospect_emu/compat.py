@@ -8,6 +8,7 @@ import functools
 import os
 
 import numpy as np
+from astropy import units as u
 from prospect.models import sedmodel
 
 from .errors import DataError
@@ -62,13 +63,94 @@ def filter_list(filters):
     return list(getattr(filters, "filters", filters))
 
 
+def plain_fluxes(values, what):
+    """Fluxes or errors as plain numbers in maggies.
+
+    Parameters
+    ----------
+    values : array_like, masked array, astropy Quantity or Column
+        Without a unit: maggies.
+    what : str
+        What they are, for error messages.
+
+    Returns
+    -------
+    ndarray of float
+        Masked entries are NaN.
+
+    Raises
+    ------
+    DataError
+        If they are not numbers, or their unit is no flux density.
+    """
+    unit = getattr(values, "unit", None)
+    masked = is_masked(values)
+    bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
+    try:
+        plain = np.array(bare, dtype=float)
+        if unit is not None and not u.Unit(unit).is_equivalent(u.dimensionless_unscaled):
+            # One maggie is the flux density of AB magnitude 0.
+            zero_point = u.zero_point_flux(3631.0 * u.Jy)
+            plain = np.array(u.Quantity(plain, unit).to_value(u.mgy, zero_point))
+        elif unit is not None:
+            plain = plain * u.Unit(unit).to(u.dimensionless_unscaled)
+    except u.UnitsError as err:
+        raise DataError(f"{what} is in {unit}, which is no flux density; give maggies.") from err
+    except (TypeError, ValueError) as err:
+        raise DataError(f"{what} is not an array of numbers ({err}); give maggies.") from err
+    plain[masked] = np.nan
+    return plain
+
+
+def is_masked(values):
+    """Which entries are masked, ndarray of bool in the shape of `values`."""
+    return np.array(np.broadcast_to(getattr(values, "mask", False), np.shape(values)))
+
+
+def plain_flags(values, what, shape, meaning):
+    """One boolean per filter, ndarray of bool; masked entries are False.
+
+    Raises
+    ------
+    DataError
+        If they are not booleans, or as many as there are filters.
+    """
+    flags = np.ma.asarray(values)
+    if flags.dtype != bool or flags.shape != shape:
+        raise DataError(
+            f"{what} of obs is {flags.dtype} of shape {flags.shape}; give one boolean per filter, "
+            f"True where {meaning}."
+        )
+    return np.array(np.ma.filled(flags, False))
+
+
+def check_not_changed(obs):
+    """Refuse an obs whose errors were changed after the emulator's were added to them.
+
+    Raises
+    ------
+    DataError
+    """
+    inflated = obs.get("maggies_unc_inflated")
+    if inflated is None or obs.get("emulator") is None:
+        return
+    now = plain_fluxes(obs["maggies_unc"], "maggies_unc of obs")
+    if now.shape != inflated.shape or not np.array_equal(now, inflated, equal_nan=True):
+        raise DataError(
+            "maggies_unc of obs was changed after sps.inflate(obs) had added the emulator's error "
+            "to it; set obs['emulator'] = None if these are errors without it, and call "
+            "sps.inflate(obs) again."
+        )
+
+
 def photometry(obs):
     """Photometric part of an obs dictionary, completed and checked.
 
     Parameters
     ----------
     obs : dict
-        Prospector's: ``filters``, ``maggies``, ``maggies_unc``, ``phot_mask``.
+        Prospector's: ``filters``, ``maggies``, ``maggies_unc``, ``phot_mask``. Fluxes and
+        errors may be masked arrays or carry a unit.
 
     Returns
     -------
@@ -85,8 +167,10 @@ def photometry(obs):
     if obs.get("filters") is None or obs.get("maggies") is None:
         raise DataError("obs has no photometry; it needs 'filters', 'maggies' and 'maggies_unc'.")
     names = [f.name for f in filter_list(obs["filters"])]
-    flux = np.asarray(obs["maggies"], dtype=float)
-    unc = np.asarray(obs.get("maggies_unc"), dtype=float)
+    flux = plain_fluxes(obs["maggies"], "maggies of obs")
+    if obs.get("maggies_unc") is None:
+        raise DataError("obs has no maggies_unc; give one error per filter.")
+    unc = plain_fluxes(obs["maggies_unc"], "maggies_unc of obs")
     if flux.shape != (len(names),) or unc.shape != flux.shape:
         raise DataError(
             f"obs has {len(names)} filters but maggies of shape {flux.shape} and maggies_unc of "
@@ -94,13 +178,10 @@ def photometry(obs):
         )
     mask = np.ones(flux.size, dtype=bool)
     if obs.get("phot_mask") is not None:
-        mask = np.asarray(obs["phot_mask"])
-        if mask.dtype != bool or mask.shape != flux.shape:
-            raise DataError(
-                f"phot_mask of obs is {mask.dtype} of shape {mask.shape}; give one boolean per "
-                "filter, True where the band is used."
-            )
-        mask = mask.copy()
+        mask = plain_flags(obs["phot_mask"], "phot_mask", flux.shape, "the band is used")
+    for given in (obs["maggies"], obs["maggies_unc"]):
+        # A masked value masks its band.
+        mask &= ~is_masked(given)
     if not mask.any():
         raise DataError("All bands of obs are masked; unmask at least one.")
     bad = [names[i] for i in np.flatnonzero(mask & ~np.isfinite(flux))]

@@ -12,6 +12,7 @@ from prospect.utils.obsutils import fix_obs
 from . import compat
 from .errors import ModelMismatchError, ProspectEmuError
 from .files import digest
+from .likelihood import upper_limits
 from .nested import NestedSettings, run_nested
 from .posterior import BatchedPosterior
 from .result import describe_model
@@ -102,7 +103,12 @@ def fit_model(
     """
     _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
+    compat.check_not_changed(obs)
     posterior = BatchedPosterior(model, obs, sps, noise)
+    # From here on, and in the file of the result, masks and units are resolved.
+    obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = compat.photometry(obs)
+    if obs.get("upper_limits") is not None:
+        obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
     inflated = obs.get("emulator")
     if inflated is not None and inflated != sps.emulator.name:
         raise ModelMismatchError(

@@ -13,6 +13,7 @@ from prospect.likelihood.kernels import Uncorrelated
 from scipy.linalg import solve_triangular
 from scipy.special import log_ndtr
 
+from . import compat
 from .errors import DataError, ModelMismatchError
 
 _LN_2PI = float(np.log(2.0 * np.pi))
@@ -201,13 +202,7 @@ def upper_limits(obs, mask):
     given = obs.get("upper_limits")
     if given is None:
         return np.zeros(mask.size, dtype=bool)
-    given = np.asarray(given)
-    if given.dtype != bool or given.shape != mask.shape:
-        raise DataError(
-            f"upper_limits of obs is {given.dtype} of shape {given.shape}; give one boolean per "
-            "filter, True where maggies is an upper limit."
-        )
-    return given & mask
+    return mask & compat.plain_flags(given, "upper_limits", mask.shape, "maggies is an upper limit")
 
 
 def _covariance(covariance, unc, mask):

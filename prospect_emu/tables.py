@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from .compat import plain_flags, plain_fluxes
 from .errors import DataError
 from .files import write_atomic
 from .filters import load_filters
@@ -149,7 +150,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
     bands : sequence of str or of sedpy.observate.Filter
         Names are loaded with `prospect_emu.filters.load_filters`.
     maggies, unc : array_like, shape (nband,)
-        Fluxes and catalog errors.
+        Fluxes and catalog errors. A masked value masks its band; a Quantity is converted.
     zred : float
     error_floor : float
         Fraction of the flux added to the error in quadrature.
@@ -182,7 +183,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
             f"The photometry has more than one row for {', '.join(twice)}; combine or remove them."
         )
     filters = load_filters(names) if names == list(bands) else list(bands)
-    maggies, unc = np.array(maggies, dtype=float), np.array(unc, dtype=float)
+    maggies, unc = plain_fluxes(maggies, "maggies"), plain_fluxes(unc, "unc")
     if not maggies.shape == unc.shape == (len(names),):
         raise DataError(
             f"{len(names)} bands come with fluxes of shape {maggies.shape} and errors of shape "
@@ -190,7 +191,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
         )
     good, said = usable(names, maggies, unc)
     if mask is not None:
-        good &= np.asarray(mask, dtype=bool)
+        good &= plain_flags(mask, "mask", maggies.shape, "the band is used")
     if not good.any():
         raise DataError(
             "All bands are masked: none has both a finite flux and a positive error"

@@ -407,17 +407,27 @@ class EmulatorSPS:
             A copy; ``maggies_unc`` is inflated, ``maggies_unc_observed`` the
             original, ``emulator`` the name of the emulator. An obs that was
             inflated before starts again from its original errors, so that no
-            emulator's error is ever added twice.
+            emulator's error is ever added twice; with other fluxes and other
+            errors it is another galaxy, whose errors are used as given.
 
         Raises
         ------
         DataError
-            If an unmasked flux is not finite or an unmasked error not positive.
+            If an unmasked flux is not finite or an unmasked error not positive, or the
+            errors were changed after an earlier call and the fluxes were not.
         FilterError
             If a filter is not emulated.
         """
         if obs.get("emulator") is not None:
-            obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
+            before = obs.get("maggies_inflated")
+            flux = compat.plain_fluxes(obs["maggies"], "maggies of obs")
+            if before is None or np.array_equal(flux, before, equal_nan=True):
+                compat.check_not_changed(obs)
+                obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
+            elif np.array_equal(obs["maggies_unc"], obs["maggies_unc_inflated"], equal_nan=True):
+                # Another flux with the errors of before: those of the observation.
+                obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
+            # Else another galaxy in the same dictionary, with errors of its own.
         flux, unc, mask = compat.photometry(obs)
         emulator = self.emulator.select(f.name for f in compat.filter_list(obs["filters"]))
         # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
@@ -434,8 +444,13 @@ class EmulatorSPS:
             total[mask] = np.hypot(unc[mask], slope * emulator.sigma_mag[mask])
         return {
             **out,
+            "maggies": flux,
             "maggies_unc": total,
+            "phot_mask": mask,
             "maggies_unc_observed": unc,
+            # What the errors were added to: an obs that is used again may hold other values.
+            "maggies_inflated": flux.copy(),
+            "maggies_unc_inflated": total.copy(),
             "emulator": self.emulator.name,
         }
 
