@@ -13,7 +13,7 @@ from prospect.models import sedmodel
 
 from .errors import DataError
 
-_NO_LINES = np.zeros(0, dtype=[("wave", "f8"), ("name", "<U20")])
+LINE_TYPE = np.dtype([("wave", "f8"), ("name", "<U20")])
 
 
 def tolerate_missing_sps_home():
@@ -21,8 +21,8 @@ def tolerate_missing_sps_home():
 
     1.4.1 reads ``$SPS_HOME/data/emlines_info.dat`` when a model is made and ends
     with a TypeError where SPS_HOME is not set. The replacement differs from the
-    original only where there is no such file: the table of lines is then empty,
-    which is right for photometry whose lines are in the emulated fluxes.
+    original only where there is no such file: the table of lines is then that of
+    the bundled ingredients.
     """
     original = sedmodel.SpecModel.init_eline_info
     if getattr(original, "tolerates_missing_sps_home", False):
@@ -32,8 +32,10 @@ def tolerate_missing_sps_home():
     def init_eline_info(self, *args, **kwargs):
         if _line_file() is not None:
             return original(self, *args, **kwargs)
-        self.emline_info = _NO_LINES
-        self._use_eline = np.ones(0, dtype=bool)
+        from .prospector.stand_in import line_table
+
+        self.emline_info = line_table()
+        self._use_eline = np.ones(self.emline_info.size, dtype=bool)
         return None
 
     init_eline_info.tolerates_missing_sps_home = True
@@ -41,14 +43,16 @@ def tolerate_missing_sps_home():
 
 
 def emission_line_wavelengths():
-    """Wavelengths (Angstrom) of FSPS's lines if SPS_HOME is set, else none.
+    """Wavelengths (Angstrom) of FSPS's lines, from SPS_HOME if it is set.
 
     `SpecModel` wants as many as its own table has.
     """
     path = _line_file()
     if path is None:
-        return np.zeros(0)
-    return np.genfromtxt(path, dtype=_NO_LINES.dtype, delimiter=",")["wave"]
+        from .prospector.stand_in import line_table
+
+        return line_table()["wave"]
+    return np.genfromtxt(path, dtype=LINE_TYPE, delimiter=",")["wave"]
 
 
 def _line_file():

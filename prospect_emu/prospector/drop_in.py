@@ -13,6 +13,7 @@ from ..magnitudes import arsinh_error_to_maggies
 from ..model import RATIO_NAMES
 from ..photometry import FilterProjector, flux_factor
 from ..priors import VectorPrior
+from .stand_in import ExactBasis
 
 # FSPS's own value where a model does not mention a parameter that the emulator
 # holds fixed (python-fsps 0.5.0; a test compares them with python-fsps).
@@ -53,14 +54,17 @@ _FAINTEST = 1e-18
 class EmulatorSPS:
     """An emulator behind the interface of Prospector's SPS objects.
 
-    Swap it for ``FastStepBasis()`` in a Prospector 1.4 script. `SedModel` takes
+    Swap it for ``FastStepBasis()`` or ``CSPSpecBasis()`` in a Prospector 1.4 script.
+    ``EmulatorSPS()``, without an emulator, gives exact spectra of any model in
+    Prospector's own fits (`prospect_emu.prospector.stand_in.ExactBasis`); with one
+    it gives that emulator's photometry, fast in `prospect_emu.fit_model`. Then `SedModel` takes
     the emulated photometry directly; `SpecModel` derives photometry from a
     spectrum, so it is given a pseudo-spectrum that yields exactly the emulated
     fluxes in `filters` (and means nothing else); `EmulatorSpecModel` skips it.
 
     Parameters
     ----------
-    emulator : Emulator
+    emulator : Emulator, optional
     filters : sequence of sedpy.observate.Filter, optional
         The bands to predict, as in ``obs["filters"]``; default all emulated
         bands.
@@ -78,6 +82,17 @@ class EmulatorSPS:
     FilterError
         If a filter is not emulated, or its curve differs from the emulated one.
     """
+
+    def __new__(cls, emulator=None, filters=None, model=None, **params):
+        """Without an emulator: `prospect_emu.prospector.stand_in.ExactBasis`."""
+        if emulator is None:
+            compat.tolerate_missing_sps_home()
+            return ExactBasis(**params)
+        if params:
+            raise ModelMismatchError(
+                f"{', '.join(params)} belong to EmulatorSPS() without an emulator; leave them out."
+            )
+        return super().__new__(cls)
 
     def __init__(self, emulator, filters=None, model=None):
         compat.tolerate_missing_sps_home()

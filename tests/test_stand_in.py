@@ -1,0 +1,170 @@
+"""`EmulatorSPS()` against FSPS through Prospector's own classes, and without FSPS at all."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from prospect.models import SpecModel
+from prospect.models.sedmodel import PolySpecModel
+from prospect.models.templates import TemplateLibrary
+from sedpy.observate import load_filters
+
+from prospect_emu import EmulatorSPS
+from prospect_emu.errors import ModelMismatchError, SetupError
+from prospect_emu.prospector.stand_in import ExactBasis
+
+BANDS = [
+    "galex_NUV", "sdss_g0", "acs_wfc_f606w", "wfc3_ir_f160w", "twomass_Ks", "spitzer_irac_ch3",
+    "spitzer_mips_24", "herschel_pacs_100",
+]  # fmt: skip
+DUSTY = ("dust_emission", "nebular", "igm", "agn")
+# Template, the additions, and the tolerance of every flux: 1e-4 for bins; 1e-3 for
+# parametric histories and single populations, whose faint ultraviolet pixels are
+# rounded more coarsely in the 16-bit tables (measured: 3e-4 at most).
+MODELS = [
+    ("continuity_sfh", (), 1e-4),
+    ("continuity_sfh", DUSTY, 1e-4),
+    ("continuity_flex_sfh", DUSTY, 1e-4),
+    ("dirichlet_sfh", ("nebular",), 1e-4),
+    ("alpha", (), 1e-4),
+    ("parametric_sfh", (), 1e-3),
+    ("parametric_sfh", DUSTY, 1e-3),
+    ("burst_sfh", (), 1e-3),
+    ("ssp", (), 1e-3),
+]
+
+
+def make_model(template, extra, kind=SpecModel, **fixed):
+    params = dict(TemplateLibrary[template])
+    if template == "burst_sfh":
+        params = {**TemplateLibrary["parametric_sfh"], **params}
+    for name in extra:
+        params.update(TemplateLibrary[name])
+    params["zred"] = {"N": 1, "isfree": False, "init": 0.8}
+    # One metallicity: each new one costs FSPS ten seconds.
+    params["logzsol"] = {"N": 1, "isfree": False, "init": -0.3}
+    params.pop("massmet", None)
+    for name, value in fixed.items():
+        params[name] = {"N": 1, "isfree": False, "init": value}
+    return kind(params)
+
+
+def observation(**more):
+    return {
+        "filters": load_filters(BANDS), "maggies": np.ones(len(BANDS)),
+        "maggies_unc": np.ones(len(BANDS)), "wavelength": None, "spectrum": None, "unc": None,
+        "mask": None, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def basis(fsps_ready):
+    """Prospector's own class for a model; new each time, since FSPS keeps parameters."""
+    from prospect.sources import CSPSpecBasis, FastStepBasis
+
+    return lambda params: (FastStepBasis if "agebins" in params else CSPSpecBasis)(zcontinuous=1)
+
+
+@pytest.mark.fsps
+@pytest.mark.parametrize(("template", "extra", "tolerance"), MODELS)
+def test_templates_against_fsps(template, extra, tolerance, basis):
+    """Photometry of three prior draws, through Prospector's SpecModel and sedpy alike."""
+    model = make_model(template, extra)
+    fsps = basis(model.params)
+    ours, obs = EmulatorSPS(zcontinuous=1), observation()
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        theta = model.prior_transform(rng.uniform(0.1, 0.9, model.ndim))
+        _, expected, mfrac = model.predict(theta, obs=obs, sps=fsps)
+        _, found, ours_mfrac = model.predict(theta, obs=obs, sps=ours)
+        np.testing.assert_allclose(found, expected, rtol=tolerance)
+        assert ours_mfrac == pytest.approx(mfrac, abs=1e-6)
+
+
+@pytest.mark.fsps
+@pytest.mark.parametrize("kind", [SpecModel, PolySpecModel])
+def test_spectrum_and_lines_against_fsps(kind, basis):
+    """Lines apart, added by Prospector at 300 km/s: 1e-4 of the median flux of each pixel."""
+    model = make_model("continuity_sfh", DUSTY, kind, nebemlineinspec=False, sigma_smooth=300.0)
+    wave = np.linspace(7000.0, 14000.0, 400)
+    obs = observation(
+        wavelength=wave, spectrum=np.ones(wave.size), unc=np.ones(wave.size),
+        mask=np.ones(wave.size, dtype=bool),
+    )  # fmt: skip
+    theta = model.prior_transform(np.full(model.ndim, 0.4))
+    expected = model.predict(theta, obs=obs, sps=basis(model.params))
+    found = model.predict(theta, obs=obs, sps=EmulatorSPS())
+    for a, b in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.median(b))
+
+
+@pytest.mark.fsps
+@pytest.mark.parametrize("outwave", [None, np.linspace(4000.0, 9000.0, 50)])
+def test_get_spectrum_is_prospectors(outwave, basis):
+    """Smoothing, units, distance: SSPBasis.get_spectrum with FSPS."""
+    model = make_model("parametric_sfh", ())
+    params = {**model.params, "lumdist": 3000.0}
+    filters = load_filters(BANDS)
+    expected = basis(params).get_spectrum(outwave=outwave, filters=filters, peraa=True, **params)
+    found = EmulatorSPS().get_spectrum(outwave=outwave, filters=filters, peraa=True, **params)
+    bright = expected[0] > 1e-6 * expected[0].max()
+    np.testing.assert_allclose(found[0][bright], expected[0][bright], rtol=1e-3)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-3)
+
+
+def test_models_run_without_fsps():
+    """A script that imports prospect_emu and makes a model before `EmulatorSPS()`."""
+    code = (
+        "from prospect_emu import EmulatorSPS, compat; compat.tolerate_missing_sps_home()\n"
+        "import sys, numpy as np\n"
+        "from prospect.models import SpecModel\n"
+        "from prospect.models.templates import TemplateLibrary\n"
+        "from sedpy.observate import load_filters\n"
+        "p = {**TemplateLibrary['parametric_sfh'], **TemplateLibrary['nebular']}\n"
+        "p['nebemlineinspec'] = {'N': 1, 'isfree': False, 'init': False}\n"
+        "model = SpecModel(p)\n"
+        "obs = {'filters': load_filters(['sdss_r0']), 'wavelength': None, 'spectrum': None}\n"
+        "print(model.predict(model.theta, obs=obs, sps=EmulatorSPS())[1][0] > 0)\n"
+    )
+    env = {"PATH": "/usr/bin", "PYTHONPATH": ":".join(p for p in sys.path if p)}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert run.stdout.strip() == "True", run.stderr
+
+
+def test_a_pickle_is_small_and_gives_the_same():
+    """For pools: no tables inside, lines of the last call included."""
+    sps = EmulatorSPS()
+    params = {"mass": 1e10, "tage": 3.0, "tau": 1.0, "sfh": 4, "imf_type": 2}
+    before = sps.get_galaxy_spectrum(**params)
+    data = pickle.dumps(sps)
+    assert len(data) < 5000
+    again = pickle.loads(data)
+    np.testing.assert_array_equal(again.get_galaxy_elines()[1], sps.get_galaxy_elines()[1])
+    np.testing.assert_array_equal(again.get_galaxy_spectrum(**params)[1], before[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"zcontinuous": 2}, "zcontinuous=2"), ({"vactoair_flag": True}, "vacuum")],
+)
+def test_what_only_fsps_can_do_is_refused(arguments, words):
+    with pytest.raises(ModelMismatchError, match=words):
+        EmulatorSPS(**arguments)
+
+
+def test_an_imf_without_ingredients_is_refused():
+    with pytest.raises(SetupError, match="imf_type"):
+        EmulatorSPS().get_galaxy_spectrum(mass=1.0, tage=1.0, imf_type=4)
+
+
+def test_lines_before_a_spectrum_are_refused():
+    with pytest.raises(ModelMismatchError, match="get_galaxy_spectrum first"):
+        EmulatorSPS().get_galaxy_elines()
+
+
+def test_an_emulator_takes_no_parameters_of_fsps(toy_emulator):
+    assert isinstance(EmulatorSPS(imf_type=1), ExactBasis)
+    with pytest.raises(ModelMismatchError, match="imf_type belong to"):
+        EmulatorSPS(toy_emulator, imf_type=1)
