@@ -117,7 +117,7 @@ def test_get_spectrum_is_prospectors(outwave, basis):
 def test_models_run_without_fsps():
     """A script that imports prospect_emu and makes a model before `EmulatorSPS()`."""
     code = (
-        "from prospect_emu import EmulatorSPS, compat; compat.tolerate_missing_sps_home()\n"
+        "from prospect_emu import EmulatorSPS\n"
         "import sys, numpy as np\n"
         "from prospect.models import SpecModel\n"
         "from prospect.models.templates import TemplateLibrary\n"

@@ -51,6 +51,10 @@ _UNCHECKED = ("sfh", "sigma_smooth")
 _FAINTEST = 1e-18
 
 
+# At import: a script that imports EmulatorSPS may build its model before it makes one.
+compat.tolerate_missing_sps_home()
+
+
 class EmulatorSPS:
     """An emulator behind the interface of Prospector's SPS objects.
 
@@ -86,7 +90,6 @@ class EmulatorSPS:
     def __new__(cls, emulator=None, filters=None, model=None, **params):
         """Without an emulator: `prospect_emu.prospector.stand_in.ExactBasis`."""
         if emulator is None:
-            compat.tolerate_missing_sps_home()
             return ExactBasis(**params)
         if params:
             raise ModelMismatchError(
@@ -95,7 +98,6 @@ class EmulatorSPS:
         return super().__new__(cls)
 
     def __init__(self, emulator, filters=None, model=None):
-        compat.tolerate_missing_sps_home()
         if filters is None:
             from ..filters import load_filters
 
