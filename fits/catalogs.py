@@ -161,6 +161,8 @@ def _tests(sample, config, zred_range):
         values = np.ma.asarray(sample.table[name])
         if values.dtype.kind in "iu":
             values = values.astype(float)
+        if values.dtype.kind == "S":  # text in FITS, which the settings name as str
+            return np.char.decode(values.filled(b""), "utf-8", "replace")
         return values.filled(np.nan if values.dtype.kind == "f" else None)
 
     zred = sample.zred
@@ -174,7 +176,9 @@ def _tests(sample, config, zred_range):
              "emulators' range")
         )  # fmt: skip
     for name, value in config.equal.items():
-        values = column(name)
+        values, missing = column(name), np.ma.getmaskarray(np.ma.asarray(sample.table[name]))
+        # What is missing equals nothing: filled, a boolean would be true.
+        tests.append((missing, lambda row, n=name: f"{n} is missing"))
         tests.append(
             (values != value, lambda row, n=name, v=values, w=value: f"{n} = {v[row]}, not {w}")
         )

@@ -34,7 +34,7 @@ def tolerate_missing_sps_home():
             return original(self, *args, **kwargs)
         from .prospector.stand_in import line_table
 
-        self.emline_info = line_table()
+        self.emline_info = line_table().copy()
         self._use_eline = np.ones(self.emline_info.size, dtype=bool)
         return None
 
@@ -51,7 +51,7 @@ def emission_line_wavelengths():
     if path is None:
         from .prospector.stand_in import line_table
 
-        return line_table()["wave"]
+        return line_table()["wave"].copy()
     return np.genfromtxt(path, dtype=LINE_TYPE, delimiter=",")["wave"]
 
 

@@ -373,7 +373,7 @@ class EmulatorSPS:
         Returns
         -------
         wavelengths, luminosities : ndarray
-            FSPS's line list with zeros where SPS_HOME is set, else empty.
+            FSPS's line list, from SPS_HOME if it is set, and zeros.
         """
         wave = compat.emission_line_wavelengths()
         return wave, np.zeros_like(wave)

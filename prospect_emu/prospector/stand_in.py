@@ -6,6 +6,7 @@ has not (Prospector 1.4), for any of their models, without FSPS.
 
 import logging
 import pickle
+from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -234,6 +235,7 @@ def _rows(params):
     return given | {"mass": mass[None]}
 
 
+@lru_cache(maxsize=1)
 def line_table():
     """FSPS's emission lines from the bundled ingredients: ``wave`` (Angstrom) and ``name``."""
     ingredients = find_ingredients(imf_type=1)

@@ -1,11 +1,14 @@
 """Catalogs: the fields of 3D-HST, tables with a column map, catalogs of mocks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from sedpy import observate
 
 from prospect_emu.errors import DataError
+from prospect_emu.fits import catalogs
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalogs import read_sample
 from prospect_emu.fits.config import CatalogConfig, parse_config
@@ -14,6 +17,7 @@ from prospect_emu.fits.mocks import MockRecipe, mock_catalog
 from prospect_emu.fits.results import read_results
 from prospect_emu.fits.threedhst import galaxy_obs, read_catalog
 from prospect_emu.model import BOX, PARAMETERS
+from prospect_emu.table_files import read_table
 
 
 def write_field(folder, field, n=2, fits=True):
@@ -193,3 +197,25 @@ def test_mocks_that_are_all_too_faint(workshop):
     faint = np.full((1, len(workshop.emulator.filters)), 1e-14)
     with pytest.raises(DataError, match="1000 mocks in a row"):
         mock_catalog(lambda t: faint, workshop.emulator.filters, MockRecipe(n=1))
+
+
+@pytest.mark.parametrize("ending", ["ecsv", "fits"])
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [([True, False, True], True), ([1, 2, 1], 1), (["yes", "no", "yes"], "yes")],
+)
+def test_a_missing_value_equals_nothing(values, wanted, ending, tmp_path):
+    """select.equal on the third row, which is masked.
+
+    A masked boolean counted as true, and text in FITS equalled nothing.
+    """
+    table = Table({"flag": MaskedColumn(values, mask=[False, False, True])})
+    table.write(tmp_path / f"catalog.{ending}")
+    read = read_table(tmp_path / f"catalog.{ending}")
+    if not np.ma.getmaskarray(np.ma.asarray(read["flag"])).any():
+        pytest.skip("this format keeps no mask of this type")
+    sample = SimpleNamespace(table=read, zred=np.ones(3))
+    tests = catalogs._tests(sample, SimpleNamespace(equal={"flag": wanted}, range={}), None)
+    failed = np.any([bad for bad, _ in tests], axis=0)
+    np.testing.assert_array_equal(failed, [False, True, True])
+    assert "flag is missing" in [say(2) for bad, say in tests if bad[2]]
