@@ -12,8 +12,9 @@ from astropy import units as u
 from prospect.models import sedmodel
 
 from .errors import DataError
+from .sps.ingredients import find_ingredients
 
-LINE_TYPE = np.dtype([("wave", "f8"), ("name", "<U20")])
+_LINE_TYPE = np.dtype([("wave", "f8"), ("name", "<U20")])
 
 
 def tolerate_missing_sps_home():
@@ -32,8 +33,6 @@ def tolerate_missing_sps_home():
     def init_eline_info(self, *args, **kwargs):
         if _line_file() is not None:
             return original(self, *args, **kwargs)
-        from .prospector.stand_in import line_table
-
         self.emline_info = line_table().copy()
         self._use_eline = np.ones(self.emline_info.size, dtype=bool)
         return None
@@ -49,10 +48,16 @@ def emission_line_wavelengths():
     """
     path = _line_file()
     if path is None:
-        from .prospector.stand_in import line_table
-
         return line_table()["wave"].copy()
-    return np.genfromtxt(path, dtype=LINE_TYPE, delimiter=",")["wave"]
+    return np.genfromtxt(path, dtype=_LINE_TYPE, delimiter=",")["wave"]
+
+
+@functools.lru_cache(maxsize=1)
+def line_table():
+    """FSPS's emission lines from the bundled ingredients: ``wave`` (Angstrom) and ``name``."""
+    ingredients = find_ingredients(imf_type=1)
+    names = ingredients.line_names or [""] * ingredients.line_wave.size
+    return np.array(list(zip(ingredients.line_wave, names, strict=True)), dtype=_LINE_TYPE)
 
 
 def _line_file():
@@ -128,6 +133,13 @@ def plain_flags(values, what, shape, meaning):
     return np.array(np.ma.filled(flags, False))
 
 
+def changed(obs, name):
+    """Whether ``maggies`` or ``maggies_unc`` are others than `EmulatorSPS.inflate` left them."""
+    before = obs.get(f"{name}_inflated")
+    now = plain_fluxes(obs[name], f"{name} of obs")
+    return before is not None and not np.array_equal(now, before, equal_nan=True)
+
+
 def check_not_changed(obs):
     """Refuse an obs whose errors were changed after the emulator's were added to them.
 
@@ -135,11 +147,7 @@ def check_not_changed(obs):
     ------
     DataError
     """
-    inflated = obs.get("maggies_unc_inflated")
-    if inflated is None or obs.get("emulator") is None:
-        return
-    now = plain_fluxes(obs["maggies_unc"], "maggies_unc of obs")
-    if now.shape != inflated.shape or not np.array_equal(now, inflated, equal_nan=True):
+    if obs.get("emulator") is not None and changed(obs, "maggies_unc"):
         raise DataError(
             "maggies_unc of obs was changed after sps.inflate(obs) had added the emulator's error "
             "to it; set obs['emulator'] = None if these are errors without it, and call "

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prospect_emu import EmulatorSPS
 from prospect_emu.emulator import Emulator
 from prospect_emu.filters import curve_hash, load_filters
 from prospect_emu.model import BOX, FIXED, PARAMETERS
@@ -132,4 +133,25 @@ def toy_tables():
         "dust_lnu": (grey * 1e-20).reshape(3, 5, 2, -1) * (wave > 1e4),
         "agn_tau": np.array([5.0, 20.0, 150.0]),
         "agn_lnu": grey[::10] * 1e-15,
+    }
+
+
+@pytest.fixture
+def sps(toy_emulator):
+    return EmulatorSPS(toy_emulator, filters=load_filters(toy_emulator.filters))
+
+
+@pytest.fixture
+def obs(sps, toy_emulator, prior_draws):
+    """Photometry of a draw from the priors at redshift one, no band masked."""
+    theta = prior_draws(1)[0]
+    theta[PARAMETERS.index("zred")] = 1.0
+    flux = toy_emulator.maggies(theta)
+    return {
+        "filters": sps.filters,
+        "maggies": flux * 1.02,
+        "maggies_unc": 0.05 * flux,
+        "wavelength": None,
+        "spectrum": None,
+        "unc": None,
     }

@@ -6,36 +6,15 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from astropy.utils.masked import Masked
 
-from prospect_emu import EmulatorSpecModel, EmulatorSPS, compat, fit_model
+from prospect_emu import EmulatorSpecModel, compat, fit_model
 from prospect_emu.errors import DataError
-from prospect_emu.filters import load_filters
-from prospect_emu.model import PARAMETERS, model_params
+from prospect_emu.model import model_params
 from prospect_emu.posterior import BatchedPosterior
 from prospect_emu.result import FitResult
 from prospect_emu.tables import make_obs
 
 # AB: magnitude 0 is 3631 Jy, so that one maggie is 3.631e9 uJy.
 UJY_PER_MAGGIE = 3.631e9
-
-
-@pytest.fixture
-def sps(toy_emulator):
-    return EmulatorSPS(toy_emulator, filters=load_filters(toy_emulator.filters))
-
-
-@pytest.fixture
-def obs(sps, toy_emulator, prior_draws):
-    theta = prior_draws(1)[0]
-    theta[PARAMETERS.index("zred")] = 1.0
-    flux = toy_emulator.maggies(theta)
-    return {
-        "filters": sps.filters,
-        "maggies": 1.02 * flux,
-        "maggies_unc": 0.05 * flux,
-        "wavelength": None,
-        "spectrum": None,
-        "unc": None,
-    }
 
 
 def masked_forms(values, where):

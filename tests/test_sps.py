@@ -24,24 +24,9 @@ def no_sps_home(monkeypatch):
 
 
 @pytest.fixture
-def sps(toy_emulator):
-    return EmulatorSPS(toy_emulator, filters=load_filters(toy_emulator.filters))
-
-
-@pytest.fixture
-def obs(sps, toy_emulator, prior_draws):
-    theta = prior_draws(1)[0]
-    theta[PARAMETERS.index("zred")] = 1.0
-    flux = toy_emulator.maggies(theta)
-    return {
-        "filters": sps.filters,
-        "maggies": flux * 1.02,
-        "maggies_unc": 0.05 * flux,
-        "phot_mask": np.arange(flux.size) != 3,
-        "wavelength": None,
-        "spectrum": None,
-        "unc": None,
-    }
+def obs(obs):
+    """With a masked band."""
+    return {**obs, "phot_mask": np.arange(obs["maggies"].size) != 3}
 
 
 def emulator_order(model):

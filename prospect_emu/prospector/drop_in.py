@@ -6,12 +6,13 @@ import numpy as np
 from prospect.models import SpecModel
 
 from .. import compat, sfh
+from ..cosmology import flux_factor
 from ..emulator import reference_scale
 from ..errors import FilterError, ModelMismatchError, RangeError
 from ..filters import curve_hash
 from ..magnitudes import arsinh_error_to_maggies
 from ..model import RATIO_NAMES
-from ..photometry import FilterProjector, flux_factor
+from ..photometry import FilterProjector
 from ..priors import VectorPrior
 from .stand_in import ExactBasis
 
@@ -435,16 +436,12 @@ class EmulatorSPS:
         FilterError
             If a filter is not emulated.
         """
-        if obs.get("emulator") is not None:
-            before = obs.get("maggies_inflated")
-            flux = compat.plain_fluxes(obs["maggies"], "maggies of obs")
-            if before is None or np.array_equal(flux, before, equal_nan=True):
-                compat.check_not_changed(obs)
-                obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
-            elif np.array_equal(obs["maggies_unc"], obs["maggies_unc_inflated"], equal_nan=True):
-                # Another flux with the errors of before: those of the observation.
-                obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
-            # Else another galaxy in the same dictionary, with errors of its own.
+        if obs.get("emulator") is not None and not all(
+            compat.changed(obs, name) for name in ("maggies", "maggies_unc")
+        ):
+            compat.check_not_changed(obs)
+            obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
+        # Else none was added yet, or this is another galaxy with errors of its own.
         flux, unc, mask = compat.photometry(obs)
         emulator = self.emulator.select(f.name for f in compat.filter_list(obs["filters"]))
         # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.

@@ -6,15 +6,13 @@ has not (Prospector 1.4), for any of their models, without FSPS.
 
 import logging
 import pickle
-from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
-from prospect.sources.constants import jansky_cgs, lightspeed, to_cgs_at_10pc
 from prospect.utils.smoothing import smoothspec
 from sedpy.observate import getSED
 
-from .. import compat, cosmology
+from .. import cosmology
 from ..errors import ModelMismatchError
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..sps.ingredients import find_ingredients
@@ -46,6 +44,7 @@ class ExactBasis:
         Parameters of the last call.
     ssp : SimpleNamespace
         ``libraries``, ``wavelengths`` and ``emline_wavelengths``, as python-fsps has them.
+    label : str
 
     Raises
     ------
@@ -67,24 +66,36 @@ class ExactBasis:
             )
         self.params = {k: v for k, v in params.items() if k not in _UNUSED}
         self._lines = None
-        self._ingredients = None
+        self._stars, self._ingredients = None, None
         # Where no model has chosen any yet: wavelengths are the same for all bundled ones.
-        self._use(find_ingredients(imf_type=1))
+        self._use({"imf_type": 1})
 
     def __repr__(self):
         return f"ExactBasis({self.label!r})"
 
-    def _use(self, ingredients):
-        if ingredients is self._ingredients:
+    def _use(self, stars):
+        """Take the ingredients with these stellar parameters."""
+        if stars == self._stars:
             return
-        self._ingredients = ingredients
-        self.label = ingredients.label
-        self.ssp = SimpleNamespace(
-            libraries=[s.encode() for s in ingredients.manifest["versions"]["libraries"]],
-            wavelengths=ingredients.wave,
-            emline_wavelengths=ingredients.line_wave,
+        before, self._ingredients = self._ingredients, find_ingredients(**stars)
+        self._stars = stars
+        if self._ingredients is not before:
+            _LOG.info("Spectra are those of FSPS with %s.", self.label)
+
+    @property
+    def label(self):
+        """Isochrones and spectral library."""
+        return self._ingredients.label
+
+    @property
+    def ssp(self):
+        """What scripts read of python-fsps's ``StellarPopulation``."""
+        g = self._ingredients
+        return SimpleNamespace(
+            libraries=[s.encode() for s in g.manifest["versions"]["libraries"]],
+            wavelengths=g.wave,
+            emline_wavelengths=g.line_wave,
         )
-        _LOG.info("Spectra are those of FSPS with %s.", ingredients.label)
 
     def update(self, **params):
         """Set parameters, as scalars where they have one value."""
@@ -113,7 +124,7 @@ class ExactBasis:
         """
         self.update(**params)
         given = _rows(self.params)
-        self._use(find_ingredients(**{k: given[k] for k in INGREDIENTS if k in given}))
+        self._use({k: given[k] for k in INGREDIENTS if k in given})
         out = spectrum(self._ingredients, given)
         self._lines = out.line_lum[0] / out.mass[0]
         return out.wave.copy(), out.lnu[0] / out.mass[0], float(out.mfrac[0])
@@ -162,31 +173,25 @@ class ExactBasis:
                 "wavecal_coeffs shifts wavelengths, which is not available here; remove it."
             )
         zred = float(p.get("zred", 0.0))
-        observed, lnu = wave * (1.0 + zred), lnu * (1.0 + zred)
-        # Absolute maggies at first.
+        distance = float(p["lumdist"]) if "lumdist" in p else None
+        mass = np.sum(p.get("mass", 1.0))
+        if np.all(p.get("mass_units", "mformed") == "mstar"):
+            mass = mass / mfrac
+        observed = wave * (1.0 + zred)
+        maggies = lnu * (mass * cosmology.flux_factor(zred, distance))
         phot: float | np.ndarray = 0.0
         if filters is not None:
-            flambda = lightspeed / observed**2 * lnu * to_cgs_at_10pc
+            flambda = maggies * cosmology.MAGGIE * cosmology.LIGHTSPEED / observed**2
             phot = np.atleast_1d(getSED(observed, flambda, filters, linear_flux=True))
         target = observed if outwave is None else np.asarray(outwave, dtype=float)
         if "sigma_smooth" in p:
             smooth = {k: v for k, v in p.items() if k != "sigma_smooth"}
-            spec = smoothspec(observed, lnu, p["sigma_smooth"], outwave=target, **smooth)
-        elif outwave is None:
-            spec = lnu.copy()
-        else:
-            spec = np.interp(target, observed, lnu, left=0.0, right=0.0)
-        if "lumdist" in p:
-            distance = float(p["lumdist"])
-        else:
-            # Prospector's convention: 10 pc at redshift zero.
-            distance = float(cosmology.luminosity_distance(zred)) if zred else 1e-5
-        dimming = 1.0 / (distance * 1e5) ** 2
-        unit = lightspeed / target**2 if peraa else 1.0 / (3631.0 * jansky_cgs)
-        mass = np.sum(p.get("mass", 1.0))
-        if np.all(p.get("mass_units", "mformed") == "mstar"):
-            mass = mass / mfrac
-        return spec * to_cgs_at_10pc * unit * dimming * mass, phot * dimming * mass, mfrac
+            maggies = smoothspec(observed, maggies, p["sigma_smooth"], outwave=target, **smooth)
+        elif outwave is not None:
+            maggies = np.interp(target, observed, maggies, left=0.0, right=0.0)
+        if peraa:
+            maggies = maggies * cosmology.MAGGIE * cosmology.LIGHTSPEED / target**2
+        return maggies, phot, mfrac
 
     @property
     def wavelengths(self):
@@ -200,12 +205,14 @@ class ExactBasis:
 
     def __getstate__(self):
         # Small, for pools: the ingredients are found again by their parameters.
-        return {"params": self.params, "lines": self._lines, "label": self.label}
+        return {
+            "params": self.params, "lines": self._lines, "stars": self._stars, "label": self.label
+        }  # fmt: skip
 
     def __setstate__(self, state):
-        self.params, self._lines, self._ingredients = state["params"], state["lines"], None
-        stellar = {k: _bare(self.params[k]) for k in INGREDIENTS if k in self.params}
-        self._use(find_ingredients(**(stellar or {"imf_type": 1})))
+        self.params, self._lines = state["params"], state["lines"]
+        self._stars, self._ingredients = None, None
+        self._use(state["stars"])
         if self.label != state["label"]:
             raise pickle.UnpicklingError(
                 f"This object was made with ingredients {state['label']!r}, but here are "
@@ -233,11 +240,3 @@ def _rows(params):
             pad = np.minimum(np.arange(mass.size), value.size - 1)
             given[name] = value[pad][None]
     return given | {"mass": mass[None]}
-
-
-@lru_cache(maxsize=1)
-def line_table():
-    """FSPS's emission lines from the bundled ingredients: ``wave`` (Angstrom) and ``name``."""
-    ingredients = find_ingredients(imf_type=1)
-    names = ingredients.line_names or [""] * ingredients.line_wave.size
-    return np.array(list(zip(ingredients.line_wave, names, strict=True)), dtype=compat.LINE_TYPE)

@@ -9,6 +9,7 @@ holds the rest (the bundled ones share it).
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -380,7 +381,7 @@ def different(wanted, have):
 
 
 def _same(a, b):
-    return bool(np.isclose(float(np.squeeze(a)), float(np.squeeze(b)), rtol=1e-9, atol=0.0))
+    return math.isclose(_plain(a), _plain(b), rel_tol=1e-9)
 
 
 def _plain(value):
