@@ -188,9 +188,9 @@ def main():
     parser.add_argument("--without-dynesty", action="store_true", help="lockstep runs only")
     args = parser.parse_args()
 
-    from prospect_emu.dynesty_internals import single_thread
     from prospect_emu.emulator import load_emulator
     from prospect_emu.files import write_atomic
+    from prospect_emu.workers import single_thread
 
     makers = {
         "gaussian": Gaussian,

@@ -19,22 +19,6 @@ _LOWEST = -1e300  # dynesty's stand-in for minus infinity
 
 
 @contextmanager
-def single_thread():
-    """One BLAS thread inside the block, if threadpoolctl is installed.
-
-    At these sizes several threads spin more than they compute. Without
-    threadpoolctl, set OMP_NUM_THREADS=1 before Python starts.
-    """
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(1):
-        yield
-
-
-@contextmanager
 def without_slow_internals():
     """Replace dynesty's slow functions inside the block; nothing for unknown versions."""
     replaced = []

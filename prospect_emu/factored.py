@@ -16,28 +16,18 @@ from functools import cached_property, partial
 import numpy as np
 
 from . import sfh
-from .dynesty_internals import single_thread
+from .cosmology import flux_factor
 from .emulator import EmulatorBase, list_emulators, load_emulator, reference_scale
 from .errors import ModelFileError, SetupError
 from .filters import load_filters
 from .folded import COLUMN, RATIOS, FoldedEmulator, coordinates, dust_family, exponents, skeleton
-from .photometry import FilterProjector, flux_factor
-from .physics import (
-    LNU_UNIT,
-    LYMAN_EDGE,
-    REFERENCE,
-    age_weights,
-    between,
-    bump,
-    calzetti,
-    find_cell,
-    frequency_weights,
-    igm_terms,
-    igm_transmission,
-    interpolate,
-    line_profiles,
-    locate,
-)
+from .photometry import FilterProjector
+from .sps import igm
+from .sps.ages import step_weights
+from .sps.constants import LNU_UNIT, REFERENCE, between, find_cell, interpolate, locate
+from .sps.dust_laws import bump, calzetti
+from .sps.nebular import frequency_weights, ionising, line_profiles
+from .workers import single_thread
 
 KIND = "prospect_emu factored emulator"
 _SCHEMA = 1
@@ -164,9 +154,9 @@ class FactoredEmulator(EmulatorBase):
 
     def _mfrac(self, theta):
         p = coordinates(theta)
-        cell, f = find_cell(self.logz, p["logzsol"])
+        cell, f = find_cell(self.logz, p["logzsol"], extrapolate=True)
         mass = between(self.ingredients["ssp_mass"], cell, f)
-        return np.einsum("nka,nk,na->n", self._weights(p["zred"]), self.shares(theta), mass)
+        return np.einsum("nka,nk,na->n", self.age_weights(p["zred"]), self.shares(theta), mass)
 
     # ---- ingredients ---------------------------------------------------------
 
@@ -196,7 +186,7 @@ class FactoredEmulator(EmulatorBase):
     def populations(self):
         """L_nu (nz, nage, nwave) in `LNU_UNIT`, ionising light taken out, float32."""
         lnu = unpack(self.ingredients["ssp_lnu"], self.ingredients["ssp_lnu_top"])
-        lnu[:, : self.nneb, : np.searchsorted(self.wavelengths, LYMAN_EDGE, side="right")] = 0.0
+        lnu[:, : self.nneb, : ionising(self.wavelengths)] = 0.0
         return lnu
 
     @property
@@ -254,12 +244,12 @@ class FactoredEmulator(EmulatorBase):
 
     @cached_property
     def _igm_terms(self):
-        return igm_terms(self.wavelengths)
+        return igm.terms(self.wavelengths)
 
     def igm(self, zred):
         """Transmission of the intergalactic gas at a redshift, (nwave,)."""
         out = np.ones(self.wavelengths.size)
-        blue = igm_transmission(self._igm_terms, zred)
+        blue = igm.transmission(self._igm_terms, zred)[0]
         out[: blue.size] = blue
         return out
 
@@ -296,16 +286,17 @@ class FactoredEmulator(EmulatorBase):
         """Share of each age bin in the mass formed, (n, 7)."""
         return sfh.bin_masses(np.zeros(len(theta)), theta[:, RATIOS], theta[:, COLUMN["zred"]])
 
-    def _weights(self, zred):
-        return age_weights(self.ingredients["log_age"], zred)
+    def age_weights(self, zred):
+        """Share of each population in the stars of each age bin, (..., 7, nage) of `zred` (...)."""
+        return step_weights(self.ingredients["log_age"], sfh.agebins(zred))
 
     # ---- spectra, row by row ---------------------------------------------------
 
     def _spectra(self, theta):
         """L_nu of stars, gas and dust, and of the AGN, (n, nwave) each; per Msun, no IGM."""
         p, g = coordinates(theta), self.ingredients
-        weights = np.einsum("nka,nk->na", self._weights(p["zred"]), self.shares(theta))
-        cell, f = find_cell(self.logz, p["logzsol"])
+        weights = np.einsum("nka,nk->na", self.age_weights(p["zred"]), self.shares(theta))
+        cell, f = find_cell(self.logz, p["logzsol"], extrapolate=True)
         young, old = np.empty((2, len(theta), self.wavelengths.size))
         for c in np.unique(cell):
             rows = cell == c

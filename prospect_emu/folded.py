@@ -18,7 +18,7 @@ import numpy as np
 
 from . import sfh
 from .model import PARAMETERS, RATIO_NAMES
-from .physics import age_weights, between, find_cell, single
+from .sps.constants import between, find_cell, single
 
 COLUMN = {name: i for i, name in enumerate(PARAMETERS)}
 RATIOS = slice(COLUMN[RATIO_NAMES[0]], COLUMN[RATIO_NAMES[-1]] + 1)
@@ -135,7 +135,7 @@ class FoldedEmulator:
     def __init__(self, source, zred):
         self.source, self.zred, self.filters = source, zred, source.filters
         self._log_durations = np.log10(sfh.bin_durations(zred))
-        self._weights = age_weights(source.ingredients["log_age"], zred)
+        self._weights = source.age_weights(zred)
         self._place_nodes()
         self._integrate()
         self._luminosities()
@@ -215,7 +215,7 @@ class FoldedEmulator:
         logz, log = self.source.logz, self.source.ingredients["ssp_loglbol"]
         x = np.arange(_LBOL_NODES) / _LBOL_NODES
         self._logz = np.append((logz[:-1, None] + np.diff(logz)[:, None] * x).ravel(), logz[-1])
-        cell, f = find_cell(logz, self._logz)
+        cell, f = find_cell(logz, self._logz, extrapolate=True)
         self._lbol = 10.0 ** between(log, cell, f) @ self._weights.T
 
     # ---- per parameter vector --------------------------------------------------
@@ -234,7 +234,7 @@ class FoldedEmulator:
     def _chunk(self, theta):
         s, p, n = self.source, coordinates(theta), len(theta)
         share = self._shares(theta)
-        cell, f = find_cell(s.logz, p["logzsol"])
+        cell, f = find_cell(s.logz, p["logzsol"], extrapolate=True)
         rows = np.arange(n)
         metals = np.zeros((n, 1, s.logz.size), np.float32)
         metals[rows, 0, cell], metals[rows, 0, cell + 1] = 1.0 - f, f
@@ -275,7 +275,7 @@ class FoldedEmulator:
 
     def _agn(self, p, share):
         """Weights (n, ntau) of the torus templates: luminosities of the AGN."""
-        cell, f = find_cell(self._logz, p["logzsol"])
+        cell, f = find_cell(self._logz, p["logzsol"], extrapolate=True)
         power = (between(self._lbol, cell, f) * share).sum(axis=1) * 10.0 ** p["log_fagn"]
         node, weight = self.source.torus_weights(p["log_agn_tau"])
         out = np.zeros((len(share), len(self._torus)), np.float32)

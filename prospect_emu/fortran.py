@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import sfh
+from . import cosmology
 from .dust import KIND, DustEmulator, list_dust_emulators, load_dust_emulator
 from .dust_network import ERROR_RANGE, FAINTEST, LOG_SIGMA, MISFIT
 from .emulator import KIND as EMULATOR_KIND
@@ -172,7 +172,7 @@ def _dust_names(emulator):
 
 def _box_vectors(emulator):
     """What every galaxy module reads first: the box and the cosmology."""
-    age, distance = sfh._cosmology_splines()
+    age, distance = cosmology.splines()
     return emulator.bounds[:, 0], emulator.bounds[:, 1], age.x, age.c.T, distance.c.T
 
 

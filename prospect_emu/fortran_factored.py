@@ -9,7 +9,8 @@ from prospect.sources.constants import jansky_cgs, to_cgs_at_10pc
 
 from .errors import SetupError
 from .factored import _LAGRANGE
-from .physics import EDGE, LNU_UNIT
+from .sps.ages import EDGE
+from .sps.constants import LNU_UNIT
 
 
 def factored_vectors(emulator):

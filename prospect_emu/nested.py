@@ -17,12 +17,13 @@ from dynesty.results import Results
 from dynesty.utils import get_neff_from_logwt
 
 from .checkpoint import Checkpoint, restore, same_likelihood
-from .dynesty_internals import single_thread, without_slow_internals
+from .dynesty_internals import without_slow_internals
 from .errors import ModelFileError, ProspectEmuError
 from .files import digest
 from .insertion import insertion_test
 from .lockstep import LockstepPool, dynesty_version
 from .progress import Progress
+from .workers import single_thread
 
 _NO_LIMIT = 2**62
 # dynesty's names for a run that is inside a phase.

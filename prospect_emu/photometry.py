@@ -15,21 +15,11 @@ weights in two ways:
 """
 
 import numpy as np
-from prospect.sources.constants import jansky_cgs, lightspeed, to_cgs_at_10pc
+from prospect.sources.constants import jansky_cgs, lightspeed
 
-from . import sfh
+from .cosmology import flux_factor
 
 QUADRATURES = ("converged", "sedpy")
-
-
-def flux_factor(zred):
-    """Factor from L_nu (Lsun/Hz, rest frame) to f_nu in maggies (observed frame).
-
-    Prospector's `SpecModel.flux_norm` for one solar mass:
-    ``(1 + z) / (D_L / 10 pc)^2`` and the change of units.
-    """
-    d10pc = sfh.luminosity_distance(zred) * 1e5
-    return to_cgs_at_10pc / (3631 * jansky_cgs) * (1.0 + np.asarray(zred)) / d10pc**2
 
 
 class FilterProjector:

@@ -1,7 +1,8 @@
-"""Worker processes."""
+"""Processes and threads."""
 
 import os
 import threading
+from contextlib import contextmanager
 from multiprocessing import parent_process
 
 
@@ -13,3 +14,19 @@ def exit_with_parent():
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def single_thread():
+    """One BLAS thread inside the block, if threadpoolctl is installed.
+
+    At these sizes several threads spin more than they compute. Without
+    threadpoolctl, set OMP_NUM_THREADS=1 before Python starts.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1):
+        yield

@@ -50,7 +50,7 @@ def test_mass_and_distance_are_exact(toy_emulator, prior_draws):
     theta[:, 0], heavier[:, 0] = 9.0, 10.5
     ratio = toy_emulator.maggies(heavier) / toy_emulator.maggies(theta)
     np.testing.assert_allclose(ratio, 10**1.5, rtol=1e-12)
-    from prospect_emu.photometry import flux_factor
+    from prospect_emu.cosmology import flux_factor
 
     z = np.array([0.5, 1.0, 3.0])
     np.testing.assert_allclose(

@@ -16,11 +16,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="ExactSPS needs torch: pip install prospect_emu[train]")
 
 from prospect_emu import sfh  # noqa: E402
+from prospect_emu.cosmology import flux_factor  # noqa: E402
 from prospect_emu.errors import ModelFileError, ProspectEmuError  # noqa: E402
 from prospect_emu.files import fingerprint, save_tensors  # noqa: E402
 from prospect_emu.filters import load_filters  # noqa: E402
 from prospect_emu.model import BOX, PARAMETERS  # noqa: E402
-from prospect_emu.photometry import FilterProjector, flux_factor  # noqa: E402
+from prospect_emu.photometry import FilterProjector  # noqa: E402
 from prospect_emu.training import exact_sfh, exact_stars, tables  # noqa: E402
 from prospect_emu.training.exact import ExactSPS  # noqa: E402
 from prospect_emu.training.exact_photometry import BandProjector  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from prospect_emu import factored, load_emulator, physics, sfh
+from prospect_emu import factored, load_emulator, sfh
 from prospect_emu.emulator import EmulatorBase, reference_scale
 from prospect_emu.errors import FilterError, ModelFileError, RangeError
 from prospect_emu.factored import FactoredEmulator, pack, unpack
@@ -15,6 +15,9 @@ from prospect_emu.filters import curve_hash, load_filters
 from prospect_emu.folded import dust_family, exponents, factorise, skeleton
 from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import BOX, PARAMETERS
+from prospect_emu.sps.ages import step_weights
+from prospect_emu.sps.constants import REFERENCE
+from prospect_emu.sps.dust_laws import bump, calzetti
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
 ZRED = PARAMETERS.index("zred")
@@ -77,7 +80,7 @@ def test_age_weights_against_quadrature():
     The ramps that FastStepBasis puts across the edges are what the tolerance leaves out.
     """
     log_age = np.arange(5.5, 10.15, 0.05)
-    weights = physics.age_weights(log_age, 1.0)
+    weights = step_weights(log_age, sfh.agebins(1.0))
     edges = 10.0 ** sfh.bin_edges(1.0)
     for k, population in ((0, 20), (2, 55), (4, 70)):
         lo, hi = max(edges[k], 10 ** log_age[population - 1]), edges[k + 1]
@@ -105,7 +108,7 @@ def test_age_weights_equal_those_of_exact_sps():
     edges = torch.tensor(10.0 ** sfh.bin_edges(np.array([0.1, 1.0, 5.0])))
     exact = AgeWeights(log_age)(edges).numpy()
     np.testing.assert_allclose(
-        physics.age_weights(log_age, np.array([0.1, 1.0, 5.0])), exact, atol=2e-7
+        step_weights(log_age, sfh.agebins(np.array([0.1, 1.0, 5.0]))), exact, atol=2e-7
     )
 
 
@@ -113,8 +116,8 @@ def test_skeleton_reproduces_all_dust():
     """Attenuation over a whole ultraviolet band from its nodes, to the tolerance asked for."""
     wave = np.geomspace(1300.0, 2800.0, 150)
     vectors = np.array([
-        -physics.calzetti(wave), -physics.bump(wave),
-        np.log(wave / physics.REFERENCE), -physics.REFERENCE / wave,
+        -calzetti(wave), -bump(wave),
+        np.log(wave / REFERENCE), -REFERENCE / wave,
     ])  # fmt: skip
     curves = np.exp(sum(exponents(vectors, dust_family())))
     weight = np.sin(np.pi * (np.arange(150) + 0.5) / 150)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sedpy.observate import Filter, getSED
 
+from prospect_emu.cosmology import flux_factor
 from prospect_emu.errors import FilterError
 from prospect_emu.filters import curve_hash, load_filters
-from prospect_emu.photometry import FilterProjector, flux_factor
+from prospect_emu.photometry import FilterProjector
 
 NAMES = ("galex_FUV", "subaru_suprimecam_ia527", "acs_wfc_f814w", "twomass_J", "herschel_spire_500",
          "1d3mm")  # fmt: skip

@@ -14,7 +14,8 @@ from prospect.sources.constants import jansky_cgs
 
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.model import FIXED, PARAMETERS
-from prospect_emu.physics import LNU_UNIT, frequency_weights
+from prospect_emu.sps.constants import LNU_UNIT
+from prospect_emu.sps.nebular import frequency_weights
 
 from .exact_dust import Attenuation, Intergalactic, Templates
 from .exact_lines import LineProjector, Lines

@@ -1,12 +1,14 @@
 """Dust, intergalactic gas and AGN for `ExactSPS`: vectors on the wavelength grid.
 
-The formulas are those of `prospect_emu.physics`, here in torch.
+The formulas are those of `prospect_emu.sps`, here in torch.
 """
 
 import numpy as np
 import torch
 
-from prospect_emu.physics import REFERENCE, bump, calzetti, igm_terms, single
+from prospect_emu.sps import igm
+from prospect_emu.sps.constants import REFERENCE, single
+from prospect_emu.sps.dust_laws import bump, calzetti
 
 
 class Attenuation:
@@ -107,7 +109,7 @@ class Intergalactic:
     """
 
     def __init__(self, wave, dtype, device):
-        exponent, vector = igm_terms(wave)
+        exponent, vector = igm.terms(wave)
         self.span = slice(0, vector.shape[1])
         self._exponent = torch.tensor(exponent, device=device)
         self._vector = torch.tensor(vector, device=device)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from prospect_emu.physics import PHOTON_UNIT, REFERENCE, locate
+from prospect_emu.sps.constants import PHOTON_UNIT, REFERENCE, locate
 
 from .exact_dust import find_cell
 from .exact_stars import at_populations

@@ -11,9 +11,9 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from prospect_emu import sfh
+from prospect_emu.cosmology import flux_factor
 from prospect_emu.errors import ProspectEmuError
-from prospect_emu.photometry import flux_factor
-from prospect_emu.physics import EDGE
+from prospect_emu.sps.ages import EDGE
 
 _LOG_E = math.log10(math.e)
 _NODES = 4096
@@ -53,7 +53,7 @@ class Cosmology:
         return torch.exp(self._spline(zred, 0))
 
     def flux_factor(self, zred):
-        """`prospect_emu.training.photometry.flux_factor`, shape of `zred`."""
+        """`prospect_emu.cosmology.flux_factor`, shape of `zred`."""
         return torch.exp(self._spline(zred, 1)) / zred**2
 
 

@@ -11,15 +11,8 @@ photons 1e46 / s, so that single precision holds them.
 import numpy as np
 import torch
 
-from prospect_emu.physics import (
-    LNU_UNIT,
-    LYMAN_EDGE,
-    PHOTON_UNIT,
-    interpolate,
-    ionising_photons,
-    line_profiles,
-    locate,
-)
+from prospect_emu.sps.constants import LNU_UNIT, PHOTON_UNIT, interpolate, locate
+from prospect_emu.sps.nebular import ionising, ionising_photons, line_profiles
 
 from .exact_dust import find_cell
 
@@ -61,7 +54,7 @@ class Stars:
         self.photons = double(
             ionising_photons(wave, tables["ssp_lnu"][:, : self.nneb]) / PHOTON_UNIT
         )
-        lnu[:, : self.nneb, : np.searchsorted(wave, LYMAN_EDGE, side="right")] = 0.0
+        lnu[:, : self.nneb, : ionising(wave)] = 0.0
         lnu = torch.tensor(lnu, dtype=dtype, device=device)
         self._parts = [lnu[:, : self.nyoung].contiguous(), lnu[:, self.nyoung :].contiguous()]
         self._mass, self._loglbol = double(tables["ssp_mass"]), double(tables["ssp_loglbol"])

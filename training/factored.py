@@ -11,7 +11,8 @@ from prospect_emu.factored import FactoredEmulator, pack
 from prospect_emu.filters import curve_hash, load_filters
 from prospect_emu.magnitudes import maggies_to_arsinh
 from prospect_emu.model import FIXED, PARAMETERS
-from prospect_emu.physics import LNU_UNIT, PHOTON_UNIT, interpolate, ionising_photons, locate
+from prospect_emu.sps.constants import LNU_UNIT, PHOTON_UNIT, interpolate, locate
+from prospect_emu.sps.nebular import ionising_photons
 
 from .evaluate import residual_statistics
 from .tables import load_tables

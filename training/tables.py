@@ -30,7 +30,7 @@ import numpy as np
 from prospect_emu.errors import ModelFileError, SetupError
 from prospect_emu.files import check_writable, fingerprint, load_tensors, save_tensors
 from prospect_emu.model import FIXED
-from prospect_emu.physics import interpolate, locate
+from prospect_emu.sps.constants import interpolate, locate
 
 from .generate import fsps_versions, require_fsps
 

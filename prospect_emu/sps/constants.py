@@ -45,6 +45,12 @@ def find_cell(axis, x, extrapolate=False):
     return cell, frac if extrapolate else np.clip(frac, 0.0, 1.0)
 
 
+def between(table, cell, frac):
+    """Rows (n, ...) of a table between those of `cell` and the next, see `find_cell`."""
+    frac = frac[:, None]
+    return table[cell] * (1.0 - frac) + table[cell + 1] * frac
+
+
 def column(value, dtype=float):
     """A parameter, scalar or (n,), as a column (n, 1), n = 1 for a scalar."""
     return np.asarray(value, dtype=dtype).reshape(-1, 1)

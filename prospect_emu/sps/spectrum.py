@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import ages, agn, attenuation, emission, igm, nebular
-from .constants import LNU_UNIT, REFERENCE, TINY, find_cell, interpolate
+from .constants import LNU_UNIT, REFERENCE, TINY, between, find_cell, interpolate
 from .inputs import Rows, check_ingredients, check_names
 
 # Rows that are computed together: their arrays of wavelengths stay in cache.
@@ -177,7 +177,7 @@ class _Engine:
             past = igm.transmission(self.igm, p["zred"], p["igm_factor"])
             for light in (seen_young, seen_old, warm):
                 light[:, : past.shape[1]] *= past
-        left = _between(g.stars_mass, cell, f)
+        left = between(g.stars_mass, cell, f)
         mass = (left * weights).sum(axis=1)
         lnu = (seen_young + seen_old + warm + torus) * LNU_UNIT
         piece = None
@@ -245,7 +245,7 @@ class _Engine:
     def _gas(self, light, cell, f, p):
         """Continuum (with lines where they are in the spectrum) and lines, young and old."""
         g, n = self.g, len(light)
-        photons = _between(g.photons, cell, f) * light[:, : g.nneb]
+        photons = between(g.photons, cell, f) * light[:, : g.nneb]
         photons *= 1.0 - p["frac_obrun"][:, None]
         cont = [np.zeros((n, g.wave.size)) for _ in self.split]
         line = [np.zeros((n, g.line_wave.size)) for _ in self.split]
@@ -304,7 +304,7 @@ class _Engine:
         """AGN as it leaves the dust, (n, nwave) in `LNU_UNIT`."""
         if not (p["fagn"] > TINY).any():
             return np.zeros((len(weights), 1))
-        lbol = 10.0 ** _between(self.g.stars_loglbol, cell, f)
+        lbol = 10.0 ** between(self.g.stars_loglbol, cell, f)
         power = (lbol * weights).sum(axis=1) * np.where(p["fagn"] > TINY, p["fagn"], 0.0)
         return power[:, None] * agn.torus(self.g, p["agn_tau"]) * through.agn
 
@@ -313,9 +313,3 @@ _USED = (
     "logzsol", "gas_logz", "gas_logu", "dust1", "dust1_index", "dust2", "frac_nodust", "frac_obrun",
     "duste_qpah", "duste_umin", "duste_gamma", "fagn", "agn_tau", "zred", "igm_factor",
 )  # fmt: skip
-
-
-def _between(table, cell, f):
-    """Rows (n, ...) of a table between those of `cell` and the next."""
-    f = f[:, None]
-    return table[cell] * (1.0 - f) + table[cell + 1] * f
