@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import DataError, SetupError
 from .likelihood import Gaussian, Independent
+from .quantiles import weighted_quantiles
 
 GOOD, CORRECTED, REFIT = "good", "corrected", "refit"
 
@@ -325,9 +326,6 @@ def compare(columns, weights):
     shift, width : dict of float
         See `Certificate`.
     """
-    # Imported here: `result` stores certificates.
-    from .result import weighted_quantiles
-
     values = np.stack(list(columns.values()), axis=1)
     q = (0.16, 0.5, 0.84)
     before = weighted_quantiles(values, np.full(len(values), 1.0 / len(values)), q)

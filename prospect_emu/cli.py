@@ -138,6 +138,7 @@ def _fit(args):
     table = args.table or _mock_galaxy()
     out = args.out or Path(f"fit_{table.name.split('.')[0]}")
     obs = read_photometry(table, args.zred, args.unit, args.error_floor)
+    _check_truth(obs.get("truth"), table)
     emulator = load_emulator(args.emulator)
     _check_redshift(obs["zred"], emulator)
     sps = EmulatorSPS(emulator, filters=obs["filters"])
@@ -170,6 +171,19 @@ def _fit(args):
         )
         return 3
     return 0
+
+
+def _check_truth(truth, table):
+    from .errors import DataError
+    from .vector import DERIVED, PARAMETERS
+
+    known = (*PARAMETERS, *DERIVED)
+    unknown = sorted(set(truth or {}) - set(known))
+    if unknown:
+        raise DataError(
+            f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
+            f"{', '.join(known)}."
+        )
 
 
 def _mock_galaxy():

@@ -6,9 +6,6 @@ import warnings
 from dataclasses import fields
 
 import numpy as np
-from prospect.fitting import lnprobfn as prospector_lnprobfn
-from prospect.utils.obsutils import fix_obs
-
 from . import compat
 from .errors import ModelMismatchError, ProspectEmuError
 from .files import digest
@@ -121,7 +118,7 @@ def fit_model(
             "add them.",
             stacklevel=2,
         )
-    fix_obs(obs)
+    compat.fix_obs(obs)
     progress = own.pop("progress", None)
     quiet = not own.pop("verbose", True) or not own.pop("print_progress", True)
     own.pop("print_progress", None)
@@ -219,7 +216,7 @@ def _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs):
             f"sps is a {type(sps).__name__}, not an EmulatorSPS; make one from an emulator, or "
             f"{_SLOW_ROAD}."
         )
-    if lnprobfn is not None and lnprobfn is not prospector_lnprobfn:
+    if lnprobfn is not None and lnprobfn is not compat.lnprobfn:
         raise ModelMismatchError(
             "lnprobfn is not Prospector's own, and only that one is compiled into batches; "
             f"{_SLOW_ROAD}."

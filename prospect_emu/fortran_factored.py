@@ -5,8 +5,8 @@ that the two agree to the rounding of double precision.
 """
 
 import numpy as np
-from prospect.sources.constants import jansky_cgs, to_cgs_at_10pc
 
+from .cosmology import MAGGIES_AT_10PC
 from .errors import SetupError
 from .factored import _LAGRANGE
 from .sps.ages import EDGE
@@ -60,6 +60,6 @@ def factored_constants(emulator):
     return {
         "SIZES": "\n".join(f"  integer, parameter :: {k} = {v}" for k, v in sizes.items()),
         "LNU_UNIT": repr(LNU_UNIT),
-        "MAGGIES_10PC": repr(float(to_cgs_at_10pc / (3631 * jansky_cgs))),
+        "MAGGIES_10PC": repr(MAGGIES_AT_10PC),
         "EDGE": repr(EDGE),
     }

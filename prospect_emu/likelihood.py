@@ -8,8 +8,6 @@ and errors correlated between bands.
 from dataclasses import dataclass, field
 
 import numpy as np
-from prospect.likelihood import NoiseModel
-from prospect.likelihood.kernels import Uncorrelated
 from scipy.linalg import solve_triangular
 from scipy.special import log_ndtr
 
@@ -237,14 +235,14 @@ def _noise(model, noise, weights, used):
         return ()
     kernels = getattr(phot, "kernels", ())
     names = getattr(phot, "weight_names", ())
-    if type(phot) is not NoiseModel or not kernels:
+    if type(phot) is not compat.NoiseModel or not kernels:
         raise ModelMismatchError(
             f"The noise model is a {type(phot).__name__} of {len(kernels)} kernels; compiled are "
             f"NoiseModels with kernels Uncorrelated: {_SLOW_ROAD}."
         )
     terms = []
     for kernel, weight in zip(kernels, names, strict=True):
-        if type(kernel) is not Uncorrelated or weight not in (None, *weights):
+        if type(kernel) is not compat.Uncorrelated or weight not in (None, *weights):
             raise ModelMismatchError(
                 f"The noise model has a kernel {type(kernel).__name__} weighted by {weight}; "
                 f"compiled are Uncorrelated ones weighted by phot_unc, phot or None: {_SLOW_ROAD}."

@@ -1,6 +1,5 @@
 """The 18-parameter galaxy model of Mathews et al. (2023, table 1) for Prospector.
 
-`PARAMETERS` fixes names and order; `BOX` the largest range each may take;
 `model_params` makes the dictionary that Prospector's models are built from.
 """
 
@@ -9,50 +8,7 @@ import numpy as np
 from . import priors, sfh
 from .compat import tolerate_missing_sps_home
 from .errors import ModelMismatchError, RangeError
-
-RATIO_NAMES = tuple(f"logsfr_ratios_{i}" for i in range(1, sfh.NBINS))
-PARAMETERS = (
-    "logmass", "logzsol", *RATIO_NAMES, "dust2", "dust_index", "dust1_fraction",
-    "log_fagn", "log_agn_tau", "gas_logz", "zred",
-    "duste_qpah", "duste_umin", "log_duste_gamma",
-)  # fmt: skip
-
-BOX = {
-    "logmass": (6.0, 12.5),
-    "logzsol": (-1.98, 0.19),
-    **{name: (-5.0, 5.0) for name in RATIO_NAMES},
-    "dust2": (0.0, 4.0),
-    "dust_index": (-1.2, 0.4),
-    "dust1_fraction": (0.0, 2.0),
-    "log_fagn": (-5.0, float(np.log10(3.0))),
-    "log_agn_tau": (float(np.log10(5.0)), float(np.log10(150.0))),
-    "gas_logz": (-2.0, 0.5),
-    "zred": (0.5, 3.0),
-    "duste_qpah": (0.0, 7.0),
-    "duste_umin": (0.1, 25.0),
-    "log_duste_gamma": (-4.0, 0.0),
-}
-
-# What FSPS and Prospector keep fixed, by their own names. EmulatorSPS compares
-# a user's model with the values in the emulator's manifest.
-FIXED = {
-    "imf_type": 1,
-    "sfh": 3,
-    "dust_type": 4,
-    "dust1_index": -1.0,
-    "dust_tesc": 7.0,
-    "gas_logu": -1.0,
-    "add_neb_emission": True,
-    "add_neb_continuum": True,
-    "nebemlineinspec": True,
-    "add_dust_emission": True,
-    "add_agn_dust": True,
-    "add_igm_absorption": True,
-    "add_agb_dust_model": True,
-    "sigma_smooth": 0.0,
-    "mass_units": "mformed",
-}
-
+from .vector import BOX, FIXED
 
 def default_priors():
     """The fit priors of Mathews et al. (2023, table 1), by Prospector parameter name."""
@@ -202,35 +158,3 @@ def model_params(zred=None, zred_prior=None):
     for name, value in FIXED.items():
         params[name] = {"N": 1, "isfree": False, "init": value}
     return params
-
-
-def derived_quantities(theta, mfrac=None):
-    """Physical quantities that follow from parameter vectors.
-
-    Parameters
-    ----------
-    theta : array_like, shape (..., 18)
-        In the order of `PARAMETERS`.
-    mfrac : array_like, shape (...), optional
-        Surviving mass fraction.
-
-    Returns
-    -------
-    dict of ndarray, each of shape (...)
-        ``log_sfr_100`` (log10 of the mean star-formation rate over 100 Myr,
-        Msun/yr), ``log_ssfr_100`` (the same per mass formed, 1/yr),
-        ``mass_weighted_age`` (Gyr) and, with `mfrac`, ``log_stellar_mass``
-        (log10 of the surviving mass, Msun).
-    """
-    theta = np.asarray(theta, dtype=float)
-    logmass, zred = theta[..., 0], theta[..., PARAMETERS.index("zred")]
-    masses = sfh.bin_masses(logmass, theta[..., 2:8], zred)
-    log_sfr = np.log10(sfh.mean_sfr(masses, zred))
-    out = {
-        "log_sfr_100": log_sfr,
-        "log_ssfr_100": log_sfr - logmass,
-        "mass_weighted_age": sfh.mass_weighted_age(masses, zred),
-    }
-    if mfrac is not None:
-        out["log_stellar_mass"] = logmass + np.log10(mfrac)
-    return out

@@ -15,9 +15,7 @@ weights in two ways:
 """
 
 import numpy as np
-from prospect.sources.constants import jansky_cgs, lightspeed
-
-from .cosmology import flux_factor
+from .cosmology import LIGHTSPEED, MAGGIE, flux_factor
 
 QUADRATURES = ("converged", "sedpy")
 
@@ -90,7 +88,7 @@ class FilterProjector:
         # counts of a source of one maggie.
         trans = self._curves.transmission(lam[node], band)
         zero_counts = np.array([f.ab_zero_counts for f in self.filters]) / self._curves.peak
-        unit = lightspeed * 3631 * jansky_cgs
+        unit = LIGHTSPEED * MAGGIE
         return trans * dlam[node] / lam[node] * unit / zero_counts[band]
 
     def matrix(self, zred):

@@ -5,7 +5,6 @@ Prospector evaluates one parameter vector at a time, in milliseconds of Python;
 """
 
 import numpy as np
-from prospect.utils.obsutils import fix_obs
 
 from . import compat, sfh
 from .emulator import REFERENCE_LOGMASS, reference_scale
@@ -244,7 +243,7 @@ class BatchedPosterior:
     def _verify_photometry(self, model, obs, sps, mask, draws):
         """A subclass or an extra parameter may change the photometry: ask the model itself."""
         before = model.theta.copy()
-        full_obs = fix_obs({"wavelength": None, "spectrum": None, **obs})
+        full_obs = compat.fix_obs({"wavelength": None, "spectrum": None, **obs})
         try:
             expected = [model.predict(theta, obs=full_obs, sps=sps)[1] for theta in draws]
         finally:

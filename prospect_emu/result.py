@@ -11,14 +11,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 from astropy.table import Table
-from prospect.io.write_results import write_hdf5
 
 from . import compat
 from .certificate import Certificate, certify
 from .errors import DataError, OutputError
 from .files import check_writable, digest, write_atomic
 from .likelihood import upper_limits
-from .model import PARAMETERS, derived_quantities
+from .quantiles import weighted_quantiles
+from .vector import PARAMETERS, derived_quantities
 
 GROUP = "prospect_emu"
 SCHEMA = 1
@@ -48,34 +48,6 @@ _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 _PACKAGES = (
     "prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy", "scipy", "h5py",
 )  # fmt: skip
-
-
-def weighted_quantiles(values, weights, q):
-    """Quantiles of weighted samples.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, ...)
-    weights : ndarray, shape (n,)
-        Not negative, not all zero.
-    q : array_like, shape (k,)
-        Between 0 and 1.
-
-    Returns
-    -------
-    ndarray, shape (k, ...)
-        Linear between the samples, each placed in the middle of its own weight;
-        with equal weights numpy's method "hazen".
-    """
-    values, q = np.asarray(values, dtype=float), np.asarray(q, dtype=float)
-    flat = values.reshape(len(values), -1)
-    out = np.empty((q.size, flat.shape[1]))
-    for j, column in enumerate(flat.T):
-        order = np.argsort(column, kind="stable")
-        w = weights[order]
-        middle = (np.cumsum(w) - 0.5 * w) / w.sum()
-        out[:, j] = np.interp(q, middle, column[order])
-    return out.reshape(q.size, *values.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -417,7 +389,7 @@ class FitResult:
             # Prospector misses the parameter file of its own scripts.
             warnings.simplefilter("ignore", RuntimeWarning)
             self._write_group(f.create_group(GROUP), model)
-            write_hdf5(
+            compat.write_hdf5(
                 f, run_params, model, _plain_obs(obs), sampler=results, tsample=seconds,
                 sps=sps, write_model_params=False,
             )  # fmt: skip

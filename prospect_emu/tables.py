@@ -17,7 +17,6 @@ from .compat import plain_flags, plain_fluxes
 from .errors import DataError
 from .files import write_atomic
 from .filters import load_filters
-from .model import PARAMETERS
 from .table_files import read_table, split_name
 
 # Prospector and sedpy take 1 maggie = 3631 Jy. The AB zeropoint is 3630.78 Jy,
@@ -33,7 +32,6 @@ ALIASES = {
     ),
 }  # fmt: skip
 REDSHIFT_KEYS = ("zred", "redshift", "z")
-DERIVED = ("log_sfr_100", "log_ssfr_100", "mass_weighted_age", "log_stellar_mass")
 
 # Names of units beyond those astropy knows.
 _MAG_NAMES = ("mag", "mag(ab)", "abmag", "ab mag", "mag_ab")
@@ -366,12 +364,6 @@ def _redshift(value):
 def _truth(truth, path):
     if not isinstance(truth, dict):
         raise DataError(f"{path}: the metadata 'truth' is no mapping of parameters to values.")
-    unknown = sorted(set(truth) - set(PARAMETERS) - set(DERIVED))
-    if unknown:
-        raise DataError(
-            f"{path}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
-            f"{', '.join((*PARAMETERS, *DERIVED))}."
-        )
     try:
         return {k: float(v) for k, v in truth.items()}
     except (TypeError, ValueError) as err:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from prospect.sources.constants import jansky_cgs
 
+from prospect_emu.cosmology import MAGGIE
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.model import FIXED, PARAMETERS
 from prospect_emu.sps.constants import LNU_UNIT
@@ -29,7 +29,6 @@ from .tables import load_tables
 _BLOCK, _CHUNK = 2048, {"cpu": 128}
 _HERTZ = 1.0 / LNU_UNIT
 # Jy in erg/s/cm2/Hz, for lines: 3631 Jy is one maggie.
-_JANSKY = 3631 * jansky_cgs
 _FREE = ("gas_logu", "dust_tesc", "nebemlineinspec")
 
 
@@ -231,7 +230,7 @@ class ExactSPS:
             return flux
         per_line = LineProjector(bands.filters, self.device)
         added = per_line(lines, self.line_wavelengths, zred)
-        added = added * (_JANSKY / LNU_UNIT / (1.0 + zred))[:, None, None]
+        added = added * (MAGGIE / LNU_UNIT / (1.0 + zred))[:, None, None]
         return torch.cat([flux[:, : added.shape[1]] + added, flux[:, added.shape[1] :]], dim=1)
 
     def _stellar(self, p, weights):

@@ -12,8 +12,8 @@ where no gradient is asked for, compiled loops do the same sums without the list
 import numpy as np
 import torch
 from numba import njit
-from prospect.sources.constants import jansky_cgs, lightspeed
 
+from prospect_emu.cosmology import LIGHTSPEED, MAGGIE
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.photometry import QUADRATURES, STRIDE, Curves
 
@@ -51,7 +51,7 @@ class BandProjector:
             for name in ("lam", "trans", "slope", "key", "first", "last_cell"):
                 setattr(self, f"_{name}", self._tensor(getattr(curves, name)))
             counts = np.array([f.ab_zero_counts for f in self.filters]) / curves.peak
-            self._per_count = self._tensor(lightspeed * 3631 * jansky_cgs / counts)
+            self._per_count = self._tensor(LIGHTSPEED * MAGGIE / counts)
             half = np.pad(0.5 * np.diff(wave), 1)
             self._dlnwave = self._tensor((half[1:] + half[:-1]) / wave)
         else:
