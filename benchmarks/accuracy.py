@@ -12,9 +12,9 @@ import itertools
 import numpy as np
 
 from prospect_emu import load_emulator
-from prospect_emu.filters import load_filters
-from prospect_emu.magnitudes import maggies_to_arsinh
-from prospect_emu.model import PARAMETERS
+from prospect_emu.networks.vector import PARAMETERS
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.observe.magnitudes import maggies_to_arsinh
 from prospect_emu.training.evaluate import PROBABILITIES, band_table, residuals, summary
 from prospect_emu.training.generate import SampleStore
 

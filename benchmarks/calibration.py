@@ -29,7 +29,7 @@ BINS = 10
 
 def priors(zred):
     """Model parameters of mocks and fits alike."""
-    from prospect_emu.model import model_params
+    from prospect_emu.prospector.mathews23 import model_params
 
     params = model_params(zred=zred)
     params["massmet"]["prior"].update(mass_mini=MASS[0], mass_maxi=MASS[1])
@@ -45,9 +45,9 @@ def make_mock(emulator, seed, exact=None):
     from fit_speed import BANDS
 
     from prospect_emu import EmulatorSpecModel, EmulatorSPS
-    from prospect_emu.filters import load_filters
     from prospect_emu.fits.mocks import sky_noise
-    from prospect_emu.model import BOX
+    from prospect_emu.networks.vector import BOX
+    from prospect_emu.observe.filters import load_filters
 
     rng = np.random.default_rng([7, seed])
     filters = load_filters(BANDS)
@@ -75,7 +75,7 @@ def make_mock(emulator, seed, exact=None):
 
 def fit_mock(emulator, seed, nlive, walks, exact=None):
     """The rank of each true parameter among the posterior's weights, and how the fit went."""
-    from prospect_emu.fitting import fit_model
+    from prospect_emu.fit.fitting import fit_model
 
     obs, model, sps, true, zred = make_mock(emulator, seed, exact)
     results, seconds = fit_model(
@@ -149,7 +149,7 @@ def figure(found, path):
 
 
 def main():
-    from prospect_emu.nested import NestedSettings
+    from prospect_emu.sampling.nested import NestedSettings
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("emulator", help="bundled name or file")
@@ -161,8 +161,8 @@ def main():
     parser.add_argument("--figure", help="write the rank histograms here")
     args = parser.parse_args()
 
-    from prospect_emu.emulator import load_emulator
     from prospect_emu.files import write_atomic
+    from prospect_emu.networks.loading import load_emulator
 
     emulator, exact = load_emulator(args.emulator), None
     if args.tables:

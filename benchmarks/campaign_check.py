@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from prospect_emu.fit.plots import save
 from prospect_emu.fits.figures import panels
 from prospect_emu.fits.results import read_results
-from prospect_emu.plots import save
 
 MIN_SNR = 10.0
 MIPS_SNR = 3.0

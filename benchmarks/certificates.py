@@ -24,7 +24,7 @@ Q = (0.16, 0.5, 0.84)
 
 
 def quantiles(values, weights):
-    from prospect_emu.result import weighted_quantiles
+    from prospect_emu.fit.quantiles import weighted_quantiles
 
     return weighted_quantiles(values, weights, Q).tolist()
 
@@ -44,8 +44,8 @@ def parameters(mock_model, zred, true, free):
 def fit(emulator, obs, params, seed, args, engine=None):
     """Quantiles of the free parameters, and of the certificate's correction."""
     from prospect_emu import EmulatorSpecModel, EmulatorSPS
-    from prospect_emu.fitting import fit_model
-    from prospect_emu.result import FitResult
+    from prospect_emu.fit.fitting import fit_model
+    from prospect_emu.fit.result import FitResult
 
     sps = EmulatorSPS(emulator, obs["filters"])
     model = EmulatorSpecModel(params)
@@ -98,9 +98,9 @@ def main():
     from calibration import make_mock
     from fit_speed import BANDS
 
-    from prospect_emu.emulator import load_emulator
     from prospect_emu.files import write_atomic
-    from prospect_emu.filters import load_filters
+    from prospect_emu.networks.loading import load_emulator
+    from prospect_emu.observe.filters import load_filters
     from prospect_emu.training.engines import exact_emulator, exact_engine
 
     args.out.mkdir(parents=True, exist_ok=True)

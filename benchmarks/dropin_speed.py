@@ -15,9 +15,9 @@ from prospect.fitting import lnprobfn
 from prospect.models import SedModel, SpecModel
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
-from prospect_emu.filters import load_filters
 from prospect_emu.fits.threedhst import BANDS
-from prospect_emu.model import model_params
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.prospector.mathews23 import model_params
 
 ZRED = 1.1
 

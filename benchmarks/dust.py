@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from prospect_emu.dust import load_dust_emulator
-from prospect_emu.dust_inverse import best_fit, observe, posterior
-from prospect_emu.dust_network import estimate
+from prospect_emu.dust.dust_emulator import load_dust_emulator
+from prospect_emu.dust.dust_inverse import best_fit, observe, posterior
+from prospect_emu.dust.dust_network import estimate
 
 # Ten bands of common nearby-galaxy surveys.
 TEN = (
@@ -28,7 +28,7 @@ TEN = (
 
 
 def _test_set(folder, n, seed=0):
-    from prospect_emu.training.dust_grid import DustStore
+    from prospect_emu.training.themis.dust_grid import DustStore
 
     theta, ln = DustStore.open(folder).load()
     rows = np.random.default_rng(seed).permutation(len(theta))[:n]
@@ -37,7 +37,7 @@ def _test_set(folder, n, seed=0):
 
 def _bands(emulator, ln, filters):
     """Engine photometry (n, nband) of ln spectra."""
-    from prospect_emu.training.dust_bands import bands_for, ln_bands
+    from prospect_emu.training.themis.dust_bands import bands_for, ln_bands
 
     matrix, _ = bands_for(emulator.wavelengths, filters)
     return np.exp(ln_bands(ln, matrix))
@@ -45,9 +45,9 @@ def _bands(emulator, ln, filters):
 
 def engine(args):
     """Convergence, energy closure and the cost of a radiation field."""
-    from prospect_emu.training.dust_data import read_dust_model, read_field
-    from prospect_emu.training.dust_engine import DustEngine, Resolution
-    from prospect_emu.training.dust_fields import C_MICRON, from_table, power
+    from prospect_emu.training.themis.dust_data import read_dust_model, read_field
+    from prospect_emu.training.themis.dust_engine import DustEngine, Resolution
+    from prospect_emu.training.themis.dust_fields import C_MICRON, from_table, power
 
     model = read_dust_model(args.dust)
     mathis = from_table(model.wave, *read_field(args.dust / "ISRF_MATHIS.DAT"))
@@ -221,12 +221,12 @@ def inverse(args):
 
 def galaxy(args):
     """Bands of one galaxy with FSPS's dust emission and with THEMIS's."""
-    from prospect_emu.filters import load_filters
-    from prospect_emu.model import PARAMETERS
-    from prospect_emu.training.dust_data import read_dust_model
-    from prospect_emu.training.dust_templates import a_min_of_qpah, themis_tables
+    from prospect_emu.networks.vector import PARAMETERS
+    from prospect_emu.observe.filters import load_filters
     from prospect_emu.training.exact import ExactSPS
-    from prospect_emu.training.tables import load_tables
+    from prospect_emu.training.exact_tables import load_tables
+    from prospect_emu.training.themis.dust_data import read_dust_model
+    from prospect_emu.training.themis.dust_templates import a_min_of_qpah, themis_tables
 
     emulator, model = load_dust_emulator(args.emulator), read_dust_model(args.dust)
     tables, _ = load_tables(args.tables)

@@ -17,12 +17,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from prospect_emu.filters import load_filters
-from prospect_emu.model import BOX, PARAMETERS
+from prospect_emu.networks.vector import BOX, PARAMETERS
+from prospect_emu.observe.filters import load_filters
 from prospect_emu.training.exact import ExactSPS
+from prospect_emu.training.exact_tables import export_tables
 from prospect_emu.training.generate import FSPSPhotometry
 from prospect_emu.training.recipe import MATHEWS23_FILTERS, Recipe
-from prospect_emu.training.tables import export_tables
 
 INDEX = {name: i for i, name in enumerate(PARAMETERS)}
 ZRED = (0.01, 12.0)

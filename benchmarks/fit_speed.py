@@ -34,8 +34,8 @@ subaru_suprimecam_ia767 subaru_suprimecam_ia827 spitzer_mips_24
 def mock_galaxy(emulator, zred, seed, error=0.05):
     """obs, model factory and sps of a galaxy at a central prior draw, with 5 % errors."""
     from prospect_emu import EmulatorSpecModel, EmulatorSPS
-    from prospect_emu.filters import load_filters
-    from prospect_emu.model import model_params
+    from prospect_emu.observe.filters import load_filters
+    from prospect_emu.prospector.mathews23 import model_params
 
     bands = BANDS if set(BANDS) <= set(emulator.filters) else emulator.filters[:45]
     filters = load_filters(bands)
@@ -78,7 +78,7 @@ def batch_costs(posterior, n=256):
 
 def lockstep(obs, model, sps, nlive, walks, seed, dlogz, n_effective=1):
     """Diagnostics of one fit, and its (logz, error)."""
-    from prospect_emu.fitting import fit_model
+    from prospect_emu.fit.fitting import fit_model
 
     results, seconds = fit_model(
         obs, model, sps, nested_nlive_init=nlive, nested_walks=walks, nested_dlogz_init=dlogz,
@@ -91,7 +91,7 @@ def prospector(obs, kind, sps, calls, walks, zred):
     """Seconds per likelihood call of unmodified `prospect.fitting.fit_model`."""
     from prospect.fitting import fit_model, lnprobfn
 
-    from prospect_emu.model import model_params
+    from prospect_emu.prospector.mathews23 import model_params
 
     count = [0]
 
@@ -128,8 +128,8 @@ def main():
     from prospect.models import SpecModel
 
     from prospect_emu import EmulatorSpecModel
-    from prospect_emu.emulator import load_emulator
-    from prospect_emu.posterior import BatchedPosterior
+    from prospect_emu.fit.posterior import BatchedPosterior
+    from prospect_emu.networks.loading import load_emulator
 
     emulator = load_emulator(args.emulator)
     obs, model, sps = mock_galaxy(emulator, args.zred, args.seed)

@@ -70,8 +70,8 @@ def main():
 
     from fit_speed import mock_galaxy
 
-    from prospect_emu.emulator import load_emulator
-    from prospect_emu.posterior import BatchedPosterior
+    from prospect_emu.fit.posterior import BatchedPosterior
+    from prospect_emu.networks.loading import load_emulator
     from prospect_emu.training.gradients import TorchPosterior
 
     obs, model, sps = mock_galaxy(load_emulator(args.emulator), args.zred, args.seed)

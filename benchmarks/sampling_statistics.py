@@ -51,9 +51,9 @@ class Galaxy:
         from fit_speed import mock_galaxy
 
         from prospect_emu import EmulatorSpecModel, EmulatorSPS
-        from prospect_emu.model import model_params
-        from prospect_emu.posterior import BatchedPosterior
-        from prospect_emu.tables import read_photometry
+        from prospect_emu.fit.posterior import BatchedPosterior
+        from prospect_emu.observe.tables import read_photometry
+        from prospect_emu.prospector.mathews23 import model_params
 
         if table is None:
             obs, model, sps = mock_galaxy(emulator, 1.0, 1)
@@ -70,7 +70,7 @@ class Galaxy:
 
 def lockstep(problem, queue, nlive, walks, seed):
     """Results of one run with dynesty's moves and a queue size, or the default of both."""
-    from prospect_emu.nested import NestedSettings, run_nested
+    from prospect_emu.sampling.nested import NestedSettings, run_nested
 
     own = {} if queue == "default" else {"moves": "ellipsoid", "facc": 0.5}
     settings = NestedSettings(nlive_init=nlive, walks=walks, maxbatch=0, dlogz_init=0.05, **own)
@@ -84,7 +84,7 @@ def serial(problem, nlive, walks, seed):
     """Results of dynesty as it comes, one likelihood at a time."""
     import dynesty
 
-    from prospect_emu.nested import NestedSettings
+    from prospect_emu.sampling.nested import NestedSettings
 
     settings = NestedSettings(walks=walks)
     sampler = dynesty.NestedSampler(
@@ -102,7 +102,7 @@ def summarise(results, seconds):
     """What is kept of a run."""
     from dynesty.utils import mean_and_cov
 
-    from prospect_emu.insertion import births, p_value, ranks
+    from prospect_emu.sampling.insertion import births, p_value, ranks
 
     mean, cov = mean_and_cov(results.samples, results.importance_weights())
     logl = np.asarray(results.logl)
@@ -174,7 +174,7 @@ def report(problem, runs):
 
 
 def main():
-    from prospect_emu.nested import NestedSettings
+    from prospect_emu.sampling.nested import NestedSettings
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of results")
@@ -188,8 +188,8 @@ def main():
     parser.add_argument("--without-dynesty", action="store_true", help="lockstep runs only")
     args = parser.parse_args()
 
-    from prospect_emu.emulator import load_emulator
     from prospect_emu.files import write_atomic
+    from prospect_emu.networks.loading import load_emulator
     from prospect_emu.workers import single_thread
 
     makers = {

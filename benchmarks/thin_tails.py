@@ -15,9 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from prospect_emu import load_emulator
-from prospect_emu.filters import load_filters
-from prospect_emu.magnitudes import maggies_to_arsinh
-from prospect_emu.model import PARAMETERS, RATIO_NAMES
+from prospect_emu.networks.vector import PARAMETERS, RATIO_NAMES
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.observe.magnitudes import maggies_to_arsinh
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
 GALAXIES = {"Galaxy A: constant SFR": 0.0, "Galaxy B: SFR falls a hundredfold per bin": -2.0}

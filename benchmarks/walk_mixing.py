@@ -20,7 +20,7 @@ LENGTHS = (0.05, 0.1, 0.2)
 
 def live_points(obs, model, sps):
     """Points (n, ndim) of the unit cube above a likelihood, and that likelihood."""
-    from prospect_emu.fitting import fit_model
+    from prospect_emu.fit.fitting import fit_model
 
     results = fit_model(
         obs, model, sps, seed=1, verbose=False, nested_nlive_init=1000, nested_walks=200,
@@ -52,9 +52,9 @@ def main():
 
     from calibration import make_mock
 
-    from prospect_emu.emulator import load_emulator
-    from prospect_emu.posterior import BatchedPosterior
-    from prospect_emu.walks import difference_walks, random_walks
+    from prospect_emu.fit.posterior import BatchedPosterior
+    from prospect_emu.networks.loading import load_emulator
+    from prospect_emu.sampling.walks import difference_walks, random_walks
 
     emulator, table = load_emulator(args.emulator), {}
     for mock in range(args.mocks):

@@ -1,7 +1,7 @@
 """What a fit asks for fluxes: an emulator, the exact batched SPS, or FSPS itself.
 
 A campaign names them by plain strings: the name or file of an emulator;
-"exact:TABLES", ExactSPS on the tables that ``prospect_emu.training.tables``
+"exact:TABLES", ExactSPS on the tables that ``prospect_emu.training.exact_tables``
 exports; "fsps", python-fsps through Prospector's own `fit_model`. `BACKENDS`
 is the registry: the word before the colon -> a function of the rest.
 """
@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from ..certificate import find_engine
-from ..emulator import EmulatorBase, load_emulator, reference_scale
 from ..errors import SetupError
-from ..filters import curve_hash, load_filters
-from ..model import BOX, FIXED, PARAMETERS, model_params
+from ..fit.certificate import find_engine
+from ..fit.result import FitResult
+from ..networks.emulator_base import EmulatorBase, reference_scale
+from ..networks.loading import load_emulator
+from ..networks.vector import BOX, FIXED, PARAMETERS
+from ..observe.filters import curve_hash, load_filters
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
-from ..result import FitResult
+from ..prospector.mathews23 import model_params
 
 EXACT_ZRED = (0.01, 12.0)
 TABLES_VARIABLE = "PROSPECT_EMU_TABLES"
@@ -69,7 +71,7 @@ class Backend:
         -------
         FitResult
         """
-        from ..fitting import fit_model
+        from ..fit.fitting import fit_model
 
         sps = _sps(self, tuple(obs["filters"]))
         model = EmulatorSpecModel(model_params(zred=obs["zred"]))
@@ -131,7 +133,7 @@ class ExactBackend(Backend):
         if not Path(path).is_file():
             raise SetupError(
                 f"The backend 'exact' needs the tables of FSPS, and {path or 'no file'!r} is not "
-                "there; write 'exact:FILE', FILE made by prospect_emu.training.tables."
+                "there; write 'exact:FILE', FILE made by prospect_emu.training.exact_tables."
                 "export_tables."
             )
         try:

@@ -14,8 +14,8 @@ import numpy as np
 from astropy.table import Table
 
 from ..errors import DataError, ProspectEmuError
-from ..filters import load_filters
-from ..tables import flux_unit, make_obs, to_maggies
+from ..observe.filters import load_filters
+from ..observe.tables import flux_unit, make_obs, to_maggies
 from . import threedhst
 from .fields import FIELDS
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..plots import DATA, FAINT, MODEL, TRUTH
+from ..fit.plots import DATA, FAINT, MODEL, TRUTH
 from .compare import OUTLIER, QUANTITIES, binomial_interval
 from .figures import LABELS, SERIES, panels
 

@@ -94,7 +94,7 @@ class FitConfig:
     Attributes
     ----------
     nlive, walks, moves, dlogz, n_eff
-        See `prospect_emu.nested.NestedSettings`; "fsps", which Prospector samples,
+        See `prospect_emu.sampling.nested.NestedSettings`; "fsps", which Prospector samples,
         has dynesty's moves.
     max_batch : int, optional
         Batches after the initial run; 0 for a static run.
@@ -108,7 +108,7 @@ class FitConfig:
         Add the emulator's error to the observed one.
     certificate : int
         Compare so many posterior draws of each fit with exact fluxes, see
-        `prospect_emu.certificate`; 0 for none.
+        `prospect_emu.fit.certificate`; 0 for none.
     tables : str
         ExactSPS tables for that, relative to the TOML file.
     """

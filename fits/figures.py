@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..plots import DATA, FAINT, MODEL, TRUTH
+from ..fit.plots import DATA, FAINT, MODEL, TRUTH
 
 # Beyond the two colours of a single fit; Okabe & Ito (2008).
 SERIES = (MODEL, TRUTH, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")

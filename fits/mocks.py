@@ -21,7 +21,7 @@ import numpy as np
 from astropy.table import Table
 
 from prospect_emu.errors import DataError
-from prospect_emu.model import BOX, PARAMETERS
+from prospect_emu.networks.vector import BOX, PARAMETERS
 
 from .catalogs import TRUE
 from .threedhst import BANDS, galaxy_obs, read_catalog
@@ -134,7 +134,7 @@ class MockRecipe:
 def draw_from_priors(rng, zred):
     """A parameter vector (18,) from the priors of a fit at a redshift."""
     from prospect_emu import EmulatorSpecModel
-    from prospect_emu.model import model_params
+    from prospect_emu.prospector.mathews23 import model_params
 
     model = EmulatorSpecModel(model_params(zred=zred))
     values = dict(zip(model.theta_labels(), model.prior_transform(rng.random(model.ndim)),

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from ..errors import DataError
-from ..tables import write_table
+from ..observe.tables import write_table
 from .store import CHANGED, DONE, STALLED, Store, key_of, write_file
 
 # Columns in which two runs of the same fits may differ.

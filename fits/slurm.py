@@ -45,7 +45,7 @@ def write_script(config_path, config, folder, flags=()):
     """
     folder, executor = Path(folder).absolute(), config.executor
     path = folder / "slurm" / "campaign.sbatch"
-    command = [sys.executable, "-m", "prospect_emu.cli", "campaign"]
+    command = [sys.executable, "-m", "prospect_emu.commands.cli", "campaign"]
     target = str(Path(config_path).absolute())
     text = _SCRIPT.format(
         name=shlex.quote(config.name.replace(" ", "_")),

@@ -29,7 +29,7 @@ import h5py
 from ..errors import DataError, OutputError, ProspectEmuError
 from ..files import fingerprint as hash_of
 from ..files import write_atomic
-from ..result import GROUP, FitResult
+from ..fit.result import GROUP, FitResult
 from .identity import Key, changed_fields
 
 DONE, FAILED, STALLED, PENDING, CHANGED, DAMAGED = STATES = (

@@ -12,8 +12,8 @@ import numpy as np
 from astropy.table import Table
 
 from ..errors import DataError
-from ..filters import load_filters
-from ..tables import make_obs
+from ..observe.filters import load_filters
+from ..observe.tables import make_obs
 from .fields import FIELDS, OPTIONAL, SPACE_PREFIXES
 
 # COSMOS, whose names the bundled mock galaxy and older scripts use.
@@ -133,7 +133,7 @@ def galaxy_obs(
     Returns
     -------
     dict
-        See `prospect_emu.tables.make_obs`; also ``id``, ``z_type`` ("grism",
+        See `prospect_emu.observe.tables.make_obs`; also ``id``, ``z_type`` ("grism",
         ...) and ``snr_f160w`` (catalog flux over catalog error). ``zred`` is
         z_best.
 

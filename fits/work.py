@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError, ProspectEmuError, SetupError
-from ..filters import load_filters
-from ..result import FitResult, weighted_quantiles
+from ..fit.quantiles import weighted_quantiles
+from ..fit.result import FitResult
+from ..observe.filters import load_filters
 from . import identity
 from .backends import load_backend
 from .config import FitConfig

@@ -2,15 +2,21 @@
 
 import importlib
 
+from . import old_paths
+
+old_paths.install()
+
 # Public name -> module. Loaded on first use: importing Prospector takes
 # seconds, which `prospect-emu --help` should not wait for.
 _PUBLIC = {
-    "Emulator": "emulator",
-    "load_emulator": "emulator",
-    "list_emulators": "emulator",
+    "Emulator": "networks.emulator",
+    "load_emulator": "networks.loading",
+    "list_emulators": "networks.loading",
     "EmulatorSPS": "prospector.drop_in",
     "EmulatorSpecModel": "prospector.drop_in",
-    "fit_model": "fitting",
+    "fit_model": "fit.fitting",
+    "BatchedPosterior": "fit.posterior",
+    "FitResult": "fit.result",
 }
 __all__ = list(_PUBLIC)
 

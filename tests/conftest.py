@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from prospect_emu import EmulatorSPS
-from prospect_emu.emulator import Emulator
-from prospect_emu.filters import curve_hash, load_filters
-from prospect_emu.model import BOX, FIXED, PARAMETERS
-from prospect_emu.network import MLP
+from prospect_emu.networks.emulator import Emulator
+from prospect_emu.networks.network import MLP
+from prospect_emu.networks.vector import BOX, FIXED, PARAMETERS
+from prospect_emu.observe.filters import curve_hash, load_filters
 
 BANDS = (
     "galex_NUV", "cfht_megacam_us_9301", "subaru_suprimecam_B", "acs_wfc_f606w", "acs_wfc_f814w",

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from prospect_emu.dust import BIN, DustEmulator
-from prospect_emu.network import MLP
-from prospect_emu.tensor import TensorNet
+from prospect_emu.dust.dust_emulator import BIN, DustEmulator
+from prospect_emu.dust.tensor_net import TensorNet
+from prospect_emu.networks.network import MLP
 
 
 def random_net(sizes, rng, in_mean, out_mean, spread=1.2):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from prospect_emu.emulator import Emulator, load_emulator
 from prospect_emu.errors import FilterError, ProspectEmuError
-from prospect_emu.filters import load_filters
+from prospect_emu.networks.emulator import Emulator
+from prospect_emu.networks.loading import load_emulator
+from prospect_emu.observe.filters import load_filters
 
 from . import scores, timing
 from .evaluate import residuals, table_of

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prospect_emu.emulator import REFERENCE_LOGMASS, EmulatorBase, reference_scale
 from prospect_emu.errors import SetupError
-from prospect_emu.filters import curve_hash, load_filters
-from prospect_emu.model import BOX, FIXED, PARAMETERS
+from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, EmulatorBase, reference_scale
+from prospect_emu.networks.vector import BOX, FIXED, PARAMETERS
+from prospect_emu.observe.filters import curve_hash, load_filters
 
 from .exact import ExactSPS
 from .generate import FSPSPhotometry, fsps_versions, require_fsps
@@ -74,10 +74,10 @@ def exact_emulator(tables, filters, zred=(0.01, 12.0), quadrature="converged", d
     Parameters
     ----------
     tables : path-like or ExactSPS
-        What `prospect_emu.training.tables.export_tables` wrote.
+        What `prospect_emu.training.exact_tables.export_tables` wrote.
     filters : sequence of sedpy.observate.Filter
     zred : (float, float)
-        Range of redshifts; that of other parameters is `prospect_emu.model.BOX`.
+        Range of redshifts; that of other parameters is `prospect_emu.networks.vector.BOX`.
     quadrature : {"converged", "sedpy"}
     dtype : torch.dtype
         Of spectra; float32 is about twice as fast and errs by 1e-5.
@@ -140,7 +140,7 @@ def exact_engine(emulator, tables=None):
     if not tables:
         raise SetupError(
             "no ExactSPS tables are named; pass --tables FILE or set PROSPECT_EMU_TABLES "
-            "(prospect_emu.training.tables.export_tables makes them)"
+            "(prospect_emu.training.exact_tables.export_tables makes them)"
         )
     exact = exact_emulator(
         Path(tables), load_filters(emulator.filters), quadrature=_quadrature(emulator),

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import norm
 
-from prospect_emu.magnitudes import maggies_to_arsinh
+from prospect_emu.observe.magnitudes import maggies_to_arsinh
 
 # Probabilities of -4..4 Gaussian sigma, as in Mathews et al. (2023).
 PROBABILITIES = norm.cdf(np.arange(-4, 5))

@@ -13,7 +13,7 @@ import torch
 
 from prospect_emu.cosmology import MAGGIE
 from prospect_emu.errors import ProspectEmuError
-from prospect_emu.model import FIXED, PARAMETERS
+from prospect_emu.networks.vector import FIXED, PARAMETERS
 from prospect_emu.sps.constants import LNU_UNIT
 from prospect_emu.sps.nebular import frequency_weights
 
@@ -22,7 +22,7 @@ from .exact_lines import LineProjector, Lines
 from .exact_photometry import BandProjector
 from .exact_sfh import AgeWeights, Cosmology, bin_edges, bin_masses
 from .exact_stars import Nebular, Stars, sort_by_cell
-from .tables import load_tables
+from .exact_tables import load_tables
 
 # Rows that one matrix product takes, and rows that on a CPU stay in cache
 # through the element-wise stages.
@@ -43,7 +43,7 @@ class ExactSPS:
         Of spectra and photometry; ages and weights are always float64.
     device : torch.device or str
     fixed : dict, optional
-        Values in place of `prospect_emu.model.FIXED`; only ``gas_logu``,
+        Values in place of `prospect_emu.networks.vector.FIXED`; only ``gas_logu``,
         ``dust_tesc`` and ``nebemlineinspec`` may differ. With the last False, lines
         are not in the spectrum but added band by band, as Prospector does.
 

@@ -15,7 +15,7 @@ from numba import njit
 
 from prospect_emu.cosmology import LIGHTSPEED, MAGGIE
 from prospect_emu.errors import ProspectEmuError
-from prospect_emu.photometry import QUADRATURES, STRIDE, Curves
+from prospect_emu.observe.photometry import QUADRATURES, STRIDE, Curves
 
 # Rows whose lists of weights are made together: on a CPU they stay in cache.
 _ROWS = {"cpu": 16, "cuda": 1024}

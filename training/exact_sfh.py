@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
-from prospect_emu import sfh
 from prospect_emu.cosmology import flux_factor
 from prospect_emu.errors import ProspectEmuError
+from prospect_emu.networks import sfh
 from prospect_emu.sps.ages import EDGE
 
 _LOG_E = math.log10(math.e)
@@ -22,7 +22,7 @@ _NODES = 4096
 class Cosmology:
     """Age of the universe and flux factor as torch splines in ln(1 + z).
 
-    The nodes are those of `prospect_emu.sfh`, so that both agree to rounding.
+    The nodes are those of `prospect_emu.networks.sfh`, so that both agree to rounding.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def bin_edges(age):
 
 
 def bin_masses(logmass, ratios, edges):
-    """`prospect_emu.sfh.bin_masses` in torch: Msun formed per bin, shape (..., 7)."""
+    """`prospect_emu.networks.sfh.bin_masses` in torch: Msun formed per bin, shape (..., 7)."""
     log_sfr = torch.cat([torch.zeros_like(ratios[..., :1]), -torch.cumsum(ratios, dim=-1)], dim=-1)
     log_sfr = log_sfr - log_sfr.detach().amax(dim=-1, keepdim=True)
     mass = torch.diff(edges, dim=-1) * 10.0**log_sfr

@@ -1,7 +1,7 @@
 """Training samples by the million from a factored emulator, a redshift at a time.
 
 A factored emulator repeats FSPS to 1e-4 mag and, folded at one redshift, needs
-40 microseconds for 137 bands (`prospect_emu.folded`). A shard is therefore many
+40 microseconds for 137 bands (`prospect_emu.networks.folded`). A shard is therefore many
 galaxies at one redshift; a batch of training mixes all shards.
 """
 
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from prospect_emu.emulator import reference_scale
 from prospect_emu.files import fingerprint
-from prospect_emu.magnitudes import maggies_to_arsinh
-from prospect_emu.model import PARAMETERS
+from prospect_emu.networks.emulator_base import reference_scale
+from prospect_emu.networks.vector import PARAMETERS
+from prospect_emu.observe.magnitudes import maggies_to_arsinh
 
 from .generate import SampleStore
 from .recipe import draw_parameters

@@ -16,9 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from prospect_emu.errors import ProspectEmuError, SetupError
-from prospect_emu.filters import load_filters
-from prospect_emu.model import PARAMETERS, model_params
-from prospect_emu.photometry import FilterProjector
+from prospect_emu.networks.vector import PARAMETERS
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.observe.photometry import FilterProjector
+from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.workers import exit_with_parent
 
 from .recipe import Recipe, draw_parameters

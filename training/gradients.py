@@ -13,12 +13,13 @@ from scipy.optimize import minimize
 from torch.nn.functional import gelu
 from torch.special import log_ndtr
 
-from prospect_emu import priors
-from prospect_emu.emulator import REFERENCE_LOGMASS, Emulator, reference_scale
 from prospect_emu.errors import ModelMismatchError
-from prospect_emu.likelihood import Correlated, Gaussian
-from prospect_emu.magnitudes import U0, A, softening
-from prospect_emu.posterior import BatchedPosterior
+from prospect_emu.fit.likelihood import Correlated, Gaussian
+from prospect_emu.fit.posterior import BatchedPosterior
+from prospect_emu.networks.emulator import Emulator
+from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, reference_scale
+from prospect_emu.observe.magnitudes import U0, A, softening
+from prospect_emu.prospector import priors
 
 from .engines import ExactEmulator
 from .exact_sfh import Cosmology
@@ -33,7 +34,7 @@ class TorchPosterior:
     Parameters
     ----------
     model, obs, sps
-        As for `prospect_emu.posterior.BatchedPosterior`.
+        As for `prospect_emu.fit.posterior.BatchedPosterior`.
 
     Attributes
     ----------

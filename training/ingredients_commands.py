@@ -34,7 +34,7 @@ def _ingredients(args):
     from prospect_emu.parameters import INGREDIENTS
     from prospect_emu.sps.ingredients import user_folder
 
-    from .ingredients import compare_with_fsps, make_ingredients
+    from .ingredient_tables import compare_with_fsps, make_ingredients
 
     parameters = {}
     for text in args.parameters:

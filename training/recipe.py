@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from prospect_emu import priors
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import fingerprint
-from prospect_emu.model import BOX, FIXED, PARAMETERS, RATIO_NAMES, default_priors
+from prospect_emu.networks.vector import BOX, FIXED, PARAMETERS, RATIO_NAMES
+from prospect_emu.prospector import priors
+from prospect_emu.prospector.mathews23 import default_priors
 
 DISTRIBUTIONS = ("fat_tailed", "prior")
 

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from scipy.stats import norm
 
-from prospect_emu.magnitudes import A
-from prospect_emu.model import PARAMETERS
-from prospect_emu.plots import DATA, FAINT, LABELS, MODEL, TRUTH
+from prospect_emu.fit.plots import DATA, FAINT, LABELS, MODEL, TRUTH
+from prospect_emu.networks.vector import PARAMETERS
+from prospect_emu.observe.magnitudes import A
 
 from . import scores
 from .evaluate import statistics
 
-# Okabe & Ito (2008), after the two colours of prospect_emu.plots.
+# Okabe & Ito (2008), after the two colours of prospect_emu.fit.plots.
 SERIES = (MODEL, TRUTH, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black", "0.5")
 _MARKERS = "os^Dv<>P"
 _TICKS = (0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 4, 6, 10, 20, 100, 500)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from prospect_emu.magnitudes import A, maggies_to_arsinh
-from prospect_emu.model import PARAMETERS, RATIO_NAMES
+from prospect_emu.networks.vector import PARAMETERS, RATIO_NAMES
+from prospect_emu.observe.magnitudes import A, maggies_to_arsinh
 
 BRIGHT = 30.0
 # Largest |logsfr_ratio| of a history: where bins of `history_std` begin and end.

@@ -1,6 +1,6 @@
 """`prospect-emu train-stitched`; imports what is heavy only to run."""
 
-from .commands import add_training_arguments, need_torch, save_and_report
+from .train_commands import add_training_arguments, need_torch, save_and_report
 
 
 def register_train_stitched(subparsers):
@@ -29,13 +29,13 @@ def register_train_stitched(subparsers):
 
 
 def _train_stitched(args):
-    from prospect_emu.emulator import load_emulator
     from prospect_emu.files import check_writable
+    from prospect_emu.networks.loading import load_emulator
 
     need_torch()
     from .generate import generate
     from .recipe import Recipe
-    from .stitched import DOMAINS, train_stitched
+    from .stitch_training import DOMAINS, train_stitched
     from .train import Settings, long_schedule
 
     check_writable(args.out, args.overwrite)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from prospect_emu.model import PARAMETERS
+from prospect_emu.networks.vector import PARAMETERS
 
 BATCHES = (1, 256)
 _ZRED, _LOGZSOL = PARAMETERS.index("zred"), PARAMETERS.index("logzsol")

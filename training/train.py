@@ -13,14 +13,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from prospect_emu import sfh
-from prospect_emu.emulator import Emulator, reference_scale
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import fingerprint, load_tensors, save_tensors
-from prospect_emu.filters import curve_hash, load_filters
-from prospect_emu.magnitudes import U0, A, maggies_to_arsinh
-from prospect_emu.model import BOX, PARAMETERS
-from prospect_emu.network import MLP
+from prospect_emu.networks import sfh
+from prospect_emu.networks.emulator import Emulator
+from prospect_emu.networks.emulator_base import reference_scale
+from prospect_emu.networks.network import MLP
+from prospect_emu.networks.vector import BOX, PARAMETERS
+from prospect_emu.observe.filters import curve_hash, load_filters
+from prospect_emu.observe.magnitudes import U0, A, maggies_to_arsinh
 
 from .evaluate import residual_statistics
 
@@ -85,7 +86,7 @@ def long_schedule(epochs, batch=512, epoch=2**18):
 
 
 class Network(nn.Module):
-    """The torch twin of `prospect_emu.network.MLP`, on normalised inputs and outputs."""
+    """The torch twin of `prospect_emu.networks.network.MLP`, on normalised inputs and outputs."""
 
     def __init__(self, n_in, width, depth, n_out):
         super().__init__()

@@ -5,15 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 from prospect.models import SpecModel
 
-from .. import compat, sfh
 from ..cosmology import flux_factor
-from ..emulator import reference_scale
 from ..errors import FilterError, ModelMismatchError, RangeError
-from ..filters import curve_hash
-from ..magnitudes import arsinh_error_to_maggies
-from ..model import RATIO_NAMES
-from ..photometry import FilterProjector
-from ..priors import VectorPrior
+from ..networks import sfh
+from ..networks.emulator_base import reference_scale
+from ..networks.vector import RATIO_NAMES
+from ..observe import observation
+from ..observe.filters import curve_hash
+from ..observe.magnitudes import arsinh_error_to_maggies
+from ..observe.photometry import FilterProjector
+from . import v1
+from .priors import VectorPrior
 from .stand_in import ExactBasis
 
 # FSPS's own value where a model does not mention a parameter that the emulator
@@ -53,7 +55,7 @@ _FAINTEST = 1e-18
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
-compat.tolerate_missing_sps_home()
+v1.tolerate_missing_sps_home()
 
 
 class EmulatorSPS:
@@ -100,17 +102,17 @@ class EmulatorSPS:
 
     def __init__(self, emulator, filters=None, model=None):
         if filters is None:
-            from ..filters import load_filters
+            from ..observe.filters import load_filters
 
             filters = load_filters(emulator.filters)
-        self.filters = compat.filter_list(filters)
+        self.filters = observation.filter_list(filters)
         self.emulator = emulator.select(f.name for f in self.filters)
         for filt, emulated in zip(self.filters, self.emulator.filter_hashes, strict=True):
             if curve_hash(filt) != emulated:
                 raise FilterError(
                     f"The transmission curve of {filt.name} differs from the one emulator "
                     f"{emulator.name!r} was trained with; load it with "
-                    "prospect_emu.filters.load_filters, or train with your curve."
+                    "prospect_emu.observe.filters.load_filters, or train with your curve."
                 )
         self.ssp = SimpleNamespace(
             libraries=[s.encode() for s in emulator.manifest["versions"]["libraries"]]
@@ -254,13 +256,14 @@ class EmulatorSPS:
         except KeyError as err:
             raise ModelMismatchError(
                 f"The model has no parameter {err}, which emulator {self.emulator.name!r} needs; "
-                "start from prospect_emu.model.model_params."
+                "start from prospect_emu.prospector.mathews23.model_params."
             ) from err
         expected = sfh.agebins(zred)
         if agebins.shape != expected.shape or np.abs(agebins - expected).max() > 1e-6:
             raise ModelMismatchError(
                 f"The model's age bins at zred = {zred:.4g} are not the emulator's "
-                "(prospect_emu.sfh.agebins); use prospect_emu.model.zred_to_agebins."
+                "(prospect_emu.networks.sfh.agebins); use "
+                "prospect_emu.prospector.mathews23.zred_to_agebins."
             )
         if dust2 == 0 and dust1 > 0:
             raise RangeError(
@@ -295,7 +298,7 @@ class EmulatorSPS:
         theta = self.theta_from_params(params)
         emulator = self.emulator
         if filters is not None and filters is not self.filters:
-            names = tuple(f.name for f in compat.filter_list(filters))
+            names = tuple(f.name for f in observation.filter_list(filters))
             if names != self._names:
                 emulator = emulator.select(names)
         maggies = self._maggies(emulator, theta, params["zred"])
@@ -376,7 +379,7 @@ class EmulatorSPS:
         wavelengths, luminosities : ndarray
             FSPS's line list, from SPS_HOME if it is set, and zeros.
         """
-        wave = compat.emission_line_wavelengths()
+        wave = v1.emission_line_wavelengths()
         return wave, np.zeros_like(wave)
 
     @property
@@ -437,13 +440,13 @@ class EmulatorSPS:
             If a filter is not emulated.
         """
         if obs.get("emulator") is not None and not all(
-            compat.changed(obs, name) for name in ("maggies", "maggies_unc")
+            observation.changed(obs, name) for name in ("maggies", "maggies_unc")
         ):
-            compat.check_not_changed(obs)
+            observation.check_not_changed(obs)
             obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
         # Else none was added yet, or this is another galaxy with errors of its own.
-        flux, unc, mask = compat.photometry(obs)
-        emulator = self.emulator.select(f.name for f in compat.filter_list(obs["filters"]))
+        flux, unc, mask = observation.photometry(obs)
+        emulator = self.emulator.select(f.name for f in observation.filter_list(obs["filters"]))
         # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
         slope = arsinh_error_to_maggies(1.0, flux[mask])
         total = unc.copy()
@@ -477,7 +480,7 @@ class EmulatorSpecModel(SpecModel):
     """
 
     def __init__(self, *args, **kwargs):
-        compat.tolerate_missing_sps_home()
+        v1.tolerate_missing_sps_home()
         super().__init__(*args, **kwargs)
 
     def prior_product(self, theta, nested=False, **extras):
@@ -539,7 +542,8 @@ def _prior_bounds(model):
         except (AttributeError, NotImplementedError, TypeError) as err:
             raise RangeError(
                 f"The prior of {name}, {type(prior).__name__}, does not tell its bounds, so that "
-                "it cannot be compared with the training box; use one of prospect_emu.priors."
+                "it cannot be compared with the training box; use one of "
+                "prospect_emu.prospector.priors."
             ) from err
         n = where.stop - where.start
         bounds.append(np.broadcast_to(np.array([lo, hi], dtype=float).reshape(2, -1), (2, n)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prospect_emu.sps.ingredients import find_ingredients
-from prospect_emu.training.ingredients import assemble
+from prospect_emu.training.ingredient_tables import assemble
 
 
 def synthetic(nwave=700, ages=(5.0, 10.25, 0.13), nz=4, ngas=(3, 4, 2), ndust=(3, 5), seed=3):

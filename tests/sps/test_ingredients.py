@@ -17,7 +17,7 @@ from prospect_emu.sps.ingredients import (
     write_shared,
 )
 from prospect_emu.sps.packing import pack, unpack
-from prospect_emu.training.ingredients import agb_difference, assemble
+from prospect_emu.training.ingredient_tables import agb_difference, assemble
 
 ARRAYS = [f.name for f in fields(Ingredients) if f.name not in ("line_names", "manifest")]
 
@@ -184,7 +184,7 @@ def test_bundled_are_those_of_fsps(fsps_ready):
 @pytest.mark.slow
 def test_made_of_ones_own_fsps(tmp_path, fsps_ready, monkeypatch):
     """`make_ingredients` for another IMF (a minute): 5e-4 of FSPS, and found by itself."""
-    from prospect_emu.training import ingredients as making
+    from prospect_emu.training import ingredient_tables as making
 
     monkeypatch.setenv("PROSPECT_EMU_INGREDIENTS", str(tmp_path))
     sentences = []

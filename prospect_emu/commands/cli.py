@@ -1,0 +1,397 @@
+"""The command ``prospect-emu``.
+
+A subcommand is one function ``register(subparsers)`` that adds a parser and
+sets ``run`` to a function of the parsed arguments; `COMMANDS` lists ours, the
+entry-point group ``prospect_emu.commands`` those of `training` and `fits`.
+Imports that take time are inside the functions, so that ``--help`` does not wait.
+"""
+
+import argparse
+import sys
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+
+from ..errors import ProspectEmuError
+
+DEFAULT_EMULATOR = "mathews23-factored"
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_EVERY = 60.0  # seconds
+OUTPUTS = ("posterior.h5", "summary.ecsv", "sed.png", "sfh.png", "corner.png")
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 `check` found a fault, 2 an error the user can
+        mend, said in one sentence on stderr, 3 a budget ended the fit, 130
+        interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except ProspectEmuError as err:
+        print(f"prospect-emu {args.command}: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"prospect-emu {args.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def build_parser():
+    """The parser with every subcommand."""
+    parser = argparse.ArgumentParser(
+        prog="prospect-emu",
+        description="Fit galaxies with neural emulators of FSPS inside Prospector.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_own_version()}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for register in COMMANDS:
+        register(subparsers)
+    for entry in sorted(entry_points(group="prospect_emu.commands"), key=lambda e: e.name):
+        if entry.name not in subparsers.choices:
+            entry.load()(subparsers)
+    return parser
+
+
+# ---- fit ----------------------------------------------------------------------
+
+
+def register_fit(subparsers):
+    """Add ``prospect-emu fit``."""
+    p = subparsers.add_parser(
+        "fit",
+        help="fit one galaxy: photometry in, posterior out",
+        description=(
+            "Fits the 18-parameter model to a table of photometry by nested sampling, with the "
+            "emulator's errors added to the observed ones. Writes into the output folder: "
+            f"{', '.join(OUTPUTS)}."
+        ),
+    )
+    p.add_argument(
+        "table",
+        nargs="?",
+        type=Path,
+        metavar="TABLE",
+        help="ECSV, FITS or CSV with the columns band, flux and error and one row per band "
+        "(default: a bundled mock galaxy, whose truth is known)",
+    )
+    p.add_argument("--zred", type=float, help="redshift (default: the table's metadata)")
+    p.add_argument(
+        "--unit",
+        help="unit of a table that names none: mgy, uJy (or another multiple of Jy), mag (AB)",
+    )
+    p.add_argument(
+        "--emulator", default=DEFAULT_EMULATOR, help="bundled name or file (%(default)s)"
+    )
+    p.add_argument("--out", type=Path, metavar="DIR", help="output folder (fit_<name of TABLE>)")
+    p.add_argument("--overwrite", action="store_true", help="replace existing output")
+    p.add_argument(
+        "--resume", action="store_true",
+        help=f"go on with an unfinished fit, if DIR/{CHECKPOINT} is one (saved every minute)",
+    )  # fmt: skip
+    p.add_argument(
+        "--error-floor",
+        type=float,
+        default=0.05,
+        metavar="F",
+        help="fraction of the flux added to each error in quadrature (%(default)s)",
+    )
+    p.add_argument("--nlive", type=_positive, default=2000, help="live points (%(default)s)")
+    p.add_argument("--walks", type=_positive, default=100, help="steps per proposal (%(default)s)")
+    p.add_argument(
+        "--dlogz", type=float, default=0.02, help="evidence left when sampling ends (%(default)s)"
+    )
+    p.add_argument(
+        "--n-eff", type=_positive, default=10000, metavar="N",
+        help="effective samples, added after that until they are reached (%(default)s)",
+    )  # fmt: skip
+    p.add_argument("--seed", type=int, help="random seed (default: a new one, which is stored)")
+    p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
+    p.add_argument("--max-calls", type=_positive, metavar="N", help="budget of likelihood calls")
+    p.add_argument(
+        "--certify", type=_positive, metavar="N",
+        help="compare with exact fluxes of N posterior draws (some hundred), and correct the "
+        "posterior if the emulator shifted it",
+    )  # fmt: skip
+    p.add_argument(
+        "--tables", type=Path, metavar="FILE",
+        help="ExactSPS tables for --certify (default: $PROSPECT_EMU_TABLES, else a factored "
+        "emulator, else FSPS)",
+    )  # fmt: skip
+    p.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    p.set_defaults(run=_fit)
+
+
+def _fit(args):
+    from ..files import check_writable
+    from ..networks.loading import load_emulator
+    from ..observe.tables import read_photometry
+    from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
+    from ..prospector.mathews23 import model_params
+
+    table = args.table or _mock_galaxy()
+    out = args.out or Path(f"fit_{table.name.split('.')[0]}")
+    obs = read_photometry(table, args.zred, args.unit, args.error_floor)
+    _check_truth(obs.get("truth"), table)
+    emulator = load_emulator(args.emulator)
+    _check_redshift(obs["zred"], emulator)
+    sps = EmulatorSPS(emulator, filters=obs["filters"])
+    model = EmulatorSpecModel(model_params(zred=obs["zred"]))
+    sps.check_model(model)
+    obs = sps.inflate(obs)
+    engine = _engine(args, sps) if args.certify else None
+    # All input is good; before time is spent, make sure that it is not in vain.
+    resuming = _check_checkpoint(out / CHECKPOINT, args)
+    for name in OUTPUTS:
+        check_writable(out / name, args.overwrite or resuming)
+    if not args.quiet:
+        used = obs["phot_mask"].sum()
+        print(f"Fitting {table.name}: {used} of {len(obs['filters'])} bands, z = {obs['zred']:g},")
+        print(f"with {emulator!r}.")
+        for note in obs["notes"]:
+            print(f"  {note}")
+    result = _sample(args, obs, model, sps, out / CHECKPOINT)
+    if engine is not None:
+        name, exact = engine
+        result = result.certified(exact, n=args.certify, seed=result.info["seed"], engine=name)
+    _write(result, out)
+    if not args.quiet:
+        _report(result, out)
+    if result.info["status"] != "converged":
+        print(
+            f"prospect-emu fit: the run ended early ({result.info['status']}); the posterior is "
+            "not converged.",
+            file=sys.stderr,
+        )
+        return 3
+    return 0
+
+
+def _check_truth(truth, table):
+    from ..errors import DataError
+    from ..networks.vector import DERIVED, PARAMETERS
+
+    known = (*PARAMETERS, *DERIVED)
+    unknown = sorted(set(truth or {}) - set(known))
+    if unknown:
+        raise DataError(
+            f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
+            f"{', '.join(known)}."
+        )
+
+
+def _mock_galaxy():
+    from importlib.resources import files
+
+    return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
+
+
+def _engine(args, sps):
+    """Exact fluxes; found before the fit, so that none is missing after it."""
+    from ..errors import SetupError
+    from ..fit.certificate import MIN_EFFECTIVE, find_engine
+
+    if args.certify < 2 * MIN_EFFECTIVE:
+        raise SetupError(
+            f"--certify {args.certify} is too few draws; give {2 * MIN_EFFECTIVE} or more."
+        )
+    return find_engine(sps.emulator, args.tables)
+
+
+def _check_checkpoint(path, args):
+    """Whether there is an unfinished fit to go on with."""
+    if not path.exists():
+        return False
+    if not (args.resume or args.overwrite):
+        from ..errors import OutputError
+
+        raise OutputError(
+            f"{path} is the checkpoint of an unfinished fit; pass --resume to go on with it or "
+            "--overwrite to start again."
+        )
+    if not args.resume:
+        path.unlink()
+    return args.resume
+
+
+def _check_redshift(zred, emulator):
+    from ..errors import RangeError
+
+    low, high = emulator.bounds[emulator.index("zred")]
+    if not low <= zred <= high:
+        raise RangeError(
+            f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
+            f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
+        )
+
+
+def _sample(args, obs, model, sps, checkpoint):
+    import warnings
+
+    from ..fit.fitting import fit_model
+    from ..fit.result import FitResult
+
+    settings = {
+        "nested_nlive_init": args.nlive,
+        "nested_walks": args.walks,
+        "nested_dlogz_init": args.dlogz,
+        "nested_target_n_effective": args.n_eff,
+        "nested_maxcall": args.max_calls,
+        "max_seconds": args.max_seconds,
+    }
+    with warnings.catch_warnings():
+        # The status says it, and is printed.
+        warnings.filterwarnings("ignore", message="The fit ended early")
+        output = fit_model(
+            obs, model, sps, seed=args.seed, progress=not args.quiet, checkpoint_file=checkpoint,
+            checkpoint_every=CHECKPOINT_EVERY, **settings,
+        )  # fmt: skip
+    settings |= {"error_floor": args.error_floor, "emulator": args.emulator}
+    return FitResult.from_run(output, model, obs, sps, seed=args.seed, settings=settings)
+
+
+def _write(result, out):
+    from ..errors import OutputError
+    from ..fit import plots
+    from ..observe.tables import write_table
+
+    result.write(out / "posterior.h5", overwrite=True)
+    try:
+        write_table(result.summary(), out / "summary.ecsv")
+        plots.save(plots.sed_figure(result), out / "sed.png")
+        plots.save(plots.sfh_figure(result), out / "sfh.png")
+        plots.save(plots.corner_figure(result), out / "corner.png", dpi=100)
+    except OSError as err:
+        raise OutputError(
+            f"Writing into {out} failed ({err}); the posterior is in {out / 'posterior.h5'}."
+        ) from err
+
+
+def _report(result, out):
+    summary = result.summary()
+    if not result.truth:
+        summary.remove_column("truth")
+    for name in summary.colnames:
+        if summary[name].dtype.kind == "f":
+            summary[name].info.format = ".4g"
+    print()
+    print("\n".join(summary.pformat(max_lines=-1, max_width=-1)))
+    print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f} (short walks bias it upwards)")
+    p = result.photometry
+    print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
+    info = result.info
+    print(f"{result.n_eff:.0f} effective samples, {info['ncall']} calls, {info['seconds']:.1f} s")
+    d = info["diagnostics"]
+    if "insertion_p_value" in d:
+        print(
+            f"Likelihood {d['seconds_likelihood']:.1f} s, prior {d['seconds_prior']:.1f} s, "
+            f"sampler {d['seconds_overhead']:.1f} s; insertion ranks: "
+            f"p = {d['insertion_p_value']:.2g}"
+        )
+    if result.certificate is not None:
+        print(f"Certificate: {result.certificate}")
+    inside, known = result.truth_inside()
+    if known:
+        print(f"{inside} of {known} true parameters lie inside their 95 % intervals")
+    print(f"Status: {info['status']}. Written to {out}: {', '.join(OUTPUTS)}")
+
+
+# ---- list -----------------------------------------------------------------------
+
+
+def register_list(subparsers):
+    """Add ``prospect-emu list``."""
+    p = subparsers.add_parser(
+        "list",
+        help="list the bundled emulators, or the bands of one",
+        description="Lists the bundled emulators; with a name or file, the bands of that one.",
+    )
+    p.add_argument("name", nargs="?", metavar="NAME", help="bundled name or file")
+    p.set_defaults(run=_list)
+
+
+def _list(args):
+    from ..networks.loading import list_emulators, load_emulator
+
+    if args.name is not None:
+        emulator = load_emulator(args.name)
+        print(f"{'band':28s} bias_mag sigma_mag")
+        rows = zip(emulator.filters, emulator.bias_mag, emulator.sigma_mag, strict=True)
+        for band, bias, sigma in rows:
+            print(f"{band:28s} {bias:8.1e} {sigma:9.1e}")
+        return
+    names = list_emulators()
+    if not names:
+        print("No emulator is bundled with this installation.")
+    for name in names:
+        print("\n".join(_describe(load_emulator(name))))
+
+
+def _describe(emulator):
+    import numpy as np
+
+    low, high = emulator.bounds[emulator.index("zred")]
+    sigma = emulator.sigma_mag
+    worst = int(np.argmax(sigma))
+    return (
+        emulator.name,
+        f"  bands      {len(emulator.filters)}",
+        f"  redshift   {low:g} to {high:g}",
+        f"  sigma_mag  median {np.median(sigma):.2g}, worst {sigma[worst]:.2g} "
+        f"({emulator.filters[worst]})",
+        f"  libraries  {emulator.libraries}",
+        f"  sha256     {emulator.manifest.get('sha256', 'none')}",
+    )
+
+
+# ---- check ----------------------------------------------------------------------
+
+
+def register_check(subparsers):
+    """Add ``prospect-emu check``."""
+    p = subparsers.add_parser(
+        "check",
+        help="check this installation and say how to mend it",
+        description="Checks each part of this installation; exit status 1 if one is at fault.",
+    )
+    p.set_defaults(run=_check)
+
+
+def _check(args):
+    from .installation import FAULT, checks
+
+    fault = False
+    for item in checks():
+        print(f"{item.state:6s} {item.part:20s} {item.detail}")
+        if item.mend:
+            print(f"{'':6s} {'':20s} -> {item.mend}")
+        fault |= item.state == FAULT
+    print("\nThere are faults; mend them as said above." if fault else "\nReady to fit.")
+    return int(fault)
+
+
+COMMANDS = (register_fit, register_list, register_check)
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _own_version():
+    try:
+        return version("prospect_emu")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Posteriors of Prospector models in batches, fits, their results and figures."""

@@ -1,0 +1,239 @@
+"""`fit_model`: Prospector's call, with an emulator at full speed."""
+
+import difflib
+import time
+import warnings
+from dataclasses import fields
+
+import numpy as np
+
+from ..errors import ModelMismatchError, ProspectEmuError
+from ..files import digest
+from ..observe import observation
+from ..prospector import v1
+from ..sampling.nested import NestedSettings, run_nested
+from .likelihood import upper_limits
+from .posterior import BatchedPosterior
+from .result import describe_model
+
+_SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
+
+# Other spellings that Prospector's command line has or had.
+_ALIASES = {
+    "nested_method": "sample",
+    "nlive_init": "nlive_init",
+    "nlive_batch": "nlive_batch",
+}
+# Prospector scripts pass on all their run parameters: these belong to other
+# parts of such a script and mean nothing to a nested-sampling fit.
+_ELSEWHERE = frozenset(
+    "debug outfile output output_pickle zcontinuous min_method min_opts nmin nwalkers niter nburn "
+    "interval save_interval restart_from initial_disp ensemble_dispersion param_file "
+    "nested_posterior_thresh use_pool".split()
+)
+_OWN = (
+    "seed", "queue_size", "max_seconds", "progress", "checkpoint_file", "checkpoint_every",
+    "verbose", "print_progress",
+)  # fmt: skip
+_FUNCTIONS = ("stop_function", "wt_function")
+
+
+def fit_model(
+    obs,
+    model,
+    sps,
+    noise=(None, None),
+    lnprobfn=None,
+    optimize=False,
+    emcee=False,
+    dynesty=True,
+    **kwargs,
+):
+    """Fit a model to photometry; `prospect.fitting.fit_model`'s signature and return value.
+
+    The same prior, likelihood and nested sampler as Prospector's, but hundreds
+    of parameter vectors at a time and without Prospector's cost per vector.
+
+    Parameters
+    ----------
+    obs : dict
+        Used as it is; pass ``sps.inflate(obs)`` to include the emulator's error.
+        Like Prospector, this completes `obs` in place (``phot_mask``, ``ndof``, ...).
+    model : prospect.models.ProspectorParams
+    sps : EmulatorSPS
+    noise : (None, NoiseModel or None)
+        As in Prospector; kernels `Uncorrelated` only.
+    lnprobfn, optimize, emcee, dynesty
+        As in Prospector; only their defaults are possible here.
+    **kwargs
+        ``nested_*``: Prospector's, see `NestedSettings` for meaning and
+        defaults. And
+
+        seed : int
+            The same seed gives the same result.
+        queue_size : int
+            Chains that advance together.
+        max_seconds : float
+            Budget of wall time; the status tells if it was used up.
+        progress : bool or callable
+            A line on stderr, or a function that is given a dict. Default: a line
+            unless ``verbose`` or ``print_progress`` is given and false.
+        checkpoint_file : path-like
+            The run is saved here, and goes on from here if the file is that of
+            the same fit; see `prospect_emu.sampling.nested.run_nested`.
+        checkpoint_every : float
+            Seconds between two saves (60).
+
+    Returns
+    -------
+    dict
+        ``{"optimization": (None, 0.0), "sampling": (results, seconds)}``, with
+        `results` a dynesty `Results` that `prospect.io.write_results.write_hdf5`
+        takes, and that has ``results.status`` and ``results.diagnostics``.
+
+    Raises
+    ------
+    ModelFileError
+        If the checkpoint is damaged or of another fit; what differs is named.
+    ModelMismatchError
+        If the model, noise model or likelihood is not what was emulated.
+    ProspectEmuError
+        If another sampler, or an unknown keyword, is asked for.
+    """
+    _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
+    settings, own, functions = parse_keywords(kwargs)
+    observation.check_not_changed(obs)
+    posterior = BatchedPosterior(model, obs, sps, noise)
+    # From here on, and in the file of the result, masks and units are resolved.
+    obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = observation.photometry(obs)
+    if obs.get("upper_limits") is not None:
+        obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
+    inflated = obs.get("emulator")
+    if inflated is not None and inflated != sps.emulator.name:
+        raise ModelMismatchError(
+            f"obs was inflated with emulator {inflated!r}, sps is {sps.emulator.name!r}; pass "
+            "sps.inflate(obs)."
+        )
+    if inflated is None:
+        warnings.warn(
+            "The errors in obs do not include the emulator's; pass obs = sps.inflate(obs) to "
+            "add them.",
+            stacklevel=2,
+        )
+    v1.fix_obs(obs)
+    progress = own.pop("progress", None)
+    quiet = not own.pop("verbose", True) or not own.pop("print_progress", True)
+    own.pop("print_progress", None)
+    if own.get("checkpoint_file") is not None:
+        own["identity"] = describe_problem(obs, model, sps, noise)
+    start = time.perf_counter()
+    results = run_nested(
+        posterior.prior_transform,
+        posterior.log_likelihood,
+        posterior.ndim,
+        settings,
+        progress=(not quiet) if progress is None else progress,
+        **own,
+        **functions,
+    )
+    return {"optimization": (None, 0.0), "sampling": (results, time.perf_counter() - start)}
+
+
+def describe_problem(obs, model, sps, noise=(None, None)):
+    """What a posterior depends on: name to description or checksum, JSON-serialisable.
+
+    Used to tell whether a checkpoint is of the same fit.
+    """
+    names = ("maggies", "maggies_unc", "phot_mask", "upper_limits", "maggies_covariance")
+    arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
+    kernels = getattr((noise or (None, None))[1], "kernels", ())
+    weights = getattr((noise or (None, None))[1], "weight_names", ())
+    return {
+        "photometry": digest(arrays, [f.name for f in observation.filter_list(obs["filters"])]),
+        "emulator": [sps.emulator.name, sps.emulator.manifest.get("sha256")],
+        "noise": [
+            [type(k).__name__, list(k.param_alias.values()), w]
+            for k, w in zip(kernels, weights, strict=True)
+        ],
+        **{f"model.{k}": v for k, v in describe_model(model).items()},
+    }
+
+
+def parse_keywords(kwargs):
+    """Sort Prospector's keywords.
+
+    Parameters
+    ----------
+    kwargs : dict
+
+    Returns
+    -------
+    settings : NestedSettings
+    own : dict
+        This package's keywords, for `run_nested`.
+    functions : dict
+        ``stop_function`` and ``wt_function``, if given.
+
+    Raises
+    ------
+    ProspectEmuError
+        If a ``nested_`` keyword is unknown, or another one resembles a known
+        keyword. Other unknown ones are named in a warning.
+    """
+    names = {f.name for f in fields(NestedSettings)}
+    values, own, functions, unknown = {}, {}, {}, []
+    for key, value in kwargs.items():
+        name = _ALIASES.get(key, key.removeprefix("nested_"))
+        if key in _ALIASES or (key.startswith("nested_") and name in names):
+            # Prospector's own None means "the default" everywhere but here.
+            if value is not None or name in ("maxbatch", "bootstrap", "live_points"):
+                values[name] = value
+        elif key in _OWN:
+            own[key] = value
+        elif key in _FUNCTIONS:
+            functions[key] = value
+        elif key != "pool" and key not in _ELSEWHERE:
+            unknown.append(key)
+    known = [f"nested_{n}" for n in sorted(names)] + [*_OWN, *_FUNCTIONS, *_ALIASES]
+    for key in unknown:
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
+        if key.startswith("nested_") or near:
+            hint = near or difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
+            raise ProspectEmuError(
+                f"fit_model does not know the keyword {key!r}; did you mean {', '.join(hint)}?"
+            )
+    if unknown:
+        warnings.warn(
+            f"fit_model does not use {', '.join(unknown)}; a fit depends on nested_* keywords, "
+            f"{', '.join(_OWN[:6])} only.",
+            stacklevel=3,
+        )
+    return NestedSettings(**values), own, functions
+
+
+def _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs):
+    """Name what only Prospector's own road can do."""
+    if not hasattr(sps, "emulator") or not hasattr(sps, "theta_from_params"):
+        raise ModelMismatchError(
+            f"sps is a {type(sps).__name__}, not an EmulatorSPS; make one from an emulator, or "
+            f"{_SLOW_ROAD}."
+        )
+    if lnprobfn is not None and lnprobfn is not v1.lnprobfn:
+        raise ModelMismatchError(
+            "lnprobfn is not Prospector's own, and only that one is compiled into batches; "
+            f"{_SLOW_ROAD}."
+        )
+    for name, given in (("optimize", optimize), ("emcee", emcee)):
+        if given:
+            raise ProspectEmuError(
+                f"{name}=True: fit_model here runs nested sampling alone; {_SLOW_ROAD}."
+            )
+    if not dynesty:
+        raise ProspectEmuError(
+            f"dynesty=False leaves nothing to do here; pass dynesty=True, or {_SLOW_ROAD}."
+        )
+    if kwargs.get("pool") is not None:
+        raise ProspectEmuError(
+            "A pool is given, but lockstep fits use one core each; leave pool out and run several "
+            "fits side by side."
+        )

@@ -1,0 +1,288 @@
+"""The likelihood of photometry, for many model fluxes at once.
+
+Prospector's own terms (Gaussian errors, a noise model of independent errors such
+as ``phot_jitter``, outlier bands) and two that it does not have: upper limits,
+and errors correlated between bands.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import log_ndtr
+
+from ..errors import DataError, ModelMismatchError
+from ..observe import observation
+from ..prospector import v1
+
+_LN_2PI = float(np.log(2.0 * np.pi))
+# Prospector's, where a model has f_outlier_phot alone.
+_NSIGMA_OUTLIER = 10.0
+_SLOW_ROAD = "use prospect.fitting.fit_model for it"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A parameter of the likelihood: a column of the parameter vector, or a constant."""
+
+    column: int | None
+    value: float = np.nan
+
+    def __call__(self, theta):
+        """Shape (n, 1), or a float."""
+        return self.value if self.column is None else theta[:, self.column, None]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent Gaussian errors: the usual case, and the fastest.
+
+    ``-1/2 sum_b [((f_b - m_b) / sigma_b)^2 + ln(2 pi sigma_b^2)]``
+    """
+
+    flux: np.ndarray
+    unc: np.ndarray
+    weight: np.ndarray = field(init=False)
+    log_norm: float = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "weight", 1.0 / self.unc)
+        object.__setattr__(self, "log_norm", -0.5 * np.log(2.0 * np.pi * self.unc**2).sum())
+
+    def __call__(self, maggies, theta):
+        """Log likelihood (n,) of fluxes (n, nband), which are overwritten."""
+        chi = maggies
+        chi -= self.flux
+        chi *= self.weight
+        lnl = np.einsum("ij,ij->i", chi, chi)
+        lnl *= -0.5
+        lnl += self.log_norm
+        return lnl
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """Gaussian errors with a covariance between the bands, shape (nband, nband)."""
+
+    flux: np.ndarray
+    covariance: np.ndarray
+    whiten: np.ndarray = field(init=False)
+    log_norm: float = field(init=False)
+
+    def __post_init__(self):
+        # In units of sigma: fluxes of 1e-9 have variances near the smallest numbers.
+        unc = np.sqrt(np.diag(self.covariance))
+        chol = np.linalg.cholesky(self.covariance / np.outer(unc, unc))
+        inverse = solve_triangular(chol, np.eye(unc.size), lower=True)
+        object.__setattr__(self, "whiten", (inverse / unc).T)
+        log_det = 2.0 * (np.log(np.diag(chol)).sum() + np.log(unc).sum())
+        object.__setattr__(self, "log_norm", -0.5 * (log_det + unc.size * _LN_2PI))
+
+    def __call__(self, maggies, theta):
+        """Log likelihood (n,) of fluxes (n, nband)."""
+        chi = (maggies - self.flux) @ self.whiten
+        return self.log_norm - 0.5 * np.einsum("ij,ij->i", chi, chi)
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Independent errors with a noise model, outliers and upper limits.
+
+    Attributes
+    ----------
+    flux, unc : ndarray, shape (nband,)
+        In a band with an upper limit, the limit and the width of its edge.
+    upper : ndarray of bool, shape (nband,)
+    noise : tuple of (Scalar, ndarray)
+        Amplitudes a and weights w (nband,) of ``sigma_b^2 = sum a^2 w_b^2``;
+        empty for ``unc**2``.
+    outliers : tuple of (Scalar, Scalar), optional
+        The fraction f of bands whose errors are nsigma times as large, and nsigma.
+    """
+
+    flux: np.ndarray
+    unc: np.ndarray
+    upper: np.ndarray
+    noise: tuple = ()
+    outliers: tuple | None = None
+
+    def __call__(self, maggies, theta):
+        """Log likelihood (n,) of fluxes (n, nband) at parameter vectors (n, ndim)."""
+        var = self.unc**2
+        if self.noise:
+            var = sum(amplitude(theta) ** 2 * weight**2 for amplitude, weight in self.noise)
+        var = np.broadcast_to(var, maggies.shape)
+        delta = self.flux - maggies
+        lnl = log_normal(delta, var)
+        if self.outliers is not None:
+            fraction, nsigma = (value(theta) for value in self.outliers)
+            with np.errstate(divide="ignore"):  # the logarithm of no outliers is -inf, rightly
+                lnl = np.logaddexp(
+                    lnl + np.log1p(-fraction),
+                    log_normal(delta, var * nsigma**2) + np.log(fraction),
+                )
+        if self.upper.any():
+            lnl[:, self.upper] = log_ndtr(delta[:, self.upper] / np.sqrt(var[:, self.upper]))
+        return lnl.sum(axis=1)
+
+
+def log_normal(delta, var):
+    """Log density of a Gaussian of variance `var` at a distance `delta` from its mean."""
+    return -0.5 * (delta**2 / var + np.log(2.0 * np.pi * var))
+
+
+def compile_likelihood(model, obs, photometry, noise=(None, None)):
+    """The likelihood that Prospector would use, and its free parameters.
+
+    Parameters
+    ----------
+    model : prospect.models.ProspectorParams
+        ``f_outlier_phot`` and ``nsigma_outlier_phot`` may be free or fixed, as
+        may the amplitudes of the noise model.
+    obs : dict
+        Prospector's; ``upper_limits`` (nband,) and ``maggies_covariance``
+        (nband, nband) are ours.
+    photometry : (ndarray, ndarray, ndarray)
+        From `prospect_emu.observe.observation.photometry`.
+    noise : (None, NoiseModel or None)
+        As in `prospect.fitting.fit_model`.
+
+    Returns
+    -------
+    likelihood : callable
+        Fluxes (n, nband) of the unmasked bands, which it may overwrite, and
+        parameter vectors (n, ndim) -> (n,).
+    names : frozenset of str
+        The model's free parameters that it reads.
+
+    Raises
+    ------
+    ModelMismatchError
+        If a term is not one of those above; the term is named.
+    DataError
+        If ``upper_limits`` or ``maggies_covariance`` cannot be used.
+    """
+    flux, unc, mask = photometry
+    used: set = set()
+    terms = _noise(model, noise, {"phot_unc": unc[mask], "phot": flux[mask]}, used)
+    outliers = _outliers(model, used)
+    upper = upper_limits(obs, mask)[mask]
+    covariance = obs.get("maggies_covariance")
+    if "phot_jitter" in model.theta_index and "phot_jitter" not in used:
+        raise ModelMismatchError(
+            "phot_jitter is free but changes nothing without a noise model; pass fit_model "
+            "noise=(None, phot_noise) as to Prospector, or remove it."
+        )
+    if covariance is None:
+        if not (terms or outliers or upper.any()):
+            return Gaussian(flux[mask], unc[mask]), frozenset()
+        return Independent(flux[mask], unc[mask], upper, terms, outliers), frozenset(used)
+    for other, there in (
+        ("a noise model", terms),
+        ("f_outlier_phot", outliers),
+        ("upper limits", upper.any()),
+    ):
+        if there:
+            raise ModelMismatchError(
+                f"obs has maggies_covariance, which excludes {other}; leave one of them out "
+                "(sps.inflate(obs) adds the emulator's errors without their covariance)."
+            )
+    return Correlated(flux[mask], _covariance(covariance, unc, mask)), frozenset()
+
+
+def upper_limits(obs, mask):
+    """Bands (nband,) whose flux is an upper limit.
+
+    Raises
+    ------
+    DataError
+        Unless ``obs["upper_limits"]`` is one boolean per filter.
+    """
+    given = obs.get("upper_limits")
+    if given is None:
+        return np.zeros(mask.size, dtype=bool)
+    return mask & observation.plain_flags(
+        given, "upper_limits", mask.shape, "maggies is an upper limit"
+    )
+
+
+def _covariance(covariance, unc, mask):
+    covariance = np.asarray(covariance, dtype=float)
+    if covariance.shape != (mask.size, mask.size):
+        raise DataError(
+            f"maggies_covariance of obs has shape {covariance.shape} for {mask.size} filters; give "
+            "one row and column per filter."
+        )
+    covariance = covariance[np.ix_(mask, mask)]
+    if not np.allclose(np.sqrt(np.diag(covariance)), unc[mask], rtol=1e-6, atol=0.0):
+        raise DataError(
+            "The diagonal of obs['maggies_covariance'] is not maggies_unc squared; call "
+            "sps.inflate(obs, covariance=True) after changing errors."
+        )
+    scaled = covariance / np.outer(unc[mask], unc[mask])
+    if not np.allclose(scaled, scaled.T, atol=1e-9) or np.linalg.eigvalsh(scaled)[0] < 1e-10:
+        raise DataError(
+            "maggies_covariance of obs is not symmetric and positive definite; correct it."
+        )
+    return covariance
+
+
+def _noise(model, noise, weights, used):
+    """Amplitudes and weights of Prospector's noise model of the photometry."""
+    spectral, phot = noise or (None, None)
+    if spectral is not None:
+        raise ModelMismatchError(
+            f"A noise model of a spectrum is given, which is not emulated; {_SLOW_ROAD}."
+        )
+    if phot is None:
+        return ()
+    kernels = getattr(phot, "kernels", ())
+    names = getattr(phot, "weight_names", ())
+    if type(phot) is not v1.NoiseModel or not kernels:
+        raise ModelMismatchError(
+            f"The noise model is a {type(phot).__name__} of {len(kernels)} kernels; compiled are "
+            f"NoiseModels with kernels Uncorrelated: {_SLOW_ROAD}."
+        )
+    terms = []
+    for kernel, weight in zip(kernels, names, strict=True):
+        if type(kernel) is not v1.Uncorrelated or weight not in (None, *weights):
+            raise ModelMismatchError(
+                f"The noise model has a kernel {type(kernel).__name__} weighted by {weight}; "
+                f"compiled are Uncorrelated ones weighted by phot_unc, phot or None: {_SLOW_ROAD}."
+            )
+        one = np.ones_like(weights["phot"])
+        amplitude = _scalar(model, kernel.param_alias["amplitude"], used)
+        terms.append((amplitude, one if weight is None else weights[weight]))
+    return tuple(terms)
+
+
+def _outliers(model, used):
+    fixed = "f_outlier_phot" not in model.theta_index
+    if fixed and not np.any(np.asarray(model.params.get("f_outlier_phot", 0.0)) != 0.0):
+        return None
+    nsigma = Scalar(None, _NSIGMA_OUTLIER)
+    if "nsigma_outlier_phot" in model.params:
+        nsigma = _scalar(model, "nsigma_outlier_phot", used)
+    return _scalar(model, "f_outlier_phot", used), nsigma
+
+
+def _scalar(model, name, used):
+    span = model.theta_index.get(name)
+    if span is not None:
+        if span.stop - span.start != 1:
+            raise ModelMismatchError(f"{name} has several values; give it one (N = 1).")
+        used.add(name)
+        return Scalar(span.start)
+    if name not in model.params:
+        raise ModelMismatchError(
+            f"The noise model reads the parameter {name!r}, which the model does not have; add it."
+        )
+    if model.config_dict.get(name, {}).get("depends_on"):
+        raise ModelMismatchError(
+            f"{name} depends on other parameters, which is not compiled; make it free or fix it, "
+            f"or {_SLOW_ROAD}."
+        )
+    value = np.squeeze(model.params[name])
+    if value.ndim:
+        raise ModelMismatchError(f"{name} has several values; give it one (N = 1).")
+    return Scalar(None, float(value))

@@ -1,0 +1,92 @@
+"""Emulators by name or file, and the bundled exact one that checks another."""
+
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from ..errors import ModelFileError, SetupError
+from ..files import read_kind
+from .emulator import Emulator
+from .factored import FactoredEmulator
+from .stitched import StitchedEmulator
+
+
+def _bundled():
+    folder = files("prospect_emu") / "data"
+    return {
+        Path(p.name).stem: p for p in sorted(folder.iterdir(), key=lambda p: p.name)
+        if p.name.endswith(".safetensors")
+    }  # fmt: skip
+
+
+def list_emulators():
+    """Names of the bundled emulators."""
+    return list(_bundled())
+
+
+def load_emulator(name):
+    """Load an emulator.
+
+    Parameters
+    ----------
+    name : str or path-like
+        The name of a bundled emulator (`list_emulators`) or the path of a file.
+
+    Returns
+    -------
+    Emulator
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such emulator, or the file is foreign or damaged. Nothing
+        in a file is ever executed.
+    """
+    bundled = _bundled()
+    path = str(bundled.get(str(name), name))
+    if Path(path).is_file():
+        kinds = {k.KIND: k for k in (Emulator, FactoredEmulator, StitchedEmulator)}
+        return kinds[read_kind(path, tuple(kinds))].load(path)
+    raise ModelFileError(
+        f"There is no emulator {str(name)!r}: it is no file, and the bundled ones are "
+        f"{', '.join(bundled) or '(none)'}."
+    )
+
+
+def factored_engine(emulator, tables=None):
+    """Exact fluxes for the certificate of a fit, from a bundled factored emulator.
+
+    Parameters
+    ----------
+    emulator : EmulatorBase
+        Whose bands, libraries and fixed parameters the engine must share.
+    tables : None
+        Engines are called alike; this one has its own.
+
+    Returns
+    -------
+    name : str
+    maggies : callable
+        (n, 18) -> (n, nband).
+
+    Raises
+    ------
+    SetupError
+        If no bundled factored emulator has the same libraries.
+    """
+    for name in list_emulators():
+        exact = load_emulator(name)
+        same = (
+            isinstance(exact, FactoredEmulator)
+            and exact.manifest["versions"]["libraries"]
+            == emulator.manifest["versions"]["libraries"]
+            and exact.fixed == emulator.fixed
+            and set(emulator.filters) <= set(exact.filters)
+        )
+        if same:
+            chosen = exact.select(emulator.filters)
+            return f"{name}, {exact.libraries}", partial(chosen.maggies, check=False)
+    raise SetupError(
+        f"no bundled factored emulator has the libraries ({emulator.libraries}), fixed parameters "
+        f"and bands of emulator {emulator.name!r}"
+    )

@@ -1,0 +1,1 @@
+"""Filters, bands, magnitudes, and photometry as users keep it."""

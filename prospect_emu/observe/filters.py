@@ -1,0 +1,64 @@
+"""Filter curves by name: sedpy's, and the few that sedpy lacks."""
+
+import difflib
+import hashlib
+
+import numpy as np
+from sedpy import observate
+
+from ..errors import FilterError
+
+# Top hats that are no sedpy filters: name -> (blue edge, red edge) in Angstrom.
+# sedpy needs points below half maximum on both sides to find a filter's edges.
+_TOP_HATS = {"1d3mm": (1.1e7, 1.4e7)}
+
+
+def nearest_names(name, candidates, n=3):
+    """The `n` most similar names, for error messages."""
+    return difflib.get_close_matches(name, list(candidates), n=n, cutoff=0.3)
+
+
+def load_filters(names):
+    """Load filters by name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        sedpy names, or "1d3mm" (a top hat over 1.1-1.4 mm).
+
+    Returns
+    -------
+    list of sedpy.observate.Filter
+
+    Raises
+    ------
+    FilterError
+        If a name is unknown; the nearest known names are given.
+    """
+    known = set(observate.list_available_filters())
+    loaded = []
+    for name in names:
+        if name in _TOP_HATS:
+            lo, hi = _TOP_HATS[name]
+            wave = np.array([lo - 2e2, lo - 1e2, lo, hi, hi + 1e2, hi + 2e2])
+            curve = (wave, np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]))
+            loaded.append(observate.Filter(name, data=curve, min_trans=0.0))
+        elif name in known:
+            loaded.append(observate.Filter(name))
+        else:
+            near = nearest_names(name, known | set(_TOP_HATS))
+            hint = f"; did you mean {', '.join(near)}?" if near else "."
+            raise FilterError(f"Filter {name!r} is not known to sedpy or prospect_emu{hint}")
+    return loaded
+
+
+def curve_hash(filt):
+    """SHA-256 of a transmission curve, normalised to its maximum.
+
+    Rounded to eight digits, so that a curve read from text on another platform
+    hashes alike.
+    """
+    wave = np.asarray(filt.wavelength, dtype=float)
+    trans = np.asarray(filt.transmission, dtype=float)
+    text = ";".join(f"{w:.8e},{t:.8e}" for w, t in zip(wave, trans / trans.max(), strict=True))
+    return hashlib.sha256(text.encode()).hexdigest()

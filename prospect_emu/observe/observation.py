@@ -1,0 +1,146 @@
+"""The photometry of an ``obs`` dictionary: completed, checked, masks and units honoured."""
+
+import numpy as np
+from astropy import units as u
+
+from ..errors import DataError
+
+
+def filter_list(filters):
+    """Filters as a list: an `obs` may hold a list or a sedpy FilterSet."""
+    return list(getattr(filters, "filters", filters))
+
+
+def plain_fluxes(values, what):
+    """Fluxes or errors as plain numbers in maggies.
+
+    Parameters
+    ----------
+    values : array_like, masked array, astropy Quantity or Column
+        Without a unit: maggies.
+    what : str
+        What they are, for error messages.
+
+    Returns
+    -------
+    ndarray of float
+        Masked entries are NaN.
+
+    Raises
+    ------
+    DataError
+        If they are not numbers, or their unit is no flux density.
+    """
+    unit = getattr(values, "unit", None)
+    masked = is_masked(values)
+    bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
+    try:
+        plain = np.array(bare, dtype=float)
+        if unit is not None and not u.Unit(unit).is_equivalent(u.dimensionless_unscaled):
+            # One maggie is the flux density of AB magnitude 0.
+            zero_point = u.zero_point_flux(3631.0 * u.Jy)
+            plain = np.array(u.Quantity(plain, unit).to_value(u.mgy, zero_point))
+        elif unit is not None:
+            plain = plain * u.Unit(unit).to(u.dimensionless_unscaled)
+    except u.UnitsError as err:
+        raise DataError(f"{what} is in {unit}, which is no flux density; give maggies.") from err
+    except (TypeError, ValueError) as err:
+        raise DataError(f"{what} is not an array of numbers ({err}); give maggies.") from err
+    plain[masked] = np.nan
+    return plain
+
+
+def is_masked(values):
+    """Which entries are masked, ndarray of bool in the shape of `values`."""
+    return np.array(np.broadcast_to(getattr(values, "mask", False), np.shape(values)))
+
+
+def plain_flags(values, what, shape, meaning):
+    """One boolean per filter, ndarray of bool; masked entries are False.
+
+    Raises
+    ------
+    DataError
+        If they are not booleans, or as many as there are filters.
+    """
+    flags = np.ma.asarray(values)
+    if flags.dtype != bool or flags.shape != shape:
+        raise DataError(
+            f"{what} of obs is {flags.dtype} of shape {flags.shape}; give one boolean per filter, "
+            f"True where {meaning}."
+        )
+    return np.array(np.ma.filled(flags, False))
+
+
+def changed(obs, name):
+    """Whether ``maggies`` or ``maggies_unc`` are others than `EmulatorSPS.inflate` left them."""
+    before = obs.get(f"{name}_inflated")
+    now = plain_fluxes(obs[name], f"{name} of obs")
+    return before is not None and not np.array_equal(now, before, equal_nan=True)
+
+
+def check_not_changed(obs):
+    """Refuse an obs whose errors were changed after the emulator's were added to them.
+
+    Raises
+    ------
+    DataError
+    """
+    if obs.get("emulator") is not None and changed(obs, "maggies_unc"):
+        raise DataError(
+            "maggies_unc of obs was changed after sps.inflate(obs) had added the emulator's error "
+            "to it; set obs['emulator'] = None if these are errors without it, and call "
+            "sps.inflate(obs) again."
+        )
+
+
+def photometry(obs):
+    """Photometric part of an obs dictionary, completed and checked.
+
+    Parameters
+    ----------
+    obs : dict
+        Prospector's: ``filters``, ``maggies``, ``maggies_unc``, ``phot_mask``. Fluxes and
+        errors may be masked arrays or carry a unit.
+
+    Returns
+    -------
+    maggies, unc : ndarray, shape (nband,)
+    mask : ndarray of bool, shape (nband,)
+        True where the band is used.
+
+    Raises
+    ------
+    DataError
+        If shapes differ, nothing is unmasked, or an unmasked band is not finite
+        or has an error that is not positive.
+    """
+    if obs.get("filters") is None or obs.get("maggies") is None:
+        raise DataError("obs has no photometry; it needs 'filters', 'maggies' and 'maggies_unc'.")
+    names = [f.name for f in filter_list(obs["filters"])]
+    flux = plain_fluxes(obs["maggies"], "maggies of obs")
+    if obs.get("maggies_unc") is None:
+        raise DataError("obs has no maggies_unc; give one error per filter.")
+    unc = plain_fluxes(obs["maggies_unc"], "maggies_unc of obs")
+    if flux.shape != (len(names),) or unc.shape != flux.shape:
+        raise DataError(
+            f"obs has {len(names)} filters but maggies of shape {flux.shape} and maggies_unc of "
+            f"shape {unc.shape}; give one flux and one error per filter."
+        )
+    mask = np.ones(flux.size, dtype=bool)
+    if obs.get("phot_mask") is not None:
+        mask = plain_flags(obs["phot_mask"], "phot_mask", flux.shape, "the band is used")
+    for given in (obs["maggies"], obs["maggies_unc"]):
+        # A masked value masks its band.
+        mask &= ~is_masked(given)
+    if not mask.any():
+        raise DataError("All bands of obs are masked; unmask at least one.")
+    bad = [names[i] for i in np.flatnonzero(mask & ~np.isfinite(flux))]
+    if bad:
+        raise DataError(f"The flux in {', '.join(bad)} is not finite; mask it (phot_mask=False).")
+    bad = [names[i] for i in np.flatnonzero(mask & ~(np.isfinite(unc) & (unc > 0)))]
+    if bad:
+        raise DataError(
+            f"The error in {', '.join(bad)} is not a positive number; mask the band or correct it."
+        )
+    return flux, unc, mask

@@ -1,0 +1,1 @@
+"""Nested sampling with dynesty, its chains advanced together; knows no galaxies."""

@@ -1,0 +1,269 @@
+"""Lockstep nested sampling: dynesty's queue of proposals as one batch per step.
+
+dynesty hands its proposal tasks to a pool's `map`. `LockstepPool` is such a
+pool, in one process: it recognises dynesty's random walks, uniform proposals
+and evaluations of live points and advances all tasks of a call together, so
+that a step of 256 chains is one batched call of prior transform and
+likelihood. With ``moves="ellipsoid"`` the walk is dynesty's, step for step;
+only the order in which random numbers are drawn differs. With "differences" it
+goes along differences of the chains' starts. Anything else is mapped serially.
+"""
+
+import time
+
+import numpy as np
+
+from ..errors import SetupError
+from .walks import difference_walks, first_above, in_cube, random_walks
+
+SUPPORTED_DYNESTY = "2.1.4 to 2.1.x and 3.0 to 3.1"
+
+
+class LockstepPool:
+    """A pool for ``dynesty.DynamicNestedSampler(..., pool=, queue_size=)``.
+
+    Parameters
+    ----------
+    prior_transform : callable
+        (n, ndim) points of the unit cube -> (n, ndim) parameters.
+    log_likelihood : callable
+        (n, ndim) parameters -> (n,).
+    size : int
+        Number of chains that advance together (dynesty's queue).
+    moves : str
+        "ellipsoid" or "differences" (`prospect_emu.sampling.walks`). The latter takes at
+        least twice as many chains as dimensions; fewer walk in ellipsoids.
+
+    Attributes
+    ----------
+    n_evaluations : int
+        Likelihoods evaluated. dynesty's ``ncall`` also counts proposals that
+        fell outside the unit cube.
+    seconds_prior, seconds_likelihood : float
+        Time spent in the two functions.
+    n_serial : int
+        Tasks that were not recognised and ran one by one.
+    """
+
+    def __init__(self, prior_transform, log_likelihood, size=256, moves="ellipsoid"):
+        self._prior_transform = prior_transform
+        self._log_likelihood = log_likelihood
+        self.size = size
+        self.n_evaluations = 0
+        self.n_serial = 0
+        self.seconds_prior = 0.0
+        self.seconds_likelihood = 0.0
+        self._adapter = dynesty_adapter(moves)
+
+    # What dynesty is given as its functions of one vector. `map` knows them.
+
+    def prior_transform(self, u):
+        """Parameters (ndim,) at one point of the unit cube."""
+        return self._transform(np.asarray(u)[None])[0]
+
+    def log_likelihood(self, theta):
+        """Log likelihood of one parameter vector."""
+        return float(self._evaluate(np.asarray(theta)[None])[0])
+
+    def map(self, function, tasks):
+        """``list(map(function, tasks))``, in batches where the function is known."""
+        tasks = list(tasks)
+        handler = self._handler(function, tasks) if tasks else None
+        if handler is None:
+            self.n_serial += len(tasks)
+            return list(map(function, tasks))
+        return handler(tasks)
+
+    def _handler(self, function, tasks):
+        inner = self._adapter.unwrap(function)
+        if inner == self.prior_transform:
+            return lambda u: list(self._transform(np.array(u)))
+        if inner == self.log_likelihood:
+            return lambda v: self._adapter.pack_likelihoods(
+                function, self._evaluate(np.array(v)).tolist()
+            )
+        handler = self._adapter.proposals.get(function)
+        if handler is None or not self._ours(tasks[0]):
+            return None
+        return lambda tasks: handler(tasks, self.evaluate)
+
+    def _ours(self, task):
+        """Whether a task samples the functions that this pool evaluates in batches."""
+        unwrap = self._adapter.unwrap
+        return (
+            unwrap(task.prior_transform) == self.prior_transform
+            and unwrap(task.loglikelihood) == self.log_likelihood
+        )
+
+    def evaluate(self, u):
+        """Parameters (n, ndim) and log likelihoods (n,) at points `u` (n, ndim)."""
+        v = self._transform(u)
+        return v, self._evaluate(v)
+
+    def _transform(self, u):
+        start = time.perf_counter()
+        v = self._prior_transform(u)
+        self.seconds_prior += time.perf_counter() - start
+        return v
+
+    def _evaluate(self, v):
+        start = time.perf_counter()
+        logl = self._log_likelihood(v)
+        self.seconds_likelihood += time.perf_counter() - start
+        self.n_evaluations += len(v)
+        return logl
+
+
+# ---- dynesty's versions ---------------------------------------------------------
+
+
+def dynesty_version():
+    """Version of the installed dynesty as a tuple of ints."""
+    import dynesty
+
+    return tuple(int(part) for part in dynesty.__version__.split(".")[:3] if part.isdigit())
+
+
+def dynesty_adapter(moves):
+    """What differs between dynesty's major versions.
+
+    Raises
+    ------
+    SetupError
+        If the installed dynesty is of neither series.
+    """
+    version = dynesty_version()
+    if (2, 1, 4) <= version < (2, 2):
+        return _Dynesty2(moves)
+    if (3, 0) <= version < (3, 2):
+        return _Dynesty3(moves)
+    text = ".".join(map(str, version))
+    raise SetupError(
+        f"dynesty {text} is not supported by lockstep sampling (versions {SUPPORTED_DYNESTY} are); "
+        "install one of them."
+    )
+
+
+def _generator(task):
+    """One generator for all tasks of a call, from the first one's seed."""
+    seed = task.rseed
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
+
+
+def _walk(tasks, evaluate, moves):
+    """Run the random walks of dynesty's tasks; all share threshold, scale and settings."""
+    first = tasks[0]
+    settings = first.kwargs
+    walks = settings.get("walks", 25)
+    starts, rng = np.array([t.u for t in tasks]), _generator(first)
+    if moves == "differences" and len(starts) >= 2 * starts.shape[1]:
+        u, v, logl, accepted = difference_walks(
+            starts, first.loglstar, walks, rng, evaluate, settings.get("periodic")
+        )
+    else:
+        u, v, logl, accepted = random_walks(
+            starts,
+            first.loglstar,
+            [t.axes for t in tasks],
+            first.scale,
+            walks,
+            rng,
+            evaluate,
+            **{key: settings.get(key) for key in ("periodic", "reflective", "nonbounded")},
+        )
+    tuning = [
+        {"accept": a, "reject": walks - a, "scale": first.scale} for a in accepted.tolist()
+    ]  # fmt: skip
+    return list(u), list(v), logl.tolist(), walks, tuning
+
+
+class _Dynesty2:
+    """dynesty 2.1: functions return (u, v, logl, ncall, blob)."""
+
+    def __init__(self, moves):
+        from dynesty import sampling
+        from dynesty.utils import LogLikelihood, LoglOutput
+
+        self._moves = moves
+        self._wrapper = LogLikelihood
+        self._output = LoglOutput
+        self.proposals = {sampling.sample_rwalk: self._rwalk, sampling.sample_unif: self._given}
+
+    def unwrap(self, function):
+        """The user's function inside dynesty's wrappers."""
+        if isinstance(function, self._wrapper):
+            function = function.loglikelihood
+        return getattr(function, "func", function)
+
+    def pack_likelihoods(self, function, values):
+        """dynesty maps its inner function, or from 3.0 on its `LogLikelihood` object."""
+        if isinstance(function, self._wrapper):
+            return [self._output(x, False) for x in values]
+        return values
+
+    def _rwalk(self, tasks, evaluate):
+        u, v, logl, walks, tuning = _walk(tasks, evaluate, self._moves)
+        return [(a, b, c, walks, t) for a, b, c, t in zip(u, v, logl, tuning, strict=True)]
+
+    @staticmethod
+    def _given(tasks, evaluate):
+        """dynesty drew the points already."""
+        v, logl = evaluate(np.array([t.u for t in tasks]))
+        return [(t.u, b, c, 1, None) for t, b, c in zip(tasks, v, logl.tolist(), strict=True)]
+
+
+class _Dynesty3(_Dynesty2):
+    """dynesty 3: static methods that return a `SamplerReturn`."""
+
+    def __init__(self, moves):
+        from dynesty import internal_samplers as samplers
+        from dynesty.utils import LogLikelihood, LoglOutput
+
+        self._moves = moves
+        self._wrapper = LogLikelihood
+        self._output = LoglOutput
+        self._return = samplers.SamplerReturn
+        self.proposals = {
+            samplers.RWalkSampler.sample: self._rwalk3,
+            samplers.UnitCubeSampler.sample: self._unit_cube,
+            samplers.UniformBoundSampler.sample: self._bound,
+        }
+
+    def _pack(self, u, v, logl, ncall, tuning, stats):
+        return [
+            self._return(
+                u=a, v=b, logl=c, ncalls=n, evaluation_history=[], tuning_info=t, proposal_stats=s
+            )
+            for a, b, c, n, t, s in zip(u, v, logl, ncall, tuning, stats, strict=True)
+        ]
+
+    def _rwalk3(self, tasks, evaluate):
+        u, v, logl, walks, tuning = _walk(tasks, evaluate, self._moves)
+        stats = [{"n_accept": t["accept"], "n_reject": t["reject"]} for t in tuning]
+        return self._pack(u, v, logl, [walks] * len(tasks), tuning, stats)
+
+    def _unit_cube(self, tasks, evaluate):
+        rng, ndim = _generator(tasks[0]), tasks[0].kwargs.get("ndim")
+        return self._until_above(tasks, evaluate, lambda m: rng.random((m, ndim)))
+
+    def _bound(self, tasks, evaluate):
+        first = tasks[0]
+        rng, settings = _generator(first), first.kwargs
+        bound, k, ndim = settings["bound"], settings.get("n_cluster"), settings["ndim"]
+        nonbounded = settings.get("nonbounded")
+        nonbounded = None if nonbounded is None else nonbounded[:k]
+
+        def draw(m):
+            points = np.empty((0, k))
+            while len(points) < m:
+                new = bound.samples(m - len(points), rstate=rng)
+                points = np.concatenate([points, new[in_cube(new, nonbounded)]])
+            return np.concatenate([points, rng.random((m, ndim - k))], axis=1)
+
+        return self._until_above(tasks, evaluate, draw)
+
+    def _until_above(self, tasks, evaluate, draw):
+        n = len(tasks)
+        u, v, logl, ncall = first_above(draw, n, tasks[0].loglstar, evaluate, batch=n)
+        stats = [{"n_proposals": c} for c in ncall.tolist()]
+        return self._pack(list(u), list(v), logl.tolist(), ncall.tolist(), [None] * n, stats)

@@ -1,0 +1,248 @@
+"""The factored emulator against ExactSPS on tables without physics, and its own parts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from prospect_emu import load_emulator
+from prospect_emu.errors import FilterError, ModelFileError, RangeError
+from prospect_emu.networks import factored, sfh
+from prospect_emu.networks.emulator_base import EmulatorBase, reference_scale
+from prospect_emu.networks.factored import FactoredEmulator, pack, unpack
+from prospect_emu.networks.folded import dust_family, exponents, factorise, skeleton
+from prospect_emu.networks.vector import BOX, PARAMETERS
+from prospect_emu.observe.filters import curve_hash, load_filters
+from prospect_emu.observe.magnitudes import maggies_to_arsinh
+from prospect_emu.sps.ages import step_weights
+from prospect_emu.sps.constants import REFERENCE
+from prospect_emu.sps.dust_laws import bump, calzetti
+from prospect_emu.training.recipe import Recipe, draw_parameters
+
+ZRED = PARAMETERS.index("zred")
+BANDS = (
+    "galex_NUV", "acs_wfc_f606w", "wfc3_ir_f160w", "cfht_wircam_Ks_8302", "spitzer_irac_ch4",
+    "spitzer_mips_24", "herschel_spire_250",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def toy(toy_tables):
+    pytest.importorskip("torch", reason="ExactSPS, the reference, needs torch")
+    from prospect_emu.training.factored_tables import compress
+
+    n = len(BANDS)
+    recipe = Recipe(filters=BANDS, zred_range=(0.05, 12.0))
+    return FactoredEmulator(
+        name="toy",
+        parameters=PARAMETERS,
+        bounds=recipe.bounds,
+        filters=BANDS,
+        filter_hashes=tuple(curve_hash(f) for f in load_filters(BANDS)),
+        bias_mag=np.zeros(n),
+        sigma_mag=np.full(n, 1e-4),
+        covariance=np.eye(n) * 1e-8,
+        quantiles=np.outer(np.full(n, 1e-4), np.arange(-4.0, 5.0)),
+        manifest={"recipe": recipe.as_dict(), "versions": {"libraries": ["none"]}},
+        ingredients=compress(toy_tables),
+    )
+
+
+@pytest.fixture(scope="module")
+def exact(toy_tables):
+    from prospect_emu.training.exact import ExactSPS
+
+    return ExactSPS(toy_tables)
+
+
+def draws(n, zred=None):
+    theta = draw_parameters(Recipe(zred_range=(0.05, 12.0)), n, (5,))
+    if zred is not None:
+        theta[:, ZRED] = zred
+    return theta
+
+
+def test_packing_keeps_four_digits():
+    """A step of 20 decades / 65534 is 0.07 %, half of it the largest error."""
+    values = 10.0 ** np.random.default_rng(1).uniform(-18, 3, (3, 4, 500))
+    values[0, 0, :10] = 0.0
+    got = unpack(*pack(values))
+    assert (got[0, 0, :10] == 0).all()
+    kept = values > values.max(axis=-1, keepdims=True) * 1e-20
+    np.testing.assert_allclose(got[kept], values[kept], rtol=3.6e-4)
+    assert (got[~kept] <= values.max() * 1e-19).all()
+
+
+def test_age_weights_against_quadrature():
+    """Constant SFR in a bin, populations linear in log(age): brute force to 1e-6.
+
+    The ramps that FastStepBasis puts across the edges are what the tolerance leaves out.
+    """
+    log_age = np.arange(5.5, 10.15, 0.05)
+    weights = step_weights(log_age, sfh.agebins(1.0))
+    edges = 10.0 ** sfh.bin_edges(1.0)
+    for k, population in ((0, 20), (2, 55), (4, 70)):
+        lo, hi = max(edges[k], 10 ** log_age[population - 1]), edges[k + 1]
+        hi = min(hi, 10 ** log_age[population + 1])
+        if hi <= lo:
+            assert weights[k, population] == 0
+            continue
+
+        def hat(t, population=population):
+            return max(0.0, 1.0 - abs(np.log10(t) - log_age[population]) / 0.05)
+
+        peak = [t for t in [10 ** log_age[population]] if lo < t < hi]
+        expected = quad(hat, lo, hi, points=peak, epsrel=1e-10)[0] / (edges[k + 1] - edges[k])
+        assert weights[k, population] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    # All mass is somewhere, but for the last 1e-4 of the age of the universe: the oldest
+    # bin, a tenth of it, has lost 1e-3.
+    np.testing.assert_allclose(weights.sum(axis=1), [1.0] * 6 + [0.999], atol=1e-6)
+
+
+def test_age_weights_equal_those_of_exact_sps():
+    torch = pytest.importorskip("torch")
+    from prospect_emu.training.exact_sfh import AgeWeights
+
+    log_age = np.arange(5.5, 10.15, 0.05)
+    edges = torch.tensor(10.0 ** sfh.bin_edges(np.array([0.1, 1.0, 5.0])))
+    exact = AgeWeights(log_age)(edges).numpy()
+    np.testing.assert_allclose(
+        step_weights(log_age, sfh.agebins(np.array([0.1, 1.0, 5.0]))), exact, atol=2e-7
+    )
+
+
+def test_skeleton_reproduces_all_dust():
+    """Attenuation over a whole ultraviolet band from its nodes, to the tolerance asked for."""
+    wave = np.geomspace(1300.0, 2800.0, 150)
+    vectors = np.array([
+        -calzetti(wave), -bump(wave),
+        np.log(wave / REFERENCE), -REFERENCE / wave,
+    ])  # fmt: skip
+    curves = np.exp(sum(exponents(vectors, dust_family())))
+    weight = np.sin(np.pi * (np.arange(150) + 0.5) / 150)
+    nodes, matrix = skeleton(curves, weight, 1e-4)
+    assert nodes.size < 20
+    integral, got = curves @ weight, curves[:, nodes] @ (matrix @ weight)
+    assert np.abs(got / integral - 1.0).max() < 3e-4
+
+
+def test_factorise_reproduces_a_smooth_matrix():
+    x, y = np.linspace(0, 1, 300)[:, None], np.linspace(0, 3, 80)
+    matrix = np.exp(-x * y) * 10.0**y
+    left, right = factorise(matrix, 1e-5)
+    assert left.shape[1] < 10
+    assert np.abs((left @ right - matrix) / matrix.max(axis=0)).max() < 1e-4
+
+
+def test_spectrum_against_exact_sps(toy, exact):
+    """Whole spectra: what 16-bit logarithms cost, 3.5e-4 at most per ingredient."""
+    theta = draws(12)
+    got, expected = toy.spectrum(theta), exact.spectrum(theta).numpy()
+    bright = expected > 1e-8 * expected.max(axis=1, keepdims=True)
+    assert np.abs(got / np.where(bright, expected, 1.0) - 1.0)[bright].max() < 8e-4
+
+
+@pytest.mark.parametrize("zred", [0.06, 0.9, 4.0, 11.5])
+def test_photometry_against_exact_sps(toy, exact, zred):
+    """One redshift (folded) and each row by itself: ExactSPS to 1 and 0.5 mmag.
+
+    Ten times the error on real tables, whose spectra have many more wavelengths per band.
+    """
+    theta = draws(256, zred)
+    expected = maggies_to_arsinh(exact.photometry(theta, load_filters(BANDS)).numpy())
+    scale = reference_scale(theta[:, 0], theta[:, ZRED])[:, None]
+    folded = toy.at_redshift(zred).reference_maggies(theta) * scale
+    direct = toy.direct_maggies(theta) * scale
+    assert np.abs(maggies_to_arsinh(direct) - expected).max() < 5e-4
+    assert np.std(maggies_to_arsinh(folded) - expected) < 3e-4
+    assert np.abs(maggies_to_arsinh(folded) - expected).max() < 5e-3
+    # Many rows of one redshift go the folded way.
+    np.testing.assert_allclose(toy.maggies(theta), folded, rtol=1e-6)
+
+
+def test_mixed_redshifts(toy):
+    """Rows are put back where they came from, whichever way they took."""
+    theta = draws(260)
+    theta[30:240, ZRED] = 2.0
+    together = toy.maggies(theta)
+    np.testing.assert_allclose(together[[0, 5, 250]], toy.maggies(theta[[0, 5, 250]]), rtol=1e-9)
+    alone = maggies_to_arsinh(toy.maggies(theta[100:103]))
+    np.testing.assert_allclose(maggies_to_arsinh(together[100:103]), alone, atol=2e-3)
+
+
+def test_surviving_mass_against_exact_sps(toy, exact):
+    theta = draws(40)
+    np.testing.assert_allclose(toy.mfrac(theta), exact.mfrac(theta).numpy(), atol=1e-7)
+
+
+def test_interface(toy):
+    assert isinstance(toy, EmulatorBase) and "toy" in repr(toy)
+    theta = draws(3)
+    chosen = toy.select(BANDS[2:4])
+    np.testing.assert_allclose(chosen.maggies(theta), toy.maggies(theta)[:, 2:4], rtol=1e-9)
+    with pytest.raises(FilterError, match="does not know"):
+        toy.select(["sdss_g0"])
+    theta[0, 0] = 3.0
+    with pytest.raises(RangeError, match="logmass = 3"):
+        toy.spectrum(theta)
+
+
+def test_file_round_trip(toy, tmp_path):
+    toy.save(tmp_path / "toy.safetensors")
+    again = load_emulator(tmp_path / "toy.safetensors")
+    assert isinstance(again, FactoredEmulator)
+    theta = draws(3)
+    np.testing.assert_array_equal(again.maggies(theta), toy.maggies(theta))
+
+
+def test_damaged_file(toy, tmp_path):
+    broken = {k: v for k, v in toy.ingredients.items() if k != "ssp_mass"}
+    replace(toy, ingredients=broken).save(tmp_path / "a.safetensors")
+    with pytest.raises(ModelFileError, match="not a complete emulator"):
+        load_emulator(tmp_path / "a.safetensors")
+    short = toy.ingredients | {"ssp_mass": toy.ingredients["ssp_mass"][:, :-1]}
+    replace(toy, ingredients=short).save(tmp_path / "b.safetensors")
+    with pytest.raises(ModelFileError, match="ssp_mass has shape"):
+        load_emulator(tmp_path / "b.safetensors")
+
+
+def test_continuous_in_redshift():
+    """No seams: a small step in redshift moves every magnitude a little, everywhere.
+
+    A step of 2e-6 z moves no edge of a band by more than a thousandth of its width;
+    a seam between two networks would be of their errors' size, some 0.01 mag.
+    """
+    emulator = load_emulator("mathews23-factored")
+    theta = draws(1, 1.0)
+    z = np.concatenate([c * np.array([1.0, 1.000002]) for c in (0.5, 2.0, 3.0, 4.0, 6.0, 8.0)])
+    theta = np.repeat(theta, z.size, axis=0)
+    theta[:, ZRED] = z
+    mag = emulator.magnitudes(theta)
+    bright = mag.max(axis=0) < 32
+    assert np.abs(mag[1::2] - mag[::2])[:, bright].max() < 5e-4
+
+
+def test_box_of_the_bundled_one():
+    bounds = load_emulator("mathews23-factored").bounds
+    for name, (lo, hi) in zip(PARAMETERS, bounds, strict=True):
+        assert name == "zred" or (lo, hi) == BOX[name]
+
+
+def test_folding_uses_one_thread(toy, monkeypatch):
+    """Several BLAS threads would wait for each other on a busy machine; after it, as before."""
+
+    def threads():
+        return {i["filepath"]: i["num_threads"] for i in threadpool_info()
+                if i["user_api"] == "blas"}  # fmt: skip
+
+    seen = []
+    monkeypatch.setattr(factored, "FoldedEmulator", lambda *given: seen.append(threads()))
+    with threadpool_limits(2):
+        before = threads()
+        if set(before.values()) <= {1}:
+            pytest.skip("this BLAS runs one thread only")
+        toy.at_redshift(1.0)
+        assert threads() == before
+    assert seen and set(seen[0].values()) == {1}

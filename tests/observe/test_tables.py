@@ -1,0 +1,277 @@
+"""Photometry tables: units against astropy.units, metadata, masks, bad input, round trips."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+
+from prospect_emu.errors import DataError, FilterError
+from prospect_emu.observe import tables
+from prospect_emu.observe.tables import (
+    flux_unit,
+    photometry_table,
+    read_photometry,
+    to_maggies,
+    write_table,
+)
+
+BANDS = ["acs_wfc_f814w", "wfc3_ir_f160w", "spitzer_irac_ch1"]
+FLUX = np.array([1.3, -0.2, 7.5])
+ERROR = np.array([0.1, 0.15, 0.4])
+
+
+def make_table(flux=FLUX, error=ERROR, bands=BANDS, unit="uJy", error_unit=None, **meta):
+    table = Table({"band": bands, "flux": flux, "error": error}, meta={"zred": 1.1, **meta})
+    table["flux"].unit = unit
+    table["error"].unit = error_unit or unit
+    return table
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a table; its format follows the ending."""
+
+    def write(table, name="t.ecsv"):
+        path = tmp_path / name
+        kind = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits"}[name.split(".")[-1]]
+        table.write(path, format=kind)
+        return path
+
+    return write
+
+
+# ---- units: reference astropy.units, with Prospector's 1 maggie = 3631 Jy -----------
+
+
+@pytest.mark.parametrize("unit", ["Jy", "mJy", "uJy", "nJy", "erg / (s cm2 Hz)"])
+def test_jansky_like_astropy(unit):
+    maggies = (2.5 * u.Unit(unit)).to(u.mgy, u.zero_point_flux(3631.0 * u.Jy)).value
+    # One multiplication more or less: rounding only.
+    assert 2.5 * flux_unit(unit) == pytest.approx(maggies, rel=1e-14)
+
+
+@pytest.mark.parametrize("unit", ["mgy", "maggy", "maggies"])
+def test_maggies_are_taken_as_they_are(unit):
+    assert flux_unit(unit) == 1.0
+    assert flux_unit("nmgy") == pytest.approx(1e-9, rel=1e-15)
+
+
+@pytest.mark.parametrize("unit", ["mag", "mag(AB)", "ABmag", "AB mag"])
+def test_magnitudes_like_astropy(unit):
+    assert flux_unit(unit) is None
+    mags = np.array([18.0, 22.5, 29.9])
+    maggies, _ = to_maggies(mags, 0.1 * np.ones(3), None, None)
+    ab = (mags * u.ABmag).to(u.ABflux).value
+    np.testing.assert_allclose(maggies, ab, rtol=1e-13)  # rounding of 10**x
+
+
+def test_magnitude_errors():
+    """To first order in the error: 1e-4 mag against a finite difference, to its own order."""
+    m, s = np.array([24.0]), np.array([1e-4])
+    maggies, unc = to_maggies(m, s, None, None)
+    difference = (10 ** (-0.4 * (m - s)) - 10 ** (-0.4 * (m + s))) / 2
+    np.testing.assert_allclose(unc, difference, rtol=1e-8)
+    assert unc / maggies == pytest.approx(0.4 * np.log(10) * 1e-4, rel=1e-12)
+
+
+def test_placeholder_magnitudes_are_masked(write):
+    path = write(make_table([22.0, 99.0, -99.0], [0.1, 99.0, 99.0], unit="mag"))
+    obs = read_photometry(path)
+    assert obs["phot_mask"].tolist() == [True, False, False]
+    assert [n.split()[0] for n in obs["notes"]] == BANDS[1:]
+
+
+@pytest.mark.parametrize("unit", ["parrots", "adu", "mag(ST)", "AB", "dex(Jy)", "erg/s/cm2/AA", ""])
+def test_unknown_unit(unit):
+    with pytest.raises(DataError, match="unknown; use maggies"):
+        flux_unit(unit)
+
+
+# ---- reading --------------------------------------------------------------------------
+
+
+def test_obs_is_ready_for_prospector(write):
+    obs = read_photometry(write(make_table(truth={"logmass": 10.5})), error_floor=0.1)
+    np.testing.assert_allclose(obs["maggies"], FLUX * 1e-6 / 3631.0, rtol=1e-14)
+    expected = np.hypot(ERROR, 0.1 * FLUX) * 1e-6 / 3631.0
+    np.testing.assert_allclose(obs["maggies_unc"], expected, rtol=1e-14)
+    np.testing.assert_allclose(obs["maggies_unc_catalog"], ERROR * 1e-6 / 3631.0, rtol=1e-14)
+    assert [f.name for f in obs["filters"]] == BANDS
+    assert obs["phot_mask"].all() and obs["notes"] == []
+    assert obs["wavelength"] is obs["spectrum"] is obs["unc"] is None
+    assert (obs["zred"], obs["error_floor"]) == (1.1, 0.1)
+    assert obs["truth"] == {"logmass": 10.5}
+
+
+@pytest.mark.parametrize("unit", ["mgy", "uJy", "mag(AB)", "mag", "ABmag"])
+def test_formats_agree(tmp_path, unit):
+    """The same table as FITS (written by astropy's FITS layer) and as CSV."""
+    flux = np.array([20.0, 21.0, 22.0])
+    columns = [
+        fits.Column("BAND", "20A", array=BANDS),
+        fits.Column("FLUX", "D", unit=unit, array=flux),
+        fits.Column("ERROR", "D", unit=unit, array=ERROR),
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns)
+    hdu.header["ZRED"] = 0.9
+    hdu.writeto(tmp_path / "t.fits")
+    rows = [f"{b},{f},{e}" for b, f, e in zip(BANDS, flux, ERROR, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join([f"band,flux [{unit}],error", *rows]))
+    one, two = read_photometry(tmp_path / "t.fits"), read_photometry(tmp_path / "t.csv", zred=0.9)
+    assert one["zred"] == two["zred"]
+    for key in ("maggies", "maggies_unc"):
+        np.testing.assert_array_equal(one[key], two[key])
+
+
+def test_aliases_and_mixed_units(write):
+    table = make_table(error=ERROR * 1e3, error_unit="nJy")
+    table.rename_columns(["band", "flux", "error"], ["Filter", "FNU", "flux_err"])
+    np.testing.assert_allclose(
+        read_photometry(write(table))["maggies_unc_catalog"], ERROR * 1e-6 / 3631.0, rtol=1e-13
+    )
+
+
+def test_unit_option(write):
+    table = make_table()
+    table["flux"].unit = table["error"].unit = None
+    path = write(table)
+    obs = read_photometry(path, unit="uJy")
+    np.testing.assert_allclose(obs["maggies"], FLUX * 1e-6 / 3631.0, rtol=1e-14)
+    with pytest.raises(DataError, match="does not say the unit of column 'flux'"):
+        read_photometry(path)
+
+
+def test_option_does_not_override_the_table(write):
+    with pytest.raises(DataError, match="gives the flux in 'uJy' but the unit 'mJy'"):
+        read_photometry(write(make_table()), unit="mJy")
+
+
+def test_redshift_argument_wins(write):
+    assert read_photometry(write(make_table()), zred=2.0)["zred"] == 2.0
+
+
+def test_bad_bands_are_masked_and_said(write):
+    obs = read_photometry(write(make_table([np.nan, 1.0, 2.0], [0.1, 0.0, 0.2])))
+    assert obs["phot_mask"].tolist() == [False, False, True]
+    assert obs["notes"] == [
+        "acs_wfc_f814w is masked: its flux is not a finite number.",
+        "wfc3_ir_f160w is masked: its error is not a positive number.",
+    ]
+
+
+def test_negative_flux_is_kept(write):
+    obs = read_photometry(write(make_table()))
+    assert obs["maggies"][1] < 0 and obs["phot_mask"][1]
+
+
+def test_masked_entries_of_a_table(write):
+    table = make_table()
+    table = Table(table, masked=True)
+    table["flux"].mask = [True, False, False]
+    assert read_photometry(write(table))["phot_mask"].tolist() == [False, True, True]
+
+
+# ---- round trips ------------------------------------------------------------------------
+
+
+def test_round_trip_is_exact(write, tmp_path):
+    obs = read_photometry(write(make_table(FLUX / 3.0, truth={"logmass": 1 / 3})))
+    write_table(photometry_table(obs), tmp_path / "again.ecsv")
+    again = read_photometry(tmp_path / "again.ecsv")
+    for key in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask"):
+        np.testing.assert_array_equal(again[key], obs[key])
+    assert (again["zred"], again["truth"]) == (obs["zred"], obs["truth"])
+
+
+# ---- bad input: one sentence each ---------------------------------------------------------
+
+
+def _one_sentence(error, *words):
+    text = str(error.value)
+    assert "\n" not in text and all(w in text for w in words), text
+
+
+def test_unknown_filter(write):
+    with pytest.raises(FilterError) as err:
+        read_photometry(
+            write(make_table(bands=["acs_wfc_f814w", "wfc3_f160w", "spitzer_irac_ch1"]))
+        )
+    _one_sentence(err, "'wfc3_f160w'", "wfc3_ir_f160w")
+
+
+def test_all_masked(write):
+    with pytest.raises(DataError) as err:
+        read_photometry(write(make_table([np.nan] * 3)))
+    _one_sentence(err, "All bands are masked")
+
+
+def test_duplicate_bands(write):
+    with pytest.raises(DataError) as err:
+        read_photometry(write(make_table(bands=[BANDS[0], BANDS[1], BANDS[0]])))
+    _one_sentence(err, "more than one row for acs_wfc_f814w")
+
+
+@pytest.mark.parametrize("zred", [-1.0, 0.0, np.nan, "unknown"])
+def test_bad_redshift(write, zred):
+    with pytest.raises(DataError) as err:
+        read_photometry(write(make_table(zred=zred)))
+    _one_sentence(err, "not a positive number", "--zred")
+
+
+def test_no_redshift(write):
+    table = make_table()
+    del table.meta["zred"]
+    with pytest.raises(DataError) as err:
+        read_photometry(write(table))
+    _one_sentence(err, "holds no redshift", "--zred")
+
+
+def test_flux_in_magnitudes_with_error_in_flux(write):
+    with pytest.raises(DataError) as err:
+        read_photometry(write(make_table(unit="mag", error_unit="uJy")))
+    _one_sentence(err, "'mag'", "'uJy'", "both or neither")
+
+
+def test_missing_and_ambiguous_columns(write):
+    table = make_table()
+    table.rename_column("flux", "brightness")
+    with pytest.raises(DataError, match="no column for the flux"):
+        read_photometry(write(table, "a.ecsv"))
+    table["flux"], table["mag"] = FLUX, FLUX
+    with pytest.raises(DataError, match="2 columns for the flux: flux, mag"):
+        read_photometry(write(table, "b.ecsv"))
+
+
+def test_text_in_a_number_column(tmp_path):
+    (tmp_path / "t.csv").write_text("band,flux [uJy],error\nacs_wfc_f814w,bright,0.1\n")
+    with pytest.raises(DataError) as err:
+        read_photometry(tmp_path / "t.csv", zred=1.0)
+    _one_sentence(err, "'flux [uJy]'", "text")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\x01\x02", b"# %ECSV 1.0\n# ---\n# broken", b"SIMPLE"]
+)
+def test_unreadable_file(tmp_path, content):
+    (tmp_path / "t.ecsv").write_bytes(content)
+    with pytest.raises(DataError) as err:
+        read_photometry(tmp_path / "t.ecsv")
+    _one_sentence(err, "t.ecsv")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError) as err:
+        read_photometry(tmp_path / "none.ecsv")
+    _one_sentence(err, "Cannot read", "none.ecsv")
+
+
+@pytest.mark.parametrize("floor", [-0.1, np.nan])
+def test_bad_error_floor(write, floor):
+    with pytest.raises(DataError, match="not a fraction"):
+        read_photometry(write(make_table()), error_floor=floor)
+
+
+def test_every_alias_belongs_to_one_role():
+    names = [name for role in tables.ALIASES.values() for name in role]
+    assert len(names) == len(set(names))

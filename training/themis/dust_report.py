@@ -1,0 +1,309 @@
+"""Accuracy and time of the dust emulator: tables and figures.
+
+Two measures of error, both against the engine's own emission at random parameters:
+
+* the poster's (Tedros & Galliano), the mean over wavelengths of |predicted / true - 1|, of
+  each spectrum; wavelengths below 1e-10 of a spectrum's peak are left out, where neither
+  the emulator nor an observer sees anything;
+* the linear error at each wavelength where the emission exceeds 1e-4 of its peak.
+"""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from prospect_emu.files import check_writable, write_atomic
+from prospect_emu.fit.plots import save
+
+from .dust_bands import bands_for, ln_bands
+from .dust_grid import PARAMETERS
+
+# Shares of a spectrum's peak above which the two measures look at it. The emulator softens
+# emission at 1e-12 of the peak, which changes it by 1 % at the first of these.
+SEEN, BRIGHT = 1e-10, 1e-4
+_LABELS = {"log_u": "log U", "log_tau": "log τ / yr", "log_a_min": "log a$_{min}$ / nm"}
+
+
+def errors(ln_predicted, ln_true):
+    """Both measures of error.
+
+    Parameters
+    ----------
+    ln_predicted, ln_true : ndarray, shape (n, nwave)
+
+    Returns
+    -------
+    mape : ndarray, shape (n,)
+        The poster's, as a fraction.
+    ratio : ndarray, shape (n, nwave)
+        predicted / true - 1, nan where the true emission is under 1e-4 of its peak.
+    """
+    below = ln_true - ln_true.max(axis=1, keepdims=True)
+    ratio = np.expm1(np.clip(ln_predicted - ln_true, -50.0, 50.0))
+    seen = below > np.log(SEEN)
+    mape = (np.abs(ratio) * seen).sum(axis=1) / seen.sum(axis=1)
+    return mape, np.where(below > np.log(BRIGHT), ratio, np.nan)
+
+
+def figures_of(ln_predicted, ln_true):
+    """The numbers of `errors` that acceptance asks for, as fractions."""
+    mape, ratio = errors(ln_predicted, ln_true)
+    linear = np.abs(ratio[np.isfinite(ratio)])
+    return {
+        "mape_mean": float(mape.mean()),
+        "mape_median": float(np.median(mape)),
+        "mape_worst": float(mape.max()),
+        "linear_median": float(np.median(linear)),
+        "linear_mean": float(linear.mean()),
+        "linear_99": float(np.quantile(linear, 0.99)),
+        "linear_99.9": float(np.quantile(linear, 0.999)),
+        "samples": len(ln_true),
+    }
+
+
+def measured(emulator, test, matrix):
+    """The emulator with its errors on a test set, and their figures.
+
+    Parameters
+    ----------
+    emulator : DustEmulator
+    test : DustStore
+    matrix : ndarray
+        `dust_bands.bands_for`.
+
+    Returns
+    -------
+    DustEmulator, dict
+    """
+    theta, truth = test.load()
+    _, ratio = errors(emulator.ln_spectrum(theta), truth)
+    difference = np.log1p(ratio)
+    bands = band_errors(emulator, theta, truth, matrix)
+    figures = figures_of(emulator.ln_spectrum(theta), truth)
+    figures |= {
+        "band_median_worst": float(np.nanmedian(np.abs(bands), axis=0).max()),
+        "band_median": float(np.nanmedian(np.abs(bands))),
+    }
+    manifest = {**emulator.manifest, "test": {**figures, "fingerprint": test.fingerprint}}
+    out = dataclasses.replace(
+        emulator,
+        spectrum_error=_rms(difference),
+        error_modes=_modes(difference),
+        band_error=_rms(np.log1p(bands)),
+        manifest=manifest,
+    )
+    return out, figures
+
+
+def _rms(values):
+    """Root mean square per column, over what is there; 1 where nothing is."""
+    n = np.isfinite(values).sum(axis=0)
+    total = np.nansum(np.clip(values, -1.0, 1.0) ** 2, axis=0)
+    return np.where(n > 0, np.sqrt(total / np.maximum(n, 1)), 1.0)
+
+
+def _modes(difference, n=24):
+    """The leading modes of the covariance between columns, over what is there, (n, ncolumn)."""
+    there = np.isfinite(difference).astype(float)
+    filled = np.where(there > 0, np.clip(difference, -1.0, 1.0), 0.0)
+    power, vectors = np.linalg.eigh(filled.T @ filled / np.maximum(there.T @ there, 1.0))
+    modes = np.sqrt(np.maximum(power[::-1][:n], 0.0))[:, None] * vectors[:, ::-1][:, :n].T
+    return modes.astype(np.float32)
+
+
+def band_errors(emulator, theta, ln_true, matrix):
+    """Emulated over computed photometry - 1, (n, nband), nan under 1e-4 of the peak."""
+    truth = np.concatenate([ln_bands(part, matrix) for part in _parts(ln_true)])
+    ratio = np.expm1(np.clip(emulator.ln_photometry(theta) - truth, -50.0, 50.0))
+    peak = ln_true.max(axis=1, keepdims=True)
+    return np.where(truth > peak + np.log(BRIGHT), ratio, np.nan)
+
+
+def _parts(a, size=4096):
+    return [a[i : i + size] for i in range(0, len(a), size)]
+
+
+def summary(figures):
+    """One sentence on what `measured` returns."""
+    f = {k: 100.0 * v for k, v in figures.items() if k != "samples"}
+    return (
+        f"{figures['samples']} random models: mean error over wavelengths {f['mape_mean']:.3f} % "
+        f"(median {f['mape_median']:.3f}, worst {f['mape_worst']:.2f}); above 1e-4 of the peak "
+        f"median {f['linear_median']:.3f} %, 99 % under {f['linear_99']:.2f} %; bands: median "
+        f"{f['band_median']:.3f} %, worst band's {f['band_median_worst']:.3f} %."
+    )
+
+
+class GridInterpolator:
+    """Linear interpolation of ln(emission / U) in a grid of log parameters.
+
+    Parameters
+    ----------
+    store : DustStore
+        Of kind "grid".
+    """
+
+    def __init__(self, store):
+        theta, ln = store.load()
+        self.axes = store.recipe.axes
+        self.table = ln.reshape(*store.recipe.shape, -1)
+        self.table -= (np.log(10.0) * theta[:, 0]).reshape(*store.recipe.shape, 1).astype("f4")
+
+    def __call__(self, theta):
+        """ln emission, shape (n, nwave), float32, at log10 parameters (n, 3)."""
+        cells, fracs = [], []
+        for axis, x in zip(self.axes, theta.T, strict=True):
+            i = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
+            cells.append(i)
+            fracs.append(((x - axis[i]) / (axis[i + 1] - axis[i])).astype("f4"))
+        out = np.zeros((len(theta), self.table.shape[-1]), dtype="f4")
+        for corner in np.ndindex(2, 2, 2):
+            weight = np.ones(len(theta), dtype="f4")
+            for up, f in zip(corner, fracs, strict=True):
+                weight *= f if up else 1.0 - f
+            index = tuple(c + up for c, up in zip(cells, corner, strict=True))
+            out += weight[:, None] * self.table[index]
+        return out + (np.log(10.0) * theta[:, :1]).astype("f4")
+
+
+def _timed(function, *args):
+    began = time.process_time()
+    out = function(*args)
+    return out, time.process_time() - began
+
+
+def time_engine(store, dust_folder, field_path, n=6):
+    """CPU seconds that the engine needs for one radiation field of a store's resolution."""
+    from .dust_grid import prepare
+
+    engine, fields, _ = prepare(store.recipe, dust_folder, field_path)
+    rng = np.random.default_rng(0)
+    some = fields(10.0 ** rng.uniform(-2, 7, n), rng.uniform(6, 10, n))
+    engine.grains(some[:1])
+    weights = engine.size_weights(np.array([1e-7]))
+    _, seconds = _timed(lambda: [weights @ g for g in engine.grains(some)])
+    return seconds / n
+
+
+def report(emulator, grid, test, dust_folder, field_path, filters, out):
+    """Write ``report.json``, ``report.md`` and figures into a folder.
+
+    Returns
+    -------
+    str
+        The report as Markdown.
+    """
+    out = Path(out)
+    check_writable(out / "report.md", overwrite=True)
+    matrix, _ = bands_for(test.wave, filters)
+    theta, truth = test.load()
+    interpolate = GridInterpolator(grid)
+    linear, t_linear = _timed(interpolate, theta)
+    emulator.ln_spectrum(theta[:2048])
+    emission, t_network = _timed(emulator.spectrum, *10.0**theta.T)
+    network = np.log(emission)
+    _, t_bands = _timed(emulator.photometry, *10.0**theta.T)
+    t_field = time_engine(test, dust_folder, field_path)
+    bands = band_errors(emulator, theta, truth, matrix)
+    rows = {
+        "full computation": {"seconds": t_field * len(theta)},
+        "linear interpolation": {**figures_of(linear, truth), "seconds": t_linear},
+        "network": {**figures_of(network, truth), "seconds": t_network},
+    }
+    medians = np.nanmedian(np.abs(bands), axis=0)
+    numbers = {
+        "rows": rows,
+        "seconds_photometry": t_bands,
+        "seconds_per_field": t_field,
+        "grid_hours": t_field * int(np.prod(grid.recipe.shape[:2])) / 3600.0,
+        "band_medians": dict(zip(emulator.band_names, map(float, medians), strict=True)),
+    }
+    write_atomic(out / "report.json", json.dumps(numbers, indent=1).encode())
+    save(error_figure(theta, truth, network, linear), out / "dust-errors.png")
+    save(worst_figure(emulator.wavelengths, theta, truth, network), out / "dust-worst.png")
+    text = _markdown(numbers, emulator)
+    write_atomic(out / "report.md", text.encode())
+    return text
+
+
+def _markdown(numbers, emulator):
+    rows = numbers["rows"]
+    lines = [
+        f"{rows['network']['samples']} random models, {emulator!r}. CPU seconds on one core.",
+        "",
+        "| | mean error | median | worst | where bright: median | 99 % under | CPU time |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, r in rows.items():
+        if "mape_mean" not in r:
+            lines.append(f"| {name} | | | | | | {r['seconds']:.0f} s |")
+            continue
+        lines.append(
+            f"| {name} | {100 * r['mape_mean']:.3f} % | {100 * r['mape_median']:.3f} % | "
+            f"{100 * r['mape_worst']:.2f} % | {100 * r['linear_median']:.3f} % | "
+            f"{100 * r['linear_99']:.2f} % | {r['seconds']:.3f} s |"
+        )
+    medians = numbers["band_medians"]
+    worst = max(medians, key=medians.__getitem__)
+    typical = 100.0 * np.median(list(medians.values()))
+    lines += [
+        "",
+        f"Photometry, {len(medians)} bands: median error {typical:.3f} %, worst band {worst} "
+        f"{100 * medians[worst]:.3f} %; {numbers['seconds_photometry']:.3f} s.",
+        f"The engine takes {numbers['seconds_per_field']:.3f} s per radiation field, "
+        f"{numbers['grid_hours']:.2f} h for the grid.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def error_figure(theta, truth, network, linear, bins=24):
+    """Median and 95 % of each spectrum's mean error over each parameter."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.0, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    measures = (("network", network, "tab:blue"), ("linear in the grid", linear, "tab:orange"))
+    for label, predicted, colour in measures:
+        mape = 100.0 * errors(predicted, truth)[0]
+        for ax, name, x in zip(axes, PARAMETERS, theta.T, strict=True):
+            edges = np.linspace(x.min(), x.max(), bins + 1)
+            which = np.clip(np.digitize(x, edges) - 1, 0, bins - 1)
+            mid = 0.5 * (edges[1:] + edges[:-1])
+            median, top = (
+                [np.quantile(mape[which == i], q) if (which == i).any() else np.nan
+                 for i in range(bins)] for q in (0.5, 0.95)
+            )  # fmt: skip
+            ax.semilogy(mid, median, color=colour, label=f"{label}, median")
+            ax.semilogy(mid, top, color=colour, ls=":", label=f"{label}, 95 %")
+            ax.set_xlabel(_LABELS[name])
+    axes[0].set_ylabel("Mean error of a spectrum (%)")
+    axes[-1].legend(fontsize=8, frameon=False, loc="lower right")
+    axes[0].set_ylim(bottom=0.03)
+    return figure
+
+
+def worst_figure(wave, theta, truth, network, n=4):
+    """The spectra with the largest mean error, computed and emulated, and their ratio."""
+    from matplotlib.figure import Figure
+
+    mape, _ = errors(network, truth)
+    worst = np.argsort(mape)[::-1][:n]
+    figure = Figure(figsize=(7.5, 6.0), layout="constrained")
+    top, low = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
+    for k, i in enumerate(worst):
+        u, tau, a = theta[i]
+        seen = truth[i] > truth[i].max() + np.log(SEEN)
+        label = (f"log U = {u:.2f}, log τ = {tau:.2f}, a$_{{min}}$ = {10**a:.2f} nm: "
+                 f"{100 * mape[i]:.2f} %")  # fmt: skip
+        top.loglog(wave[seen], np.exp(truth[i] - truth[i].max())[seen], color=f"C{k}", label=label)
+        top.loglog(wave[seen], np.exp(network[i] - truth[i].max())[seen], "k:", lw=1)
+        low.semilogx(wave[seen], 100 * np.expm1(network[i] - truth[i])[seen], color=f"C{k}", lw=1)
+    top.set_ylabel("L$_ν$ / peak (dotted: emulated)")
+    top.legend(fontsize=8, frameon=False)
+    low.axhline(0.0, color="0.6", lw=0.8)
+    low.set_ylabel("Error (%)")
+    low.set_xlabel("Wavelength (μm)")
+    return figure
