@@ -12,7 +12,7 @@ from .emulator import REFERENCE_LOGMASS, reference_scale
 from .errors import ModelMismatchError, ProspectEmuError
 from .likelihood import compile_likelihood
 from .model import RATIO_NAMES
-from .vector_priors import compile_priors
+from .prospector.batched_priors import compile_priors
 
 # Free parameters of a Prospector model -> parameters of the emulator.
 _VECTORS = {"massmet": ("logmass", "logzsol"), "logsfr_ratios": RATIO_NAMES}

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from ..errors import ModelMismatchError
 from ..parameters import PARAMETERS
 from ..sps.inputs import BASIS
-from ..vector_priors import compile_priors
 from . import unknown_transforms as unknown
+from .batched_priors import compile_priors, prior_draws, unit_draws
 from .transforms import vectorised
 
 # What FSPS and Prospector's bases take. Prospector keeps sigma_smooth to itself.
@@ -89,7 +88,7 @@ class ParameterMap:
         self._initial = copy.deepcopy(model.params)
         self._free = dict(model.theta_index)
         self._priors = compile_priors(model)
-        draws = self._draws(_DRAWS)
+        draws = prior_draws(self._priors, unit_draws(self.ndim, _DRAWS))
         passes, expected, self.stale = self._settle(draws)
         self._whole = False
         self._compile(passes, draws)
@@ -140,7 +139,7 @@ class ParameterMap:
         priors : list of CompiledPrior, optional
             Of `compile_priors`; default the model's.
         n : int
-            Quasi-random draws, beside the corners.
+            Quasi-random draws, corners of the unit cube included.
         margin : float
             Added on both sides, as a fraction of the range (of the bound, where the
             parameter has one sign, which it keeps).
@@ -150,7 +149,8 @@ class ParameterMap:
         dict
             Name -> (lo, hi), floats or arrays of the parameter's shape.
         """
-        values = self(self._draws(n, priors))
+        compiled = self._priors if priors is None else priors
+        values = self(prior_draws(compiled, unit_draws(self.ndim, n)))
         out = {}
         for name, value in values.items():
             lo, hi = np.nanmin(value, axis=0), np.nanmax(value, axis=0)
@@ -161,19 +161,6 @@ class ParameterMap:
         return out
 
     # ---- compilation ---------------------------------------------------------------
-
-    def _draws(self, n, priors=None):
-        """Quasi-random draws of the prior with both corners, (n, ndim)."""
-        if self.ndim == 0:
-            return np.empty((n, 0))
-        tail = 1e-4
-        sobol = qmc.Sobol(self.ndim, seed=1).random(1 << (n - 1).bit_length())[:n]
-        u = tail + (1.0 - 2.0 * tail) * sobol
-        u[0], u[1] = tail, 1.0 - tail
-        theta = np.empty(u.shape)
-        for prior in self._priors if priors is None else priors:
-            theta[:, prior.columns] = prior.quantile(u[:, prior.columns])
-        return theta
 
     @contextmanager
     def _borrowed(self):

@@ -32,7 +32,7 @@ def _unwrap(function):
             function = function.__func__
         elif isinstance(function, types.FunctionType):
             return function, bound
-        elif isinstance(getattr(type(function), "__call__", None), types.FunctionType):
+        elif isinstance(vars(type(function)).get("__call__"), types.FunctionType):
             bound += 1
             function = type(function).__call__
         else:
