@@ -12,7 +12,7 @@ from ..networks.emulator_base import REFERENCE_LOGMASS, reference_scale
 from ..networks.vector import RATIO_NAMES
 from ..observe import observation
 from ..prospector import v1
-from ..prospector.vector_priors import compile_priors
+from ..prospector.batched_priors import compile_priors
 from .likelihood import compile_likelihood
 
 # Free parameters of a Prospector model -> parameters of the emulator.

@@ -233,7 +233,9 @@ class Folded:
         through = c.bands(law)
         if c.emits:
             absorbed = c.lost.absorbed(law)
-            lost = np.einsum("nj,nj->n", old[:, nb:], np.broadcast_to(absorbed[1], old[:, nb:].shape))
+            lost = np.einsum(
+                "nj,nj->n", old[:, nb:], np.broadcast_to(absorbed[1], old[:, nb:].shape)
+            )
             lost += np.einsum(
                 "nj,nj->n", young[:, nb:], np.broadcast_to(absorbed[0], young[:, nb:].shape)
             )
@@ -250,7 +252,9 @@ class Folded:
         else:
             old *= through.old
             if dust is not None:
-                old[:, self._warm] += dust * np.broadcast_to(through.diffuse, old.shape)[:, self._warm]
+                old[:, self._warm] += (
+                    dust * np.broadcast_to(through.diffuse, old.shape)[:, self._warm]
+                )
             if torus is not None:
                 old += torus * through.agn
         old += young

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..cosmology import age_of_universe, flux_factor
 from ..errors import ModelMismatchError, RangeError
+from ..observe.photometry import FilterProjector
 from ..parameters import DEFAULTS, INGREDIENTS
-from ..photometry import FilterProjector
 from ..workers import single_thread
 from . import inputs
 from .columns import line_weights
@@ -215,7 +215,10 @@ class Compiled:
         if not inside.any():
             return self._direct(p)
         flux, left = np.empty((n, len(self.filters))), np.empty(n)
-        for rows, how in ((inside, partial(self._fold, n=int(inside.sum()))), (~inside, self._direct)):
+        for rows, how in (
+            (inside, partial(self._fold, n=int(inside.sum()))),
+            (~inside, self._direct),
+        ):
             flux[rows], left[rows] = how({k: v[rows] for k, v in p.items()})
         return flux, left
 

@@ -1,0 +1,137 @@
+"""What can be known about a transform that somebody else wrote.
+
+Which parameters it reads, whether it can be trusted with a whole batch, and how
+to call it for batches: with the batch in front, with the batch behind, or row
+by row.
+"""
+
+import dis
+import functools
+import inspect
+import types
+
+import numpy as np
+
+# With these, what a function does to one row can depend on the others.
+_MIXES_ROWS = {
+    "any", "all", "max", "min", "amax", "amin", "nanmax", "nanmin", "sort", "argsort", "unique",
+    "random", "rand", "normal", "uniform",
+}  # fmt: skip
+_READS_ALL = {"locals", "vars", "eval", "exec", "globals"}
+
+
+def _unwrap(function):
+    """The Python function behind partials and methods, and how many arguments are bound."""
+    bound = 0
+    while True:
+        if isinstance(function, functools.partial):
+            bound += len(function.args)
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            bound += 1
+            function = function.__func__
+        elif isinstance(function, types.FunctionType):
+            return function, bound
+        elif isinstance(vars(type(function)).get("__call__"), types.FunctionType):
+            bound += 1
+            function = type(function).__call__
+        else:
+            return None, bound
+
+
+def reads(function, names):
+    """Names among `names` that `function`, called with all of them by keyword, may read.
+
+    All of them unless its code shows that it leaves its ``**extras`` alone.
+    """
+    target, bound = _unwrap(function)
+    if target is None:
+        return set(names)
+    code = target.__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    named = set(code.co_varnames[bound:count])
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        extras = code.co_varnames[count + bool(code.co_flags & inspect.CO_VARARGS)]
+        used = any(
+            i.opname.startswith("LOAD") and (i.argval == extras or _holds(i.argval, extras))
+            for i in dis.get_instructions(code)
+        )
+        if used or _READS_ALL & set(code.co_names):
+            return set(names)
+    return named & set(names)
+
+
+def _holds(value, name):
+    return isinstance(value, tuple) and name in value
+
+
+def may_take_batches(function):
+    """Whether nothing in the code of `function` could treat a batch other than its rows.
+
+    No branches, no reductions over everything, in it or in the Python functions it calls.
+    """
+    target, _ = _unwrap(function)
+    return target is not None and _straight(target, set())
+
+
+def _straight(function, seen):
+    if function in seen:
+        return True
+    seen.add(function)
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+        if _MIXES_ROWS & set(code.co_names):
+            return False
+        for i in dis.get_instructions(code):
+            if "POP_JUMP" in i.opname or "JUMP_IF" in i.opname:
+                return False
+        for name in code.co_names:
+            called = function.__globals__.get(name)
+            if isinstance(called, types.FunctionType) and not _straight(called, seen):
+                return False
+    return True
+
+
+def by_rows(function):
+    """A transform of batches that calls `function` for each row.
+
+    A row for which it raises ValueError becomes NaN: Prospector counts such vectors as
+    impossible.
+    """
+
+    def rows(**values):
+        count = max((len(v) for v in values.values()), default=1)
+        fixed = {k: v[0] for k, v in values.items() if len(v) == 1}
+        moving = {k: v for k, v in values.items() if len(v) > 1}
+        out = []
+        for i in range(count):
+            try:
+                value = function(**fixed, **{k: v[i] for k, v in moving.items()})
+                out.append(np.atleast_1d(value))
+            except ValueError:
+                out.append(None)
+        shape = next((v.shape for v in out if v is not None), None)
+        if shape is None:
+            # Nothing to learn the shape from: show the error itself.
+            function(**fixed, **{k: v[0] for k, v in moving.items()})
+            shape = (1,)
+        return np.array([np.full(shape, np.nan) if v is None else v for v in out])
+
+    return rows
+
+
+def batch_behind(function):
+    """A transform of batches by one call with arrays ``(k, n)``, as ``massmet[0]`` expects."""
+
+    def behind(**values):
+        out = np.asarray(function(**{k: np.moveaxis(v, 0, -1) for k, v in values.items()}))
+        return out[:, None] if out.ndim == 1 else np.moveaxis(out, -1, 0)
+
+    return behind
+
+
+def batch_in_front(function):
+    """A transform of batches by one call with arrays ``(n, k)``."""
+    return lambda **values: np.asarray(function(**values))
