@@ -13,8 +13,9 @@ from .constants import LNU_UNIT, REFERENCE, TINY, interpolate, locate
 from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
-# Of the light in a band, and of the light absorbed, for any dust in the ranges.
-TOLERANCE = 3e-4
+# Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
+TOLERANCE = 2e-4
+_DUST_TOLERANCE = 3e-5
 
 
 def line_weights(filters, line_wave, zred):
@@ -178,14 +179,14 @@ class Columns:
         if self.apart:
             beside = np.concatenate([self._line_lo, self._line_lo + 1])
             weight[beside] = np.maximum(weight[beside], 0.01 * weight.max())
-        return skeleton(curves[curves.max(axis=1) > 0.0], weight, TOLERANCE)
+        return skeleton(curves[curves.max(axis=1) > 0.0], weight, _DUST_TOLERANCE)
 
     def _emitted_nodes(self, diffuse):
         g = self.g
         hertz = self._hertz[g.dust_start :]
         light = g.dust_lnu.reshape(-1, hertz.size) * hertz
         weight = np.abs(light / light.sum(axis=1, keepdims=True)).max(axis=0)
-        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, TOLERANCE)
+        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, _DUST_TOLERANCE)
         return nodes + g.dust_start, matrix
 
     # ---- fixed dust ----------------------------------------------------------------

@@ -15,9 +15,12 @@ from .constants import LNU_UNIT, TINY, between, find_cell
 from .inputs import Rows
 from .light import GasAxis, Stars, runs
 from .nebular import line_profiles
+from .nodes import low_rank
 
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
 _LBOL_NODES = 16
+# Of the largest value of each column, over the templates of dust emission.
+_DUST_TOLERANCE = 1e-6
 # Rows that stay in cache.
 _CHUNK = 256
 HISTORY = (
@@ -139,7 +142,8 @@ class Folded:
         if not any(k in self.free for k in _SHAPE):
             index, weight = fixed_mixture(self.g, self.fixed)
             table = weight @ table[index[0]]
-        self._dust = table.astype(np.float32)
+        left, right = low_rank(table, _DUST_TOLERANCE)
+        self._dust, self._warmth = left.astype(np.float32), right.astype(np.float32)
 
     def _fold_agn(self):
         g = self.g
@@ -277,6 +281,7 @@ class Folded:
                 shape = np.einsum("ni,nij->nj", weight, self._dust[index])
             else:
                 shape = weight @ self._dust[index[0]]
+        shape = shape @ self._warmth
         leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
         leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
         power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed

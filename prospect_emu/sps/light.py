@@ -8,7 +8,7 @@ the light per photon is an exponential.
 import numpy as np
 
 from . import nebular
-from .constants import find_cell, single  # noqa: F401
+from .constants import find_cell
 from .nodes import low_rank
 
 # Chebyshev-Lobatto nodes across a cell of a gas parameter: five reproduce an exponential
@@ -17,8 +17,8 @@ _CELL_NODES = 5
 _LOBATTO = -np.cos(np.pi * np.arange(_CELL_NODES) / (_CELL_NODES - 1))
 _LAGRANGE = np.linalg.inv(np.vander(_LOBATTO, increasing=True))
 # Of the largest value of each column, over ages and gas.
-_AGE_TOLERANCE = 3e-6
-_RANK_TOLERANCE = 1e-5
+_AGE_TOLERANCE = 3e-5
+_RANK_TOLERANCE = 3e-5
 
 
 class GasAxis:
