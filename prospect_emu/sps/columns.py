@@ -14,7 +14,7 @@ from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
 # Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
-TOLERANCE = 2e-4
+TOLERANCE = 1e-4
 _DUST_TOLERANCE = 3e-5
 
 
@@ -106,11 +106,12 @@ class Columns:
         kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
         curves = np.concatenate(list(kinds.values())).astype(np.float32)
         nodes, parts, owner = [], [], []
-        for b, (run, weight) in enumerate(self._runs):
-            at, full, count = self._samples(b, run, weight)
+        # From blue to red, so that those with dust emission lie together.
+        for b in np.argsort([run[-1] for run, _ in self._runs], kind="stable"):
+            at, full, count = self._samples(b, *self._runs[b])
             pick, matrix = skeleton(curves[:, at], count, TOLERANCE)
             nodes.append(at[pick])
-            parts.append((at, full, matrix))
+            parts.append((b, at, full, matrix))
             owner += [b] * pick.size
         self.owner = np.array(owner)
         nb = self.nb = self.owner.size
@@ -127,7 +128,7 @@ class Columns:
         self.dust = np.zeros((wave.size - g.dust_start, nb + ne + 1))
         self.agn = np.zeros((wave.size, nb), np.float32)
         first = 0
-        for b, (at, full, matrix) in enumerate(parts):
+        for b, at, full, matrix in parts:
             these = slice(first, first + len(matrix))
             first = these.stop
             weights = (full * matrix).T
