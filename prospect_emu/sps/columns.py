@@ -14,7 +14,7 @@ from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
 # Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
-TOLERANCE = 1e-4
+TOLERANCE = 6e-5
 _DUST_TOLERANCE = 3e-5
 
 

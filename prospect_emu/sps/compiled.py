@@ -18,7 +18,7 @@ from .nebular import line_profiles
 from .nodes import low_rank
 
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
-_LBOL_NODES = 16
+_LBOL_NODES = 256
 # Of the largest value of each column, over the templates of dust emission.
 _DUST_TOLERANCE = 1e-6
 # Rows that stay in cache.
