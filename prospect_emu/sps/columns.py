@@ -16,6 +16,7 @@ from .nodes import family, law_ranges, skeleton
 # Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
 TOLERANCE = 6e-5
 _DUST_TOLERANCE = 3e-5
+LINES_TOLERANCE = 0.05
 
 
 def line_weights(filters, line_wave, zred):
@@ -109,7 +110,9 @@ class Columns:
         # From blue to red, so that those with dust emission lie together.
         for b in np.argsort([run[-1] for run, _ in self._runs], kind="stable"):
             at, full, count = self._samples(b, *self._runs[b])
-            pick, matrix = skeleton(curves[:, at], count, TOLERANCE)
+            # A line at a band's edge may be all that is seen there.
+            tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
+            pick, matrix = skeleton(curves[:, at], count, tolerance)
             nodes.append(at[pick])
             parts.append((b, at, full, matrix))
             owner += [b] * pick.size
