@@ -13,8 +13,10 @@ from .constants import LNU_UNIT, REFERENCE, TINY, interpolate, locate
 from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
-# Of the light in a band, and of the light absorbed, for any dust in the ranges.
-TOLERANCE = 3e-4
+# Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
+TOLERANCE = 6e-5
+_DUST_TOLERANCE = 3e-5
+LINES_TOLERANCE = 0.05
 
 
 def line_weights(filters, line_wave, zred):
@@ -105,11 +107,14 @@ class Columns:
         kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
         curves = np.concatenate(list(kinds.values())).astype(np.float32)
         nodes, parts, owner = [], [], []
-        for b, (run, weight) in enumerate(self._runs):
-            at, full, count = self._samples(b, run, weight)
-            pick, matrix = skeleton(curves[:, at], count, TOLERANCE)
+        # From blue to red, so that those with dust emission lie together.
+        for b in np.argsort([run[-1] for run, _ in self._runs], kind="stable"):
+            at, full, count = self._samples(b, *self._runs[b])
+            # A line at a band's edge may be all that is seen there.
+            tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
+            pick, matrix = skeleton(curves[:, at], count, tolerance)
             nodes.append(at[pick])
-            parts.append((at, full, matrix))
+            parts.append((b, at, full, matrix))
             owner += [b] * pick.size
         self.owner = np.array(owner)
         nb = self.nb = self.owner.size
@@ -126,7 +131,7 @@ class Columns:
         self.dust = np.zeros((wave.size - g.dust_start, nb + ne + 1))
         self.agn = np.zeros((wave.size, nb), np.float32)
         first = 0
-        for b, (at, full, matrix) in enumerate(parts):
+        for b, at, full, matrix in parts:
             these = slice(first, first + len(matrix))
             first = these.stop
             weights = (full * matrix).T
@@ -178,14 +183,14 @@ class Columns:
         if self.apart:
             beside = np.concatenate([self._line_lo, self._line_lo + 1])
             weight[beside] = np.maximum(weight[beside], 0.01 * weight.max())
-        return skeleton(curves[curves.max(axis=1) > 0.0], weight, TOLERANCE)
+        return skeleton(curves[curves.max(axis=1) > 0.0], weight, _DUST_TOLERANCE)
 
     def _emitted_nodes(self, diffuse):
         g = self.g
         hertz = self._hertz[g.dust_start :]
         light = g.dust_lnu.reshape(-1, hertz.size) * hertz
         weight = np.abs(light / light.sum(axis=1, keepdims=True)).max(axis=0)
-        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, TOLERANCE)
+        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, _DUST_TOLERANCE)
         return nodes + g.dust_start, matrix
 
     # ---- fixed dust ----------------------------------------------------------------

@@ -15,11 +15,14 @@ from .constants import LNU_UNIT, TINY, between, find_cell
 from .inputs import Rows
 from .light import GasAxis, Stars, runs
 from .nebular import line_profiles
+from .nodes import low_rank
 
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
-_LBOL_NODES = 16
+_LBOL_NODES = 256
+# Of the largest value of each column, over the templates of dust emission.
+_DUST_TOLERANCE = 1e-6
 # Rows that stay in cache.
-_CHUNK = 256
+_CHUNK = 512
 HISTORY = (
     "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
     "agebins", "tabular_time", "tabular_sfr", "mass",
@@ -134,12 +137,18 @@ class Folded:
         table = dust_rows(self.g, self.columns)
         nb = self.columns.nb
         table /= table[:, -1].max()
-        self._warm = np.flatnonzero(np.abs(table[:, :nb]).max(axis=0) > 0.0)
+        # Columns with dust emission: those of the redder bands.
+        warm = np.append(np.flatnonzero(np.abs(table[:, :nb]).max(axis=0) > 0.0), nb)
+        self._warm = slice(warm[0], warm[-2] + 1 if warm.size > 1 else nb)
         table = np.concatenate([table[:, self._warm], table[:, nb:]], axis=1)
         if not any(k in self.free for k in _SHAPE):
             index, weight = fixed_mixture(self.g, self.fixed)
             table = weight @ table[index[0]]
-        self._dust = table.astype(np.float32)
+        left, right = low_rank(table, _DUST_TOLERANCE)
+        self._dust, self._warmth = left.astype(np.float32)[None], right.astype(np.float32)
+        if left.shape[0] > 1:
+            # At Umin and up to Umax side by side.
+            self._dust = self._dust.reshape(-1, 2 * left.shape[1])
 
     def _fold_agn(self):
         g = self.g
@@ -175,9 +184,10 @@ class Folded:
 
     # ---- per row -------------------------------------------------------------------
 
-    def __call__(self, p, n):
-        """Maggies of L_nu in Lsun/Hz taken for flux, (n, nband), and share of mass left (n,)."""
+    def __call__(self, p, n, mfrac=False):
+        """Fluxes (n, nband) of L_nu in Lsun/Hz, and (`mfrac`) the share of mass left, (n,)."""
         raw, formed, scale = self.history(p, n)
+        left = None
         p = {k: v for k, v in p.items() if k not in HISTORY}
         order = None
         if self._metals is None:
@@ -185,10 +195,10 @@ class Folded:
             order = np.argsort(cell, kind="stable")
             raw, formed, cell, f = raw[order], formed[order], cell[order], f[order]
             p = {k: v[order] for k, v in p.items()}
-            left = np.einsum("nk,nk->n", between(self._mass, cell, f), raw)
         else:
             cell = f = np.zeros(n)
-            left = raw @ self._mass[0]
+        if mfrac:
+            left = self._left(raw, cell, f)
         out = np.empty((n, self._sum.shape[1]))
         for i in range(0, n, _CHUNK):
             at = slice(i, i + _CHUNK)
@@ -197,16 +207,21 @@ class Folded:
         if order is not None:
             back = np.empty_like(order)
             back[order] = np.arange(n)
-            out, left, formed = out[back], left[back], formed[back]
+            out, formed = out[back], formed[back]
+            left = left[back] if mfrac else None
         out *= (formed * scale * LNU_UNIT)[:, None]
-        return out, left, formed * scale
+        return out, left
 
     def surviving(self, p, n):
         """Share of the mass formed that is left, (n,)."""
         raw, _, _ = self.history(p, n)
         if self._metals is not None:
+            return self._left(raw, None, None)
+        return self._left(raw, *find_cell(self.g.logz, p["logzsol"]))
+
+    def _left(self, raw, cell, f):
+        if self._metals is not None:
             return raw @ self._mass[0]
-        cell, f = find_cell(self.g.logz, p["logzsol"], extrapolate=True)
         return np.einsum("nk,nk->n", between(self._mass, cell, f), raw)
 
     def _chunk(self, p, raw, formed, cell, f):
@@ -252,9 +267,7 @@ class Folded:
         else:
             old *= through.old
             if dust is not None:
-                old[:, self._warm] += (
-                    dust * np.broadcast_to(through.diffuse, old.shape)[:, self._warm]
-                )
+                old[:, self._warm] += dust * through.diffuse[:, self._warm]
             if torus is not None:
                 old += torus * through.agn
         old += young
@@ -269,23 +282,28 @@ class Folded:
 
     def _warm_dust(self, p, lost, formed, leaves=None):
         """Dust emission (n, nwarm) for light absorbed, Lsun per Msun formed."""
-        n, k = len(lost), self._warm.size
-        if len(self._dust) == 1:
-            shape = self._dust
-        else:
-            index, weight = emission.mixture(
-                self.g, *(p[k] if k in p else self._value(k) for k in _SHAPE)
-            )
-            weight = weight.astype(np.float32)
-            if len(index) == n:
-                shape = np.einsum("ni,nij->nj", weight, self._dust[index])
-            else:
-                shape = weight @ self._dust[index[0]]
+        n, k = len(lost), self._warm.stop - self._warm.start
+        shape = self._dust[0] if self._dust.ndim == 3 else self._dust_mixture(p, n)
+        shape = shape @ self._warmth
         leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
         leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
         power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
         power = np.where(lost > 0.0, power, 0.0)
         return shape[:, :k] * (power / norm).astype(np.float32)[:, None]
+
+    def _dust_mixture(self, p, n):
+        """`emission.mixture` of the first factor of the templates, (n, r)."""
+        g = self.g
+        qpah, umin, gamma = (p[k] if k in p else np.full(n, self._value(k)) for k in _SHAPE)
+        i, fi = find_cell(g.dust_qpah, qpah)
+        j, fj = find_cell(g.dust_umin, umin)
+        corner = np.array([0, 1, g.dust_umin.size, g.dust_umin.size + 1])
+        index = (i * g.dust_umin.size + j)[:, None] + corner
+        weight = np.stack([(1.0 - fi) * (1.0 - fj), (1.0 - fi) * fj, fi * (1.0 - fj), fi * fj], 1)
+        both = np.einsum("ni,nij->nj", weight.astype(np.float32), self._dust[index])
+        gamma = np.clip(gamma, 0.0, 1.0).astype(np.float32)[:, None]
+        r = both.shape[1] // 2
+        return (1.0 - gamma) * both[:, :r] + gamma * both[:, r:]
 
     def _agn(self, p, raw, n):
         """Weights (n, ntau) of the torus templates: luminosities of the AGN per Msun formed."""
@@ -298,7 +316,7 @@ class Folded:
         power = power * np.where(fagn > TINY, fagn, 0.0)
         if "agn_tau" not in p:
             return power.astype(np.float32)[:, None]
-        node, weight = agn.mixture(self.g, p["agn_tau"])
-        out = np.zeros((n, len(self._torus)), np.float32)
-        np.put_along_axis(out, node, weight * power[:, None], axis=1)
+        cell, f = find_cell(self.g.agn_tau, p["agn_tau"])
+        out, rows = np.zeros((n, len(self._torus)), np.float32), np.arange(n)
+        out[rows, cell], out[rows, cell + 1] = power * (1.0 - f), power * f
         return out

@@ -26,6 +26,8 @@ _DISTANCE = "lumdist"
 # Rows on which the folding is measured.
 _PROBES = 32
 _CHUNK = 64
+# 25 mag below the brightest band: single precision ends somewhere behind 40 optical depths.
+_FAINT = 1e-10
 _PER_BINS = {"agebins": 3, "tabular_time": 2, "tabular_sfr": 2}
 
 
@@ -94,6 +96,9 @@ class Compiled:
         self._projector = FilterProjector(self.filters, ingredients.wave, quadrature)
         settings = inputs.settings(self._physics(self.fixed))
         self._lines = None
+        if "zred" not in self.free:
+            zred = float(np.asarray(self.fixed.get("zred", 0.0)))
+            self._factor = flux_factor(zred, self.fixed.get(_DISTANCE))
         apart = not settings["nebemlineinspec"] and settings["add_neb_emission"]
         if apart and np.any(lines_apart):
             self._lines = np.broadcast_to(lines_apart, ingredients.line_wave.shape).astype(bool)
@@ -181,7 +186,7 @@ class Compiled:
         p, n = self._rows(params)
         inside = self._inside(p, n)
         if inside.any() and not inside.all():
-            return self._compute(params)[1]
+            return self._compute(params, mfrac=True)[1]
         if not inside.any():
             return self._direct(p)[1]
         return self._folded.surviving(p, n)
@@ -192,7 +197,7 @@ class Compiled:
 
     def maggies_and_mfrac(self, params):
         """Both at once."""
-        return self._compute(params)
+        return self._compute(params, mfrac=True)
 
     def _inside(self, p, n):
         physics = {k: v for k, v in p.items() if k != _DISTANCE}
@@ -206,29 +211,30 @@ class Compiled:
             return False
         return any(v.ndim == 2 for k, v in p.items() if k not in _PER_BINS)
 
-    def _compute(self, params):
+    def _compute(self, params, mfrac=False):
         p, n = self._rows(params)
         inside = self._inside(p, n)
         self.direct_rows = ~inside
         if inside.all():
-            return self._fold(p, n)
+            return self._fold(p, n, mfrac)
         if not inside.any():
             return self._direct(p)
         flux, left = np.empty((n, len(self.filters))), np.empty(n)
-        for rows, how in (
-            (inside, partial(self._fold, n=int(inside.sum()))),
-            (~inside, self._direct),
-        ):
+        fold = partial(self._fold, n=int(inside.sum()), mfrac=True)
+        for rows, how in ((inside, fold), (~inside, self._direct)):
             flux[rows], left[rows] = how({k: v[rows] for k, v in p.items()})
         return flux, left
 
-    def _fold(self, p, n):
-        flux, left, _ = self._folded({k: v for k, v in p.items() if k != _DISTANCE}, n)
-        if np.all(np.asarray(self.fixed.get("mass_units", "mformed")) == "mstar"):
+    def _fold(self, p, n, mfrac=False):
+        mstar = np.all(np.asarray(self.fixed.get("mass_units", "mformed")) == "mstar")
+        physics = {k: v for k, v in p.items() if k != _DISTANCE}
+        flux, left = self._folded(physics, n, mfrac or mstar)
+        if mstar:
             flux /= left[:, None]
-        zred = float(np.asarray(self.fixed.get("zred", 0.0)))
-        factor = flux_factor(zred, p.get(_DISTANCE, self.fixed.get(_DISTANCE)))
-        flux *= np.reshape(factor, (-1, 1))
+        factor = self._factor
+        if _DISTANCE in p:
+            factor = flux_factor(self.fixed.get("zred", 0.0), p[_DISTANCE])[:, None]
+        flux *= factor
         return flux, left
 
     def _direct(self, p):
@@ -264,9 +270,8 @@ class Compiled:
         p = {k: v[self._inside(p, n)] for k, v in p.items()} if p else p
         n = len(next(iter(p.values()))) if p else 1
         exact, fast = self._direct(p)[0], self._fold(p, n)[0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            off = np.where(fast == exact, 0.0, np.abs(fast / exact - 1.0))
-        return dict(zip(names, off.max(axis=0, initial=0.0), strict=True))
+        off = relative_error(fast, exact).max(axis=0, initial=0.0)
+        return dict(zip(names, off.tolist(), strict=True))
 
     def draw(self, n, seed=0):
         """Rows of the free parameters inside the ranges, at random, for trying things out.
@@ -313,6 +318,14 @@ class Compiled:
             else:
                 out[name] = np.full(n, float(DEFAULTS.get(name, 0.0)))
         return out
+
+
+def relative_error(fast, exact):
+    """Of fluxes (n, nband), each taken for no less than `_FAINT` of the row's brightest."""
+    floor = _FAINT * np.abs(exact).max(axis=1, keepdims=True, initial=0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.abs(fast - exact) / np.maximum(np.abs(exact), floor)
+    return np.where(fast == exact, 0.0, off)
 
 
 _UNCHECKED = (_DISTANCE, *INGREDIENTS, *inputs.FIXED, "sigma_smooth")

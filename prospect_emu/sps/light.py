@@ -8,7 +8,7 @@ the light per photon is an exponential.
 import numpy as np
 
 from . import nebular
-from .constants import find_cell, single  # noqa: F401
+from .constants import find_cell
 from .nodes import low_rank
 
 # Chebyshev-Lobatto nodes across a cell of a gas parameter: five reproduce an exponential
@@ -17,8 +17,8 @@ _CELL_NODES = 5
 _LOBATTO = -np.cos(np.pi * np.arange(_CELL_NODES) / (_CELL_NODES - 1))
 _LAGRANGE = np.linalg.inv(np.vander(_LOBATTO, increasing=True))
 # Of the largest value of each column, over ages and gas.
-_AGE_TOLERANCE = 3e-6
-_RANK_TOLERANCE = 1e-5
+_AGE_TOLERANCE = 3e-5
+_RANK_TOLERANCE = 3e-5
 
 
 class GasAxis:
@@ -81,25 +81,22 @@ class Stars:
         self.ncol = weights.shape[1]
         self.continuum = continuum
         share = np.eye(g.logz.size) if metals is None else _row(metals, g.logz.size)
+        light = np.eye(self._ages.size) if basis is None else np.maximum(basis[:, self._ages], 0.0)
+        some = light.any(axis=1)
+        self.rows, light = (self._ages if basis is None else np.flatnonzero(some)), light[some]
         table = self._stars(weights, gas, outside, share, metals)
-        self.gas = None
+        self.gas, amplitudes = None, np.zeros((*share.shape[:1], len(light), 0))
         neb = self._ages < g.nneb
         if gas is not None and neb.any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
             if all(axis.fixed for axis in gas):
-                light = self._gas(gas, weights, lines)[0]
-                table[:, neb] += photons[:, :, None] * light
+                table[:, neb] += photons[:, :, None] * self._gas(gas, weights, lines)[0]
             else:
-                amplitudes = self._fold_gas(gas, weights, lines)
-                extra = np.zeros((*table.shape[:2], amplitudes.shape[1]))
-                extra[:, neb] = photons[:, :, None] * amplitudes
-                table = np.concatenate([table, extra], axis=2)
-        if basis is None:
-            self.rows = self._ages
-        else:
-            light = np.maximum(basis[:, self._ages], 0.0)
-            self.rows = np.flatnonzero(light.any(axis=1))
-            table = np.einsum("ka,zac->zkc", light[self.rows], table, optimize=True)
+                amount = photons[:, None] * light[:, neb]
+                amplitudes = self._fold_gas(self._gas(gas, weights, lines), gas, amount)
+        if basis is not None:
+            table = np.einsum("ka,zac->zkc", light, table, optimize=True)
+        table = np.concatenate([table, amplitudes], axis=2)
         self.table = np.ascontiguousarray(table, dtype=np.float32)
 
     def _stars(self, weights, gas, outside, share, metals):
@@ -130,12 +127,31 @@ class Stars:
                 out.append(light)
         return np.array(out)
 
-    def _fold_gas(self, gas, weights, lines):
-        """Tables of the gas; returns amplitudes (nage, r) of the populations with gas."""
-        light = self._gas(gas, weights, lines)
+    def _fold_gas(self, light, gas, amount):
+        """Tables of the gas; returns amplitudes (nz, nrow, r).
+
+        Parameters
+        ----------
+        light : ndarray, shape (nnode, nage, ncol)
+            Per unit of photons.
+        gas : tuple of GasAxis
+        amount : ndarray, shape (nz, nrow, nage)
+            Photons of each row's populations.
+        """
         nnode, nage, ncol = light.shape
-        ages, right = low_rank(light.transpose(1, 0, 2).reshape(nage, -1), _AGE_TOLERANCE)
-        r = ages.shape[1]
+        light = light.transpose(1, 0, 2).reshape(nage, -1)
+        total = amount.sum(axis=2)
+        some = total > 0.0
+        if some.sum() < nage:
+            # Fewer mixtures of ages than ages.
+            mixtures = amount[some] / total[some][:, None]
+            left, right = low_rank(mixtures @ light, _AGE_TOLERANCE)
+            amplitudes = np.zeros((*total.shape, left.shape[1]))
+            amplitudes[some] = left * total[some][:, None]
+        else:
+            left, right = low_rank(light, _AGE_TOLERANCE)
+            amplitudes = amount @ left
+        r = left.shape[1]
         tables = right.reshape(r, nnode, ncol).transpose(1, 0, 2)
         left, right = low_rank(tables.reshape(nnode * r, ncol), _RANK_TOLERANCE)
         left = left.reshape(gas[0].nodes.size, gas[1].nodes.size, r, -1)
@@ -145,7 +161,7 @@ class Stars:
                 part = left[gas[0].of_cell(i)][:, gas[1].of_cell(j)]
                 cells.append(part.reshape(-1, left.shape[-1]))
         self.gas = np.array(cells, dtype=np.float32), right.astype(np.float32)
-        return ages
+        return amplitudes
 
     def __call__(self, share, metals, gas):
         """Light (n, ncol) of rows in the order of their metallicity.

@@ -22,8 +22,10 @@ RANGES = {
 }
 # Optical depths: never below zero in a family, and denser near it.
 _DEPTHS = ("dust1", "dust2", "dust3")
-# Curves of a family: so many times two for each parameter, up to the second.
-_FEW, _MOST = 24, 320
+# Curves of a family: the first, three times as many with each parameter more, the second.
+_FEW, _MOST = 40, 1000
+# The worst curve of a family may be so many times worse than the average.
+WORST = 6.0
 
 
 def law_ranges(names, ranges):
@@ -48,7 +50,7 @@ def family(ranges):
     ratio = 2.0
     for _ in range(60):
         ratio = (1.0 + ratio) ** (1.0 / (d + 1.0))
-    n = min(_FEW * 2**d, _MOST)
+    n = min(_FEW * 3 ** (d - 1), _MOST)
     u = (0.5 + np.arange(1, n + 1)[:, None] * ratio ** -np.arange(1.0, d + 1.0)) % 1.0
     u = np.concatenate([np.array(list(itertools.product((0.0, 1.0), repeat=d))), u])
     out = {}
@@ -83,7 +85,9 @@ def skeleton(curves, weight, tolerance):
     # Gram-Schmidt with pivoting: each node is where most is left unexplained.
     while len(nodes) < min(scaled.shape):
         size = np.einsum("mn,mn->n", left, left)
-        if nodes and np.sqrt(size.sum() / len(left)) <= tolerance / np.sqrt(size.size):
+        mean = np.sqrt(size.sum() / len(left))
+        worst = np.sqrt(np.einsum("mn,mn->m", left, left).max())
+        if nodes and max(mean, worst / WORST) <= tolerance / np.sqrt(size.size):
             break
         nodes.append(int(np.argmax(size)))
         q = left[:, nodes[-1]] / np.sqrt(size[nodes[-1]])
