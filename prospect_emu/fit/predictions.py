@@ -108,6 +108,9 @@ def _predict(model, obs, sps, theta):
     try:
         for i, row in enumerate(theta):
             try:
+                # Twice in all: in some of Prospector's templates a transform reads another
+                # that is computed after it, and so belongs to the vector before.
+                model.set_parameters(row)
                 _, flux[i], left[i] = model.predict(row, obs=full, sps=sps)
             except ValueError:
                 continue

@@ -92,6 +92,11 @@ class ExactBasis:
             _LOG.info("Spectra are those of FSPS with %s.", self.label)
 
     @property
+    def checksum(self):
+        """Of the ingredients' file."""
+        return self._ingredients.manifest.get("sha256")
+
+    @property
     def label(self):
         """Isochrones and spectral library."""
         return self._ingredients.label
@@ -245,7 +250,8 @@ class ExactBasis:
     def __getstate__(self):
         # Small, for pools: the ingredients are found again by their parameters.
         return {
-            "given": self.given, "params": self.params, "lines": self._lines, "stars": self._stars, "label": self.label
+            "given": self.given, "params": self.params, "lines": self._lines,
+            "stars": self._stars, "label": self.label,
         }  # fmt: skip
 
     def __setstate__(self, state):
