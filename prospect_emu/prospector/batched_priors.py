@@ -90,7 +90,7 @@ def ranges(model_or_compiled, q=1e-4):
     -------
     dict
         Parameter -> (lo, hi), ndarray of shape (k,) each. For joint priors from draws,
-        with 2 % of their range added on both sides.
+        with 2 % of their range added on both sides (`widened`).
     """
     given = model_or_compiled
     compiled = given if isinstance(given, list) else compile_priors(given)
@@ -103,13 +103,21 @@ def ranges(model_or_compiled, q=1e-4):
         values = prior.quantile(u)
         lo, hi = values.min(axis=0), values.max(axis=0)
         if prior.joint:
-            lo, hi = lo - 0.02 * (hi - lo), hi + 0.02 * (hi - lo)
+            lo, hi = widened(lo, hi, 0.02)
         start = 0
         for name, span in prior.spans:
             stop = start + span.stop - span.start
             out[name] = (lo[start:stop], hi[start:stop])
             start = stop
     return out
+
+
+def widened(lo, hi, margin):
+    """A range with `margin` of it added on both sides, less where that would change a sign."""
+    pad = margin * (hi - lo)
+    low = np.where(lo >= 0.0, np.maximum(lo - pad, lo * (1.0 - margin)), lo - pad)
+    high = np.where(hi <= 0.0, np.minimum(hi + pad, hi * (1.0 - margin)), hi + pad)
+    return low, high
 
 
 def unit_draws(ndim, n, tail=1e-4):

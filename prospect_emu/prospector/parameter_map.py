@@ -21,7 +21,7 @@ from ..errors import ModelMismatchError
 from ..parameters import PARAMETERS
 from ..sps.inputs import BASIS
 from . import unknown_transforms as unknown
-from .batched_priors import compile_priors, prior_draws, unit_draws
+from .batched_priors import compile_priors, prior_draws, unit_draws, widened
 from .transforms import vectorised
 
 # What FSPS and Prospector's bases take. Prospector keeps sigma_smooth to itself.
@@ -153,11 +153,8 @@ class ParameterMap:
         values = self(prior_draws(compiled, unit_draws(self.ndim, n)))
         out = {}
         for name, value in values.items():
-            lo, hi = np.nanmin(value, axis=0), np.nanmax(value, axis=0)
-            pad = margin * (hi - lo)
-            low = np.where(lo >= 0.0, np.maximum(lo - pad, lo * (1.0 - margin)), lo - pad)
-            high = np.where(hi <= 0.0, np.minimum(hi + pad, hi * (1.0 - margin)), hi + pad)
-            out[name] = (low[()], high[()])
+            lo, hi = widened(np.nanmin(value, axis=0), np.nanmax(value, axis=0), margin)
+            out[name] = (lo[()], hi[()])
         return out
 
     # ---- compilation ---------------------------------------------------------------
@@ -276,7 +273,7 @@ class ParameterMap:
             if _same(run, given, expected, tolerance):
                 step.run = run
                 return
-        step.run = unknown.by_rows(step.function)
+        step.run = unknown.by_rows(step.function, expected.shape[1:])
         start = time.perf_counter()
         step.run(**given)
         spent = (time.perf_counter() - start) / len(expected)

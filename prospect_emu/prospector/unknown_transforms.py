@@ -94,11 +94,11 @@ def _straight(function, seen):
     return True
 
 
-def by_rows(function):
+def by_rows(function, shape=None):
     """A transform of batches that calls `function` for each row.
 
     A row for which it raises ValueError becomes NaN: Prospector counts such vectors as
-    impossible.
+    impossible. `shape` is that of a row's result, needed only where all raise.
     """
 
     def rows(**values):
@@ -112,12 +112,12 @@ def by_rows(function):
                 out.append(np.atleast_1d(value))
             except ValueError:
                 out.append(None)
-        shape = next((v.shape for v in out if v is not None), None)
-        if shape is None:
+        form = next((v.shape for v in out if v is not None), shape)
+        if form is None:
             # Nothing to learn the shape from: show the error itself.
             function(**fixed, **{k: v[0] for k, v in moving.items()})
-            shape = (1,)
-        return np.array([np.full(shape, np.nan) if v is None else v for v in out])
+            form = (1,)
+        return np.array([np.full(form, np.nan) if v is None else v for v in out])
 
     return rows
 
