@@ -121,9 +121,7 @@ def _student(mean, scale, df):
         return lambda u: mean + scale * (2.0 * u - 1.0) / np.sqrt(2.0 * u * (1.0 - u))
     if one.all():
         # By the nearer end, where the distance to it is exact.
-        return lambda u: mean + np.copysign(
-            scale / np.tan(np.pi * np.minimum(u, 1.0 - u)), u - 0.5
-        )
+        return lambda u: mean + np.copysign(scale / np.tan(np.pi * np.minimum(u, 1.0 - u)), u - 0.5)
     return lambda u: mean + scale * special.stdtrit(df, u)
 
 
