@@ -95,7 +95,7 @@ def by_rows(function, x):
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_quantiles(name):
-    """Draws to 1e-9: closed forms on both sides, or interpolation in tables of 1e-16."""
+    """Draws to 1e-9: closed forms on both sides, or a cosmology interpolated to 1e-10."""
     prior, size = CLOSED[name]
     (compiled,) = compile_priors(one_prior(prior, size))
     assert not compiled.rows
@@ -116,7 +116,10 @@ def test_log_density(name):
     want = np.array([np.sum(prior(row)) for row in x])
     known = ~np.isnan(want)
     assert known[:12].all() and np.isfinite(want[:12]).all()
-    np.testing.assert_allclose(compiled.log_density(x)[known], want[known], rtol=1e-9, atol=1e-9)
+    got = compiled.log_density(x)
+    # exp of it underflows in Prospector's pdf of unbounded priors.
+    got[got < -745.0] = -np.inf
+    np.testing.assert_allclose(got[known], want[known], rtol=1e-9, atol=1e-9)
 
 
 def test_multivariate_normal_density():
@@ -210,16 +213,42 @@ def test_unusable_prior_is_named(kind):
         compile_priors(one_prior(kind(mini=0.0, maxi=1.0), 1))
 
 
-def test_hyperparameters():
-    """ProspectorHyperParams: SFR ratios whose covariance depends on other parameters."""
-    model = HyperSpecModel(TemplateLibrary["stochastic_sfh"])
-    compiled = compile_priors(model)
+class Correlated(SpecModel):
+    """A model with a prior of its own: dust2 below what logzsol allows."""
+
+    def prior_transform(self, unit_coords):
+        theta = super().prior_transform(unit_coords)
+        theta[self.theta_index["dust2"]] *= 0.5 * unit_coords[0]
+        return theta
+
+    def _prior_product(self, theta, **extras):
+        return super()._prior_product(theta) + 1.0
+
+
+def test_model_with_a_prior_of_its_own():
+    """As ProspectorHyperParams: its methods are called, vector by vector."""
+    model = Correlated(TemplateLibrary["alpha"])
+    (compiled,) = compile_priors(model)
+    assert compiled.rows and compiled.joint
     u = np.random.default_rng(4).random((8, model.ndim))
-    theta = prior_draws(compiled, u)
-    want = np.array([model.prior_transform(row) for row in u])
-    np.testing.assert_allclose(theta, want, rtol=1e-8, atol=1e-9)
-    density = sum(prior.log_density(theta[:, prior.columns]) for prior in compiled)
-    np.testing.assert_allclose(density, [model._prior_product(t) for t in theta], rtol=1e-7)
+    theta = prior_draws([compiled], u)
+    np.testing.assert_array_equal(theta, [model.prior_transform(row) for row in u])
+    density = compiled.log_density(theta)
+    np.testing.assert_array_equal(density, [model._prior_product(t) for t in theta])
+    assert set(ranges(model)) == set(model.theta_index)
+
+
+def test_hyperparameters():
+    """ProspectorHyperParams 1.4.1 fails on NumPy >= 2.4 by itself: one sentence, or the draws."""
+    model = HyperSpecModel(TemplateLibrary["stochastic_sfh"])
+    u = np.random.default_rng(4).random((8, model.ndim))
+    try:
+        want = np.array([model.prior_transform(row) for row in u])
+    except (TypeError, ValueError):
+        with pytest.raises(ModelMismatchError, match="HyperSpecModel.prior_transform fails"):
+            compile_priors(model)
+    else:
+        np.testing.assert_array_equal(prior_draws(compile_priors(model), u), want)
 
 
 def test_ranges():
