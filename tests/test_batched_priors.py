@@ -245,7 +245,7 @@ def test_hyperparameters():
     try:
         want = np.array([model.prior_transform(row) for row in u])
     except (TypeError, ValueError):
-        with pytest.raises(ModelMismatchError, match="HyperSpecModel.prior_transform fails"):
+        with pytest.raises(ModelMismatchError, match=r"HyperSpecModel\.prior_transform fails"):
             compile_priors(model)
     else:
         np.testing.assert_array_equal(prior_draws(compile_priors(model), u), want)

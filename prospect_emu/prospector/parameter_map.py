@@ -22,6 +22,7 @@ from ..parameters import PARAMETERS
 from ..sps.inputs import BASIS
 from . import unknown_transforms as unknown
 from .batched_priors import compile_priors, prior_draws, unit_draws, widened
+from .recognised import RECOGNISERS
 from .transforms import vectorised
 
 # What FSPS and Prospector's bases take. Prospector keeps sigma_smooth to itself.
@@ -269,11 +270,17 @@ class ParameterMap:
         elif unknown.may_take_batches(step.function):
             for form in (unknown.batch_behind, unknown.batch_in_front):
                 candidates.append((form(step.function), _UNKNOWN))
+        rows = unknown.by_rows(step.function, expected.shape[1:])
         for run, tolerance in candidates:
             if _same(run, given, expected, tolerance):
                 step.run = run
                 return
-        step.run = unknown.by_rows(step.function, expected.shape[1:])
+        for recognise in RECOGNISERS:
+            run = recognise(rows, given, expected)
+            if run is not None and _same(run, given, expected, _KNOWN):
+                step.run = run
+                return
+        step.run = rows
         start = time.perf_counter()
         step.run(**given)
         spent = (time.perf_counter() - start) / len(expected)
@@ -393,7 +400,12 @@ def _name(function):
 
 
 def _failure(err):
+    where, trace = "A transform of the model", err.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "propagate_parameter_dependencies":
+            where = f"The transform of {trace.tb_frame.f_locals.get('p')!r}"
+        trace = trace.tb_next
     return (
-        f"The model's transforms fail for draws of its prior ({type(err).__name__}: {err}); "
-        "check its depends_on functions with model.set_parameters(theta)."
+        f"{where} fails in Prospector for draws of the prior ({type(err).__name__}: {err}); check "
+        "its depends_on with model.set_parameters(theta)."
     )
