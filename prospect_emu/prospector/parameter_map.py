@@ -207,7 +207,7 @@ class ParameterMap:
         now, stale = self._reference(draws, 1), set()
         for passes in range(1, dependent + 2):
             following = self._reference(draws, passes + 1) if dependent else now
-            moved = {k for k in now if not _close(following[k], now[k], _SETTLED)}
+            moved = {k for k in now if not unknown.close(following[k], now[k], _SETTLED)}
             if not moved:
                 return passes, now, tuple(sorted(stale))
             stale |= moved
@@ -272,12 +272,12 @@ class ParameterMap:
                 candidates.append((form(step.function), _UNKNOWN))
         rows = unknown.by_rows(step.function, expected.shape[1:])
         for run, tolerance in candidates:
-            if _same(run, given, expected, tolerance):
+            if unknown.same(run, given, expected, tolerance):
                 step.run = run
                 return
         for recognise in RECOGNISERS:
             run = recognise(rows, given, expected)
-            if run is not None and _same(run, given, expected, _KNOWN):
+            if run is not None and unknown.same(run, given, expected, _KNOWN):
                 step.run = run
                 return
         step.run = rows
@@ -307,9 +307,12 @@ class ParameterMap:
         values = self._evaluate(draws)
         one = self._evaluate(draws[2:3])
         return all(
-            _close(values[k], expected[k], _KNOWN) and _close(one[k], expected[k][2:3], _KNOWN)
+            unknown.close(values[k], expected[k], _KNOWN)
+            and unknown.close(one[k], expected[k][2:3], _KNOWN)
             if k in self._varies
-            else _close(np.broadcast_to(self._base[k], expected[k].shape), expected[k], _KNOWN)
+            else unknown.close(
+                np.broadcast_to(self._base[k], expected[k].shape), expected[k], _KNOWN
+            )
             for k in expected
         )
 
@@ -317,7 +320,9 @@ class ParameterMap:
         """A class of the user's with a set_parameters of its own: call just that."""
         self._whole = 2 if self.stale else 1
         varies = [
-            k for k, v in expected.items() if v.dtype.kind in "fiub" and not _close(v, v[:1], 0.0)
+            k
+            for k, v in expected.items()
+            if v.dtype.kind in "fiub" and not unknown.close(v, v[:1], 0.0)
         ]
         self._varies = tuple(varies)
         self._base = {k: v[:1] for k, v in expected.items()}
@@ -365,28 +370,6 @@ def _inner(function):
     while isinstance(function, functools.partial) and not function.args:
         function = function.func
     return function
-
-
-def _same(run, given, expected, tolerance):
-    """Whether `run` gives `expected` for the batch, for a part of it and in another order."""
-    n = len(expected)
-    for rows in (slice(None), slice(0, 7), slice(n - 1, None, -3), slice(2, 3)):
-        part = {k: v[rows] if len(v) == n else v for k, v in given.items()}
-        try:
-            with np.errstate(all="ignore"):
-                got = np.asarray(run(**part))
-        except Exception:  # a transform is free to know single vectors only
-            return False
-        if got.shape != expected[rows].shape or not _close(got, expected[rows], tolerance):
-            return False
-    return True
-
-
-def _close(a, b, tolerance):
-    a, b = np.asarray(a), np.asarray(b)
-    if a.dtype.kind in "fiub" and b.dtype.kind in "fiub":
-        return np.allclose(a, b, rtol=tolerance, atol=0.0, equal_nan=True)
-    return bool(np.all(a == b))
 
 
 def _plain(value):

@@ -13,6 +13,7 @@ from .transforms import age_of_universe
 # The only redshift at which published bins change their form (Wang et al. 2023).
 _SWITCH = 3.0
 _TOLERANCE = 1e-11
+_KNOWN = 1e-10
 _PROBES = 150
 # Limits at which scripts clip the ratios; the priors hardly ever reach them.
 _LIMITS = (10.0, 100.0, 7.0, np.inf)
@@ -75,36 +76,66 @@ def _line(x, y):
 
 
 def continuity_masses(rows, given, expected):
-    """Masses in bins of fixed widths from ratios of their star-formation rates, or None.
+    """Masses in bins from ratios of their star-formation rates, or None.
 
-    The widths follow from the masses at ratios of zero.
+    The widths of the bins follow from the masses at ratios of zero. They may depend on
+    redshift as in `age_bins`, with a last edge that is the age of the universe.
     """
     moving = {k for k, v in given.items() if len(v) > 1}
+    if expected.ndim != 2:
+        return None
     for mass, at in _MASSES:
         for ratio, start in _RATIOS:
-            if mass not in given or ratio not in given or not moving <= {mass, ratio}:
+            if mass not in given or ratio not in given or not moving <= {mass, ratio, "zred"}:
                 continue
-            if given[ratio].shape[1] - start != expected.shape[1] - 1 or expected.ndim != 2:
+            if given[ratio].shape[1] - start != expected.shape[1] - 1:
                 continue
             flat = {k: v[:1].copy() for k, v in given.items()}
             flat[ratio][:, start:] = 0.0
+            total = 10.0 ** flat[mass][0, at]
             # Per Msun; the sum of the masses must be the total.
-            widths = rows(**flat)[0] / 10.0 ** flat[mass][0, at]
+            widths = rows(**flat)[0] / total
             if not np.isclose(widths.sum(), 1.0, rtol=1e-10) or not (widths > 0).all():
                 continue
+            if "zred" in moving:
+                widths = _moving_widths(rows, flat, given["zred"], total)
+                if widths is None:
+                    continue
             for limit in _LIMITS:
                 run = _continuity(mass, at, ratio, start, widths, limit)
-                if np.allclose(run(**given), expected, rtol=_TOLERANCE, atol=0.0):
+                if np.allclose(run(**given), expected, rtol=_KNOWN, atol=0.0):
                     return run
     return None
+
+
+def _moving_widths(rows, flat, zred, total):
+    """Widths of bins as a function of redshift, from masses at ratios of zero; or None."""
+
+    def bins(zred):
+        share = rows(**{k: v for k, v in flat.items() if k != "zred"}, zred=zred) / total
+        # From one year to the age of the universe.
+        edges = 1.0 + np.cumsum(share, axis=1) * (age_of_universe(zred) - 1.0)
+        edges = np.log10(np.concatenate([np.ones_like(zred), edges], axis=1))
+        return np.stack([edges[:, :-1], edges[:, 1:]], axis=-1)
+
+    found = age_bins(bins, {"zred": zred}, np.empty((1, 1, 2)))
+    if found is None:
+        return None
+
+    def widths(zred):
+        years = 10.0 ** found(zred)
+        return years[..., 1] - years[..., 0]
+
+    return widths
 
 
 def _continuity(mass, at, ratio, start, widths, limit):
     def run(**values):
         steps = np.clip(values[ratio][:, start:], -limit, limit)
-        share = np.ones((len(steps), widths.size))
+        width = widths(values["zred"]) if callable(widths) else widths
+        share = np.ones((len(steps), width.shape[-1]))
         np.cumprod(10.0**-steps, axis=1, out=share[:, 1:])
-        share *= widths
+        share = share * width
         share *= 10.0 ** values[mass][:, at : at + 1] / share.sum(axis=1, keepdims=True)
         return share
 
