@@ -50,6 +50,8 @@ def age_bins(rows, given, expected):
     for part in (zred <= _SWITCH, zred > _SWITCH):
         at = np.flatnonzero(part)[[0, -1]] if part.sum() > 1 else None
         forms.append(None if at is None else _line(np.log10(age_of_universe(zred[at])), bins[at]))
+    if not any(forms):
+        return None
     first, second = (form or forms[1 - i] for i, form in enumerate(forms))
 
     def run(zred, **_):
