@@ -335,7 +335,7 @@ def test_failing_transform_is_named():
     def broken(dust2, **extras):
         raise KeyError("nothing")
 
-    with pytest.raises(ModelMismatchError, match="transform of 'dust1' fails.*KeyError"):
+    with pytest.raises(ModelMismatchError, match=r"transform of 'dust1' fails.*KeyError"):
         ParameterMap(SpecModel(user_model(dust1=broken)))
 
 
