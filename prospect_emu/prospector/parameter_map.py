@@ -21,7 +21,8 @@ from ..errors import ModelMismatchError
 from ..parameters import PARAMETERS
 from ..sps.inputs import BASIS
 from . import unknown_transforms as unknown
-from .batched_priors import compile_priors, prior_draws, unit_draws
+from .batched_priors import compile_priors, prior_draws, unit_draws, widened
+from .recognised import RECOGNISERS
 from .transforms import vectorised
 
 # What FSPS and Prospector's bases take. Prospector keeps sigma_smooth to itself.
@@ -153,11 +154,8 @@ class ParameterMap:
         values = self(prior_draws(compiled, unit_draws(self.ndim, n)))
         out = {}
         for name, value in values.items():
-            lo, hi = np.nanmin(value, axis=0), np.nanmax(value, axis=0)
-            pad = margin * (hi - lo)
-            low = np.where(lo >= 0.0, np.maximum(lo - pad, lo * (1.0 - margin)), lo - pad)
-            high = np.where(hi <= 0.0, np.minimum(hi + pad, hi * (1.0 - margin)), hi + pad)
-            out[name] = (low[()], high[()])
+            lo, hi = widened(np.nanmin(value, axis=0), np.nanmax(value, axis=0), margin)
+            out[name] = (lo[()], hi[()])
         return out
 
     # ---- compilation ---------------------------------------------------------------
@@ -209,7 +207,7 @@ class ParameterMap:
         now, stale = self._reference(draws, 1), set()
         for passes in range(1, dependent + 2):
             following = self._reference(draws, passes + 1) if dependent else now
-            moved = {k for k in now if not _close(following[k], now[k], _SETTLED)}
+            moved = {k for k in now if not unknown.close(following[k], now[k], _SETTLED)}
             if not moved:
                 return passes, now, tuple(sorted(stale))
             stale |= moved
@@ -272,11 +270,17 @@ class ParameterMap:
         elif unknown.may_take_batches(step.function):
             for form in (unknown.batch_behind, unknown.batch_in_front):
                 candidates.append((form(step.function), _UNKNOWN))
+        rows = unknown.by_rows(step.function, expected.shape[1:])
         for run, tolerance in candidates:
-            if _same(run, given, expected, tolerance):
+            if unknown.same(run, given, expected, tolerance):
                 step.run = run
                 return
-        step.run = unknown.by_rows(step.function)
+        for recognise in RECOGNISERS:
+            run = recognise(rows, given, expected)
+            if run is not None and unknown.same(run, given, expected, _KNOWN):
+                step.run = run
+                return
+        step.run = rows
         start = time.perf_counter()
         step.run(**given)
         spent = (time.perf_counter() - start) / len(expected)
@@ -303,9 +307,12 @@ class ParameterMap:
         values = self._evaluate(draws)
         one = self._evaluate(draws[2:3])
         return all(
-            _close(values[k], expected[k], _KNOWN) and _close(one[k], expected[k][2:3], _KNOWN)
+            unknown.close(values[k], expected[k], _KNOWN)
+            and unknown.close(one[k], expected[k][2:3], _KNOWN)
             if k in self._varies
-            else _close(np.broadcast_to(self._base[k], expected[k].shape), expected[k], _KNOWN)
+            else unknown.close(
+                np.broadcast_to(self._base[k], expected[k].shape), expected[k], _KNOWN
+            )
             for k in expected
         )
 
@@ -313,7 +320,9 @@ class ParameterMap:
         """A class of the user's with a set_parameters of its own: call just that."""
         self._whole = 2 if self.stale else 1
         varies = [
-            k for k, v in expected.items() if v.dtype.kind in "fiub" and not _close(v, v[:1], 0.0)
+            k
+            for k, v in expected.items()
+            if v.dtype.kind in "fiub" and not unknown.close(v, v[:1], 0.0)
         ]
         self._varies = tuple(varies)
         self._base = {k: v[:1] for k, v in expected.items()}
@@ -363,28 +372,6 @@ def _inner(function):
     return function
 
 
-def _same(run, given, expected, tolerance):
-    """Whether `run` gives `expected` for the batch, for a part of it and in another order."""
-    n = len(expected)
-    for rows in (slice(None), slice(0, 7), slice(n - 1, None, -3), slice(2, 3)):
-        part = {k: v[rows] if len(v) == n else v for k, v in given.items()}
-        try:
-            with np.errstate(all="ignore"):
-                got = np.asarray(run(**part))
-        except Exception:  # a transform is free to know single vectors only
-            return False
-        if got.shape != expected[rows].shape or not _close(got, expected[rows], tolerance):
-            return False
-    return True
-
-
-def _close(a, b, tolerance):
-    a, b = np.asarray(a), np.asarray(b)
-    if a.dtype.kind in "fiub" and b.dtype.kind in "fiub":
-        return np.allclose(a, b, rtol=tolerance, atol=0.0, equal_nan=True)
-    return bool(np.all(a == b))
-
-
 def _plain(value):
     """One value as a scalar, several as an array."""
     return value.item() if value.size == 1 else value
@@ -396,7 +383,12 @@ def _name(function):
 
 
 def _failure(err):
+    where, trace = "A transform of the model", err.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "propagate_parameter_dependencies":
+            where = f"The transform of {trace.tb_frame.f_locals.get('p')!r}"
+        trace = trace.tb_next
     return (
-        f"The model's transforms fail for draws of its prior ({type(err).__name__}: {err}); "
-        "check its depends_on functions with model.set_parameters(theta)."
+        f"{where} fails in Prospector for draws of the prior ({type(err).__name__}: {err}); check "
+        "its depends_on with model.set_parameters(theta)."
     )

@@ -112,35 +112,6 @@ def _of_lognormal(prior):
     return prior.scale, prior.args[0]
 
 
-# ---- skew normal -------------------------------------------------------------------
-
-
-def _skew_cdf(z, skew):
-    return ndtr(z) - 2.0 * special.owens_t(z, skew)
-
-
-def _skew_normal(location, sigma, skew):
-    """No closed form: interpolated in a table, then three Newton steps on the exact CDF."""
-    z = np.linspace(-12.0, 12.0, 4001)
-    tables = [np.maximum.accumulate(_skew_cdf(z, s)) for s in skew]
-
-    def quantile(u):
-        out = np.stack([np.interp(u[:, j], t, z) for j, t in enumerate(tables)], axis=1)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for _ in range(3):
-                pdf = np.sqrt(2.0 / np.pi) * np.exp(-0.5 * out * out) * ndtr(skew * out)
-                step = (_skew_cdf(out, skew) - u) / pdf
-                out -= np.where(np.isfinite(step), np.clip(step, -0.1, 0.1), 0.0)
-        return location + sigma * out
-
-    return quantile
-
-
-def _skew_normal_log(x, location, sigma, skew):
-    z = (x - location) / sigma
-    return _normal_log(x, location, sigma) + np.log(2.0) + special.log_ndtr(skew * z)
-
-
 # ---- Student's t -------------------------------------------------------------------
 
 
@@ -149,7 +120,8 @@ def _student(mean, scale, df):
     if two.all():
         return lambda u: mean + scale * (2.0 * u - 1.0) / np.sqrt(2.0 * u * (1.0 - u))
     if one.all():
-        return lambda u: mean - scale / np.tan(np.pi * u)
+        # By the nearer end, where the distance to it is exact.
+        return lambda u: mean + np.copysign(scale / np.tan(np.pi * np.minimum(u, 1.0 - u)), u - 0.5)
     return lambda u: mean + scale * special.stdtrit(df, u)
 
 
@@ -235,9 +207,6 @@ FAMILIES = {
     ),
     prospector.LogNormal: _LOGNORMAL,
     prospector.LogNormalLinpar: _LOGNORMAL,
-    prospector.SkewNormal: Family(
-        _of_params("location", "sigma", "skew"), _skew_normal, _skew_normal_log
-    ),
     prospector.StudentT: Family(_of_params("mean", "scale", "df"), _student, _student_log),
     priors.TruncatedStudentT2: Family(
         _of_params("mean", "scale", "mini", "maxi"), _truncated_t2, _truncated_t2_log

@@ -11,6 +11,7 @@ from prospect.models import priors as prospector
 from scipy.special import ndtr, ndtri
 
 from . import priors
+from .prior_beta import BETA
 from .prior_families import clip
 
 
@@ -55,4 +56,5 @@ def _multivariate_normal(prior, size):
 JOINT = {
     priors.MassMet: _mass_metallicity,
     prospector.MultiVariateNormal: _multivariate_normal,
+    **BETA,
 }

@@ -8,6 +8,7 @@ by row.
 import dis
 import functools
 import inspect
+import itertools
 import types
 
 import numpy as np
@@ -17,7 +18,7 @@ _MIXES_ROWS = {
     "any", "all", "max", "min", "amax", "amin", "nanmax", "nanmin", "sort", "argsort", "unique",
     "random", "rand", "normal", "uniform",
 }  # fmt: skip
-_READS_ALL = {"locals", "vars", "eval", "exec", "globals"}
+_READS_ALL = {"locals", "vars", "eval", "exec", "globals", "dict"}
 
 
 def _unwrap(function):
@@ -56,9 +57,38 @@ def reads(function, names):
             i.opname.startswith("LOAD") and (i.argval == extras or _holds(i.argval, extras))
             for i in dis.get_instructions(code)
         )
-        if used or _READS_ALL & set(code.co_names):
+        if _READS_ALL & set(code.co_names):
             return set(names)
+        if used:
+            callees = _called(target)
+            if not callees or not _only_passed_on(code, extras):
+                return set(names)
+            named = named.union(*(reads(f, names) for f in callees if f is not target))
     return named & set(names)
+
+
+def _only_passed_on(code, extras):
+    """Whether ``**extras`` is used in calls ``f(..., **extras)`` only."""
+    steps = list(dis.get_instructions(code))
+    return all(
+        after.opname in ("DICT_MERGE", "CALL_FUNCTION_EX")
+        for i, after in itertools.pairwise(steps)
+        if i.opname.startswith("LOAD") and (i.argval == extras or _holds(i.argval, extras))
+    )
+
+
+def _called(function):
+    """Python functions that the code of `function` names, in modules and closures too."""
+    names = set(function.__code__.co_names)
+    values = [function.__globals__[n] for n in names if n in function.__globals__]
+    for cell in function.__closure__ or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            return set()
+    for module in [v for v in values if isinstance(v, types.ModuleType)]:
+        values += [getattr(module, n) for n in names if isinstance(n, str) and hasattr(module, n)]
+    return {v for v in values if isinstance(v, types.FunctionType)}
 
 
 def _holds(value, name):
@@ -94,11 +124,11 @@ def _straight(function, seen):
     return True
 
 
-def by_rows(function):
+def by_rows(function, shape=None):
     """A transform of batches that calls `function` for each row.
 
     A row for which it raises ValueError becomes NaN: Prospector counts such vectors as
-    impossible.
+    impossible. `shape` is that of a row's result, needed only where all raise.
     """
 
     def rows(**values):
@@ -112,12 +142,12 @@ def by_rows(function):
                 out.append(np.atleast_1d(value))
             except ValueError:
                 out.append(None)
-        shape = next((v.shape for v in out if v is not None), None)
-        if shape is None:
+        form = next((v.shape for v in out if v is not None), shape)
+        if form is None:
             # Nothing to learn the shape from: show the error itself.
             function(**fixed, **{k: v[0] for k, v in moving.items()})
-            shape = (1,)
-        return np.array([np.full(shape, np.nan) if v is None else v for v in out])
+            form = (1,)
+        return np.array([np.full(form, np.nan) if v is None else v for v in out])
 
     return rows
 
@@ -135,3 +165,25 @@ def batch_behind(function):
 def batch_in_front(function):
     """A transform of batches by one call with arrays ``(n, k)``."""
     return lambda **values: np.asarray(function(**values))
+
+
+def same(run, given, expected, tolerance):
+    """Whether `run` gives `expected` for the batch, for a part of it and in another order."""
+    n = len(expected)
+    for rows in (slice(None), slice(0, 7), slice(n - 1, None, -3), slice(2, 3)):
+        part = {k: v[rows] if len(v) == n else v for k, v in given.items()}
+        try:
+            with np.errstate(all="ignore"):
+                got = np.asarray(run(**part))
+        except Exception:  # a transform is free to know single vectors only
+            return False
+        if got.shape != expected[rows].shape or not close(got, expected[rows], tolerance):
+            return False
+    return True
+
+
+def close(a, b, tolerance):
+    a, b = np.asarray(a), np.asarray(b)
+    if a.dtype.kind in "fiub" and b.dtype.kind in "fiub":
+        return np.allclose(a, b, rtol=tolerance, atol=0.0, equal_nan=True)
+    return bool(np.all(a == b))
