@@ -53,32 +53,38 @@ class Photometry:
         return float(np.sum(((self.maggies - self.best) / self.unc)[used] ** 2))
 
 
-def compared(obs, model, sps, predicted, samples, weights, best):
+def compared(obs, model, sps, fluxes, quick, weights, best):
     """Observed fluxes and those of a posterior.
 
     Parameters
     ----------
     obs, model, sps
         As they were fitted.
-    predicted : object
-        Of `prospect_emu.fit.predictions`, for all bands of `obs`.
-    samples, weights : ndarray, shapes (n, ndim), (n,)
+    fluxes : callable
+        Indices of samples -> fluxes in all bands of `obs`.
+    quick : bool
+        Whether that takes microseconds a sample; if not, few are predicted.
+    weights : ndarray, shape (nsample,)
     best : ndarray, shape (ndim,)
 
     Returns
     -------
     Photometry
+        Of no bands where `obs` has none.
     """
+    if obs.get("filters") is None or obs.get("maggies") is None:
+        none = np.zeros(0)
+        no = np.zeros(0, dtype=bool)
+        return Photometry((), none, none, none, none, no, no, none, np.zeros((3, 0)))
     filters = observation.filter_list(obs["filters"])
     flux, unc, mask = observation.photometry(obs)
     # Samples of no weight cost time and change no quantile.
     keep = np.flatnonzero(weights > 1e-9 * weights.max())
     weights = weights[keep]
-    if not predicted.quick and keep.size > _FEW:
+    if not quick and keep.size > _FEW:
         rng = np.random.default_rng(0)
         keep = rng.choice(keep, _FEW, p=weights / weights.sum())
         weights = np.ones(_FEW)
-    fluxes = predicted.maggies(samples[keep])
     return Photometry(
         bands=tuple(f.name for f in filters),
         wavelength=np.array([f.wave_effective for f in filters]) / 1e4,
@@ -88,7 +94,7 @@ def compared(obs, model, sps, predicted, samples, weights, best):
         mask=mask,
         upper_limits=upper_limits(obs, mask),
         best=np.asarray(model.predict(best, obs=plain_obs(obs), sps=sps)[1], dtype=float),
-        predicted=weighted_quantiles(fluxes, weights, (0.16, 0.5, 0.84)),
+        predicted=weighted_quantiles(fluxes(keep), weights, (0.16, 0.5, 0.84)),
     )
 
 

@@ -11,23 +11,17 @@ import warnings
 import numpy as np
 
 from ..errors import ModelMismatchError
-from ..networks import sfh
-from ..networks.emulator_base import REFERENCE_LOGMASS, reference_scale
-from ..networks.vector import RATIO_NAMES, derived_quantities
 from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..prospector import v1
+from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis, fsps_parameters
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
 from ..sps.spectrum import surviving
+from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
 
-# Free parameters of a Prospector model -> parameters of the emulator.
-_VECTORS = {"massmet": ("logmass", "logzsol"), "logsfr_ratios": RATIO_NAMES}
-_LOGARITHMS = {"fagn": "log_fagn", "agn_tau": "log_agn_tau", "duste_gamma": "log_duste_gamma"}
-_SLOW_ROAD = "use prospect.fitting.fit_model for it"
-_MAP_TOLERANCE = 1e-10
 # Prospector's SpecModel sees a network's photometry through a pseudo-spectrum, exact
 # to 1e-5 where rounding moves a node over a curve's steep edge, and the exact physics is
 # compiled to 1e-4; anything that a model adds by itself is far larger.
@@ -58,14 +52,14 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     ModelMismatchError
         If an emulator was not made for this model.
     """
-    filters = observation.filter_list(obs["filters"])
+    filters = observation.filter_list(obs.get("filters") or [])
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
     draws = _draws(model)
     if isinstance(sps, ExactBasis):
         # A FilterSet's own sampling of curves would be another quadrature.
         obs = {**obs, "filters": filters}
         fast = ExactFluxes(model, [f for f, b in zip(filters, bands, strict=True) if b], sps)
-        if _agrees(fast, model, obs, sps, bands, draws):
+        if not filters or _agrees(fast, model, obs, sps, bands, draws):
             return fast
         return ModelFluxes(
             model, obs, sps, bands,
@@ -75,18 +69,17 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
         return ModelFluxes(model, obs, sps, bands, f"sps is a {type(sps).__name__}")
     fast = NetworkFluxes(model, obs, sps, bands, nuisance)
     if not _agrees(fast, model, obs, sps, bands, draws[:3]):
-        extra = sorted(set(model.params) - set(_VECTORS) - set(fast.emulator.parameters))
+        extra = sorted(set(model.params) - set(VECTORS) - set(fast.emulator.parameters))
         raise ModelMismatchError(
             f"{type(model).__name__}.predict gives other photometry than emulator "
             f"{fast.emulator.name!r} alone; one of its parameters changes it "
-            f"({', '.join(extra)}): {_SLOW_ROAD}."
+            f"({', '.join(extra)}): {SLOW_ROAD}."
         )
     return fast
 
 
 def _draws(model, n=3):
-    rng = np.random.default_rng(0)
-    return np.array([model.prior_transform(u) for u in rng.random((n, model.ndim))])
+    return prior_draws(compile_priors(model), np.random.default_rng(0).random((n, model.ndim)))
 
 
 def _agrees(fast, model, obs, sps, bands, draws):
@@ -145,6 +138,9 @@ class ExactFluxes:
             k: v for k, v in self.map.ranges(n=draws).items() if np.ndim(v[0]) == 0 and k in varying
         }
         self.fixed = {k: v for k, v in fixed.items() if k not in varying}
+        self.compiled = None
+        if not filters:
+            return
         self.compiled = sps.compiled(
             self.ingredients, filters, self.fixed, self._varying, ranges, v1.lines_apart(model)
         )
@@ -163,7 +159,7 @@ class ExactFluxes:
     @property
     def quick(self):
         """Whether a vector costs microseconds."""
-        return self.compiled.folded and not self.map.row_by_row
+        return self.compiled is not None and self.compiled.folded and not self.map.row_by_row
 
     def _parameters(self, theta):
         """FSPS's parameters that vary, and which rows are possible."""
@@ -226,153 +222,6 @@ class ExactFluxes:
         return np.broadcast_to(np.asarray(varying, dtype=float), (len(theta),))
 
 
-class NetworkFluxes:
-    """An emulator of the 18-parameter model, for a model with these parameters.
-
-    Attributes
-    ----------
-    emulator : Emulator
-        Restricted to the bands.
-    lumdist : float or None
-        Luminosity distance in Mpc that the model prescribes, or None for the cosmology's.
-    """
-
-    quick = True
-
-    def __init__(self, model, obs, sps, bands, nuisance=()):
-        sps.check_model(model)
-        names = [f.name for f in observation.filter_list(obs["filters"])]
-        self.emulator = sps.emulator.select(n for n, b in zip(names, bands, strict=True) if b)
-        # The emulator may offer fluxes before the scaling by mass and distance,
-        # which then needs no cosmology where the redshift is fixed.
-        self._reference = getattr(self.emulator, "reference_maggies", None)
-        self._compile_map(model, nuisance)
-        draws = _draws(model, 32)
-        expected = self._model_theta(model, sps, draws)
-        self._template = expected[0]
-        self._verify_map(draws, expected)
-        self._compile_scale(model)
-        if self._fixed_scale is not None and hasattr(self.emulator, "at_redshift"):
-            zred = float(self._template[self._zred])
-            self._reference = self.emulator.at_redshift(zred).reference_maggies
-
-    def vectors(self, theta):
-        """The emulator's vectors (n, 18) of the model's free ones (n, ndim)."""
-        out = np.empty((len(theta), self._template.size))
-        out[:] = self._template
-        out[:, self._target] = theta[:, self._source]
-        if self._log_target.size:
-            out[:, self._log_target] = np.log10(theta[:, self._log_source])
-        return out
-
-    def maggies(self, theta):
-        """Fluxes (n, nband)."""
-        full = self.vectors(np.asarray(theta, dtype=float))
-        if self._reference is None:
-            maggies = self.emulator.maggies(full, check=False)
-            scale = 1.0 if self.lumdist is None else self._distance_ratio(full)[:, None]
-            return maggies * scale
-        if self._fixed_scale is None:
-            scale = reference_scale(full[:, 0], full[:, self._zred])
-            if self.lumdist is not None:
-                scale = scale * self._distance_ratio(full)
-        else:
-            scale = self._fixed_scale * 10.0 ** (full[:, 0] - REFERENCE_LOGMASS)
-        maggies = self._reference(full)
-        maggies *= scale[:, None]
-        return maggies
-
-    def quantities(self, theta):
-        """Surviving mass fraction (n,) and `derived_quantities` by name."""
-        vectors = self.vectors(np.asarray(theta, dtype=float))
-        mfrac = self.emulator.mfrac(vectors, check=False)
-        return mfrac, derived_quantities(vectors, mfrac)
-
-    @property
-    def parameter_map(self):
-        """How the emulator's vector comes from the model's free parameters.
-
-        Returns
-        -------
-        template : ndarray, shape (18,)
-            Values of what is fixed.
-        copied, logarithms : (ndarray of int, ndarray of int)
-            Places in the emulator's vector, and the columns of `theta` that they copy or
-            take the decimal logarithm of.
-        """
-        copied, logarithms = (
-            (self._target, self._source),
-            (self._log_target, self._log_source),
-        )
-        return self._template.copy(), copied, logarithms
-
-    def _compile_map(self, model, nuisance):
-        """Where each free column goes among the emulator's parameters."""
-        known = self.emulator.parameters
-        copies, logs = {}, {}
-        for name, span in model.theta_index.items():
-            if name in nuisance:
-                continue
-            columns = range(span.start, span.stop)
-            into = copies
-            if name in _VECTORS and len(columns) == len(_VECTORS[name]):
-                targets = _VECTORS[name]
-            elif name in known and len(columns) == 1:
-                targets = (name,)
-            elif name in _LOGARITHMS and len(columns) == 1:
-                targets, into = (_LOGARITHMS[name],), logs
-            else:
-                raise ModelMismatchError(
-                    f"Free parameter {name!r} ({len(columns)} values) is none that emulator "
-                    f"{self.emulator.name!r} knows ({', '.join(_VECTORS)}, {', '.join(known)}); "
-                    f"fix it, use EmulatorSPS() without an emulator, or {_SLOW_ROAD}."
-                )
-            into |= {known.index(t): c for t, c in zip(targets, columns, strict=True)}
-        self._target, self._source = _index(copies.keys()), _index(copies.values())
-        self._log_target, self._log_source = _index(logs.keys()), _index(logs.values())
-        self._zred = known.index("zred")
-
-    def _compile_scale(self, model):
-        """Distances once and for all if the redshift is fixed."""
-        lumdist = model.params.get("lumdist")
-        self.lumdist = None if lumdist is None else float(np.squeeze(lumdist))
-        self._fixed_scale = None
-        if self._zred not in self._target:
-            zred = self._template[self._zred]
-            self._fixed_scale = float(reference_scale(REFERENCE_LOGMASS, zred))
-            if self.lumdist is not None:
-                self._fixed_scale *= sfh.dimming(zred, self.lumdist)
-
-    def _distance_ratio(self, full):
-        return sfh.dimming(full[:, self._zred], self.lumdist)
-
-    @staticmethod
-    def _model_theta(model, sps, draws):
-        """The emulator's vectors by way of Prospector's own parameters."""
-        before = model.theta.copy()
-        try:
-            out = []
-            for theta in draws:
-                model.set_parameters(theta)
-                out.append(sps.theta_from_params(model.params))
-            return np.array(out)
-        finally:
-            model.set_parameters(before)
-
-    def _verify_map(self, draws, expected):
-        wrong = ~np.isclose(
-            self.vectors(draws), expected, rtol=_MAP_TOLERANCE, atol=_MAP_TOLERANCE
-        ).all(axis=0)
-        if wrong.any():
-            names = ", ".join(np.array(self.emulator.parameters)[wrong])
-            raise ModelMismatchError(
-                f"The model derives {names} in another way than "
-                "prospect_emu.prospector.mathews23.model_params "
-                f"(a transform in depends_on differs); use EmulatorSPS() without an emulator, or "
-                f"{_SLOW_ROAD}."
-            )
-
-
 class ModelFluxes:
     """The model's own predictions, row by row, at Prospector's pace."""
 
@@ -395,7 +244,3 @@ class ModelFluxes:
     def quantities(self, theta):
         """Surviving mass fraction (n,), and nothing else that is known."""
         return _predict(self._model, self._obs, self._sps, theta)[1], {}
-
-
-def _index(values):
-    return np.fromiter(values, dtype=int)

@@ -1,5 +1,6 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from astropy.table import Table
 from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
+from ..observe import observation
 from ..prospector.stand_in import ExactBasis
 from ..sps.history import QUANTITIES
 from . import result_file
@@ -131,17 +133,26 @@ class FitResult:
         weights = np.exp(log_weight - results["logz"][-1])
         weights = weights / weights.sum()
         log_like = np.asarray(results["logl"], dtype=float)
+        # As Prospector writes it.
         log_post = log_like + model.prior_product(samples)
         best = samples[np.argmax(log_post)]
 
-        predicted = predictions(model, obs, sps)
-        vectors = quantities = None
-        if hasattr(predicted, "emulator"):
+        vectors = quantities = history = None
+        if hasattr(sps, "emulator"):
+            filters = observation.filter_list(obs["filters"])
+            emulator = sps.emulator.select(f.name for f in filters)
             vectors = emulator_vectors(model, sps, samples, best)
-            mfrac = predicted.emulator.mfrac(vectors, check=False)
+            mfrac = emulator.mfrac(vectors, check=False)
             zred = vectors[:, PARAMETERS.index("zred")]
+            fluxes, quick = (lambda rows: _emulated(emulator, vectors[rows])), True
         else:
+            with warnings.catch_warnings():
+                # The fit has given them.
+                warnings.simplefilter("ignore", UserWarning)
+                predicted = predictions(model, obs, sps)
             mfrac, quantities, zred = _quantities(predicted, model, samples)
+            history = star_formation_history(predicted, samples, weights)
+            fluxes, quick = (lambda rows: predicted.maggies(samples[rows])), predicted.quick
         name, checksum, libraries = describe_source(sps)
         diagnostics = plain(_get(results, "diagnostics", {}))
         info = {
@@ -171,10 +182,10 @@ class FitResult:
             vectors=vectors,
             mfrac=mfrac,
             quantities=quantities,
-            history=star_formation_history(predicted, samples, weights),
+            history=history,
             logz=float(np.asarray(results["logz"])[-1]),
             logz_err=float(np.asarray(results["logzerr"])[-1]),
-            photometry=compared(obs, model, sps, predicted, samples, weights, best),
+            photometry=compared(obs, model, sps, fluxes, quick, weights, best),
             truth=dict(obs.get("truth") or {}),
             info=info,
             _run=(results, float(seconds), model, obs, sps),
@@ -413,6 +424,13 @@ def describe_source(sps):
 
 def _free_names(model):
     return tuple(_EMULATOR_NAMES.get(label, label) for label in model.theta_labels())
+
+
+def _emulated(emulator, vectors, chunk=4096):
+    parts = [
+        emulator.maggies(vectors[i : i + chunk], check=False) for i in range(0, len(vectors), chunk)
+    ]
+    return np.concatenate(parts)
 
 
 def _get(results, key, default):

@@ -9,8 +9,8 @@ from prospect.models.sedmodel import HyperSpecModel
 from prospect.models.templates import TemplateLibrary
 from scipy import stats
 
-from prospect_emu import priors
 from prospect_emu.errors import ModelMismatchError
+from prospect_emu.prospector import priors
 from prospect_emu.prospector.batched_priors import (
     compile_priors,
     prior_draws,
