@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 from ..errors import ProspectEmuError
+from . import fit_output
+from .fit_output import OUTPUTS
+from .model_commands import register_describe, register_run
 
 DEFAULT_EMULATOR = "mathews23-factored"
-CHECKPOINT = "checkpoint.safetensors"
-CHECKPOINT_EVERY = 60.0  # seconds
-OUTPUTS = ("posterior.h5", "summary.ecsv", "sed.png", "sfh.png", "corner.png")
 
 
 def main(argv=None):
@@ -29,7 +29,11 @@ def main(argv=None):
         mend, said in one sentence on stderr, 3 a budget ended the fit, 130
         interrupted.
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and not getattr(args, "takes_unknown", False):
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.unknown = unknown
     try:
         return args.run(args) or 0
     except ProspectEmuError as err:
@@ -87,14 +91,13 @@ def register_fit(subparsers):
         help="unit of a table that names none: mgy, uJy (or another multiple of Jy), mag (AB)",
     )
     p.add_argument(
-        "--emulator", default=DEFAULT_EMULATOR, help="bundled name or file (%(default)s)"
-    )
-    p.add_argument("--out", type=Path, metavar="DIR", help="output folder (fit_<name of TABLE>)")
-    p.add_argument("--overwrite", action="store_true", help="replace existing output")
-    p.add_argument(
-        "--resume", action="store_true",
-        help=f"go on with an unfinished fit, if DIR/{CHECKPOINT} is one (saved every minute)",
+        "--model", default="mathews23", metavar="NAME",
+        help="mathews23, the 18-parameter model, or templates of Prospector joined by +, such as "
+        "continuity_sfh+dust_emission+nebular (%(default)s)",
     )  # fmt: skip
+    p.add_argument(
+        "--emulator", help=f"bundled name or file, for the 18-parameter model ({DEFAULT_EMULATOR})"
+    )
     p.add_argument(
         "--error-floor",
         type=float,
@@ -102,6 +105,7 @@ def register_fit(subparsers):
         metavar="F",
         help="fraction of the flux added to each error in quadrature (%(default)s)",
     )
+    fit_output.add_output_options(p, "fit_<name of TABLE>")
     p.add_argument("--nlive", type=_positive, default=2000, help="live points (%(default)s)")
     p.add_argument("--walks", type=_positive, default=100, help="steps per proposal (%(default)s)")
     p.add_argument(
@@ -111,8 +115,6 @@ def register_fit(subparsers):
         "--n-eff", type=_positive, default=10000, metavar="N",
         help="effective samples, added after that until they are reached (%(default)s)",
     )  # fmt: skip
-    p.add_argument("--seed", type=int, help="random seed (default: a new one, which is stored)")
-    p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
     p.add_argument("--max-calls", type=_positive, metavar="N", help="budget of likelihood calls")
     p.add_argument(
         "--certify", type=_positive, metavar="N",
@@ -124,12 +126,10 @@ def register_fit(subparsers):
         help="ExactSPS tables for --certify (default: $PROSPECT_EMU_TABLES, else a factored "
         "emulator, else FSPS)",
     )  # fmt: skip
-    p.add_argument("--quiet", action="store_true", help="no progress, no summary")
     p.set_defaults(run=_fit)
 
 
 def _fit(args):
-    from ..files import check_writable
     from ..networks.loading import load_emulator
     from ..observe.tables import read_photometry
     from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
@@ -138,39 +138,55 @@ def _fit(args):
     table = args.table or _mock_galaxy()
     out = args.out or Path(f"fit_{table.name.split('.')[0]}")
     obs = read_photometry(table, args.zred, args.unit, args.error_floor)
-    _check_truth(obs.get("truth"), table)
-    emulator = load_emulator(args.emulator)
-    _check_redshift(obs["zred"], emulator)
-    sps = EmulatorSPS(emulator, filters=obs["filters"])
-    model = EmulatorSpecModel(model_params(zred=obs["zred"]))
-    sps.check_model(model)
-    obs = sps.inflate(obs)
+    if args.model == "mathews23":
+        args.emulator = args.emulator or DEFAULT_EMULATOR
+        _check_truth(obs.get("truth"), table)
+        emulator = load_emulator(args.emulator)
+        _check_redshift(obs["zred"], emulator)
+        sps = EmulatorSPS(emulator, filters=obs["filters"])
+        model = EmulatorSpecModel(model_params(zred=obs["zred"]))
+        sps.check_model(model)
+        obs = sps.inflate(obs)
+        notes = list(obs["notes"])
+    else:
+        model, sps, notes = _template(args, obs)
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
-    resuming = _check_checkpoint(out / CHECKPOINT, args)
-    for name in OUTPUTS:
-        check_writable(out / name, args.overwrite or resuming)
+    fit_output.prepare(out, args)
     if not args.quiet:
         used = obs["phot_mask"].sum()
         print(f"Fitting {table.name}: {used} of {len(obs['filters'])} bands, z = {obs['zred']:g},")
-        print(f"with {emulator!r}.")
-        for note in obs["notes"]:
+        print(f"with {sps!r}.")
+        for note in notes:
             print(f"  {note}")
-    result = _sample(args, obs, model, sps, out / CHECKPOINT)
-    if engine is not None:
-        name, exact = engine
-        result = result.certified(exact, n=args.certify, seed=result.info["seed"], engine=name)
-    _write(result, out)
-    if not args.quiet:
-        _report(result, out)
-    if result.info["status"] != "converged":
-        print(
-            f"prospect-emu fit: the run ended early ({result.info['status']}); the posterior is "
-            "not converged.",
-            file=sys.stderr,
-        )
-        return 3
-    return 0
+    settings = {
+        "nested_nlive_init": args.nlive,
+        "nested_walks": args.walks,
+        "nested_dlogz_init": args.dlogz,
+        "nested_target_n_effective": args.n_eff,
+        "nested_maxcall": args.max_calls,
+    }
+    described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
+    return fit_output.sample(
+        args, out, obs, model, sps, engine=engine, described=described, **settings
+    )
+
+
+def _template(args, obs):
+    """Model, SPS and notes for ``--model``."""
+    from prospect_emu import EmulatorSPS
+
+    from ..errors import SetupError
+    from ..prospector.templates import template_model
+
+    for name in ("emulator", "certify"):
+        if getattr(args, name):
+            raise SetupError(
+                f"--{name} belongs to the 18-parameter model; --model {args.model} is computed "
+                "exactly, so leave it out."
+            )
+    model, notes = template_model(args.model, obs["zred"])
+    return model, EmulatorSPS(), [*obs["notes"], *notes]
 
 
 def _check_truth(truth, table):
@@ -204,22 +220,6 @@ def _engine(args, sps):
     return find_engine(sps.emulator, args.tables)
 
 
-def _check_checkpoint(path, args):
-    """Whether there is an unfinished fit to go on with."""
-    if not path.exists():
-        return False
-    if not (args.resume or args.overwrite):
-        from ..errors import OutputError
-
-        raise OutputError(
-            f"{path} is the checkpoint of an unfinished fit; pass --resume to go on with it or "
-            "--overwrite to start again."
-        )
-    if not args.resume:
-        path.unlink()
-    return args.resume
-
-
 def _check_redshift(zred, emulator):
     from ..errors import RangeError
 
@@ -229,77 +229,6 @@ def _check_redshift(zred, emulator):
             f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
             f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
         )
-
-
-def _sample(args, obs, model, sps, checkpoint):
-    import warnings
-
-    from ..fit.fitting import fit_model
-    from ..fit.result import FitResult
-
-    settings = {
-        "nested_nlive_init": args.nlive,
-        "nested_walks": args.walks,
-        "nested_dlogz_init": args.dlogz,
-        "nested_target_n_effective": args.n_eff,
-        "nested_maxcall": args.max_calls,
-        "max_seconds": args.max_seconds,
-    }
-    with warnings.catch_warnings():
-        # The status says it, and is printed.
-        warnings.filterwarnings("ignore", message="The fit ended early")
-        output = fit_model(
-            obs, model, sps, seed=args.seed, progress=not args.quiet, checkpoint_file=checkpoint,
-            checkpoint_every=CHECKPOINT_EVERY, **settings,
-        )  # fmt: skip
-    settings |= {"error_floor": args.error_floor, "emulator": args.emulator}
-    return FitResult.from_run(output, model, obs, sps, seed=args.seed, settings=settings)
-
-
-def _write(result, out):
-    from ..errors import OutputError
-    from ..fit import plots
-    from ..observe.tables import write_table
-
-    result.write(out / "posterior.h5", overwrite=True)
-    try:
-        write_table(result.summary(), out / "summary.ecsv")
-        plots.save(plots.sed_figure(result), out / "sed.png")
-        plots.save(plots.sfh_figure(result), out / "sfh.png")
-        plots.save(plots.corner_figure(result), out / "corner.png", dpi=100)
-    except OSError as err:
-        raise OutputError(
-            f"Writing into {out} failed ({err}); the posterior is in {out / 'posterior.h5'}."
-        ) from err
-
-
-def _report(result, out):
-    summary = result.summary()
-    if not result.truth:
-        summary.remove_column("truth")
-    for name in summary.colnames:
-        if summary[name].dtype.kind == "f":
-            summary[name].info.format = ".4g"
-    print()
-    print("\n".join(summary.pformat(max_lines=-1, max_width=-1)))
-    print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f} (short walks bias it upwards)")
-    p = result.photometry
-    print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
-    info = result.info
-    print(f"{result.n_eff:.0f} effective samples, {info['ncall']} calls, {info['seconds']:.1f} s")
-    d = info["diagnostics"]
-    if "insertion_p_value" in d:
-        print(
-            f"Likelihood {d['seconds_likelihood']:.1f} s, prior {d['seconds_prior']:.1f} s, "
-            f"sampler {d['seconds_overhead']:.1f} s; insertion ranks: "
-            f"p = {d['insertion_p_value']:.2g}"
-        )
-    if result.certificate is not None:
-        print(f"Certificate: {result.certificate}")
-    inside, known = result.truth_inside()
-    if known:
-        print(f"{inside} of {known} true parameters lie inside their 95 % intervals")
-    print(f"Status: {info['status']}. Written to {out}: {', '.join(OUTPUTS)}")
 
 
 # ---- list -----------------------------------------------------------------------
@@ -376,7 +305,7 @@ def _check(args):
     return int(fault)
 
 
-COMMANDS = (register_fit, register_list, register_check)
+COMMANDS = (register_fit, register_run, register_describe, register_list, register_check)
 
 
 def _positive(text):

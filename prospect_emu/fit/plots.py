@@ -123,17 +123,25 @@ def sfh_figure(result):
     """
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax = figure.subplots()
-    keep = result.weights > 1e-6 * result.weights.max()
-    vectors, weights = result.vectors[keep], result.weights[keep]
-    zred = vectors[:, PARAMETERS.index("zred")]
-    middle = float(weighted_quantiles(zred, weights, [0.5])[0])
-    times = _times(middle)
-    quantiles = weighted_quantiles(sfr_at(vectors, times), weights, [0.16, 0.5, 0.84])
+    if result.vectors is None:
+        edges = result.history["lookback"]
+        # Rates between two times: a step at each.
+        times = np.repeat(np.maximum(edges, edges[1]), 2)[1:-1]
+        quantiles = np.repeat(result.history["sfr"], 2, axis=1)
+        title = "" if result.info["zred"] is None else f"$z = {result.info['zred']:.4g}$"
+    else:
+        keep = result.weights > 1e-6 * result.weights.max()
+        vectors, weights = result.vectors[keep], result.weights[keep]
+        zred = vectors[:, PARAMETERS.index("zred")]
+        middle = float(weighted_quantiles(zred, weights, [0.5])[0])
+        times = _times(middle)
+        quantiles = weighted_quantiles(sfr_at(vectors, times), weights, [0.16, 0.5, 0.84])
+        title = f"$z = {middle:.4g}$;  the youngest bin reaches from 0 to 30 Myr"
     ax.fill_between(times / 1e9, quantiles[0], quantiles[2], color=MODEL, alpha=0.25, lw=0,
                     label="16–84 %")  # fmt: skip
     ax.plot(times / 1e9, quantiles[1], color=MODEL, lw=1.8, label="median")
     shown = quantiles[[0, 1, 2]]
-    truth = result.true_vector()
+    truth = result.true_vector() if result.vectors is not None else None
     if truth is not None:
         grid = _times(float(truth[PARAMETERS.index("zred")]))
         true_sfr = sfr_at(truth[None], grid)[0]
@@ -148,7 +156,7 @@ def sfh_figure(result):
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ax.set_xlabel("Lookback time [Gyr]")
     ax.set_ylabel(r"Star-formation rate [$M_\odot\,{\rm yr}^{-1}$]")
-    ax.set_title(f"$z = {middle:.4g}$;  the youngest bin reaches from 0 to 30 Myr", fontsize=10)
+    ax.set_title(title, fontsize=10)
     ax.legend(frameon=False, fontsize=9)
     return figure
 

@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from prospect_emu.commands import cli, installation
+from prospect_emu.commands import cli, fit_output, installation
 from prospect_emu.fit.result import FitResult
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.tables import make_obs, photometry_table, read_photometry, write_table
@@ -140,7 +140,7 @@ def refused(fit, monkeypatch):
 
     def refused(*args, **kwargs):
         with monkeypatch.context() as patch:
-            patch.setattr(cli, "_sample", sample)
+            patch.setattr(fit_output, "sample", sample)
             status, out, err = fit(*args, **kwargs)
         assert status == 2 and out == ""
         assert err.startswith("prospect-emu fit: ") and err.count("\n") == 1

@@ -1,0 +1,206 @@
+"""Prospector's parameter files: Python that builds obs, model, sps and noise.
+
+Such a file is a program of its user's, who asks for it to be run; its functions are called
+as Prospector's scripts call them, with our SPS in place of FSPS's.
+"""
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from prospect import prospect_args
+
+from ..errors import SetupError
+from .drop_in import EmulatorSPS
+
+# Older scripts' names of the same functions.
+_NAMES = {
+    "obs": ("build_obs", "load_obs"),
+    "model": ("build_model", "load_model"),
+    "noise": ("build_noise", "load_gp"),
+}
+_TYPES = {"int": int, "float": float, "str": str}
+# Samplers that scripts choose; here it is always nested sampling.
+CHOICES = ("emcee", "optimize", "dynesty", "nested")
+
+
+class ParameterFile:
+    """A parameter file and its options.
+
+    Parameters
+    ----------
+    path : path-like
+    options : sequence of str
+        As on the script's own command line: Prospector's, those that the file adds to its
+        parser, and ``--key=value`` of its ``run_params``.
+
+    Attributes
+    ----------
+    run_params : dict
+    chosen : frozenset of str
+        Names that the file's ``run_params`` or `options` set, as opposed to defaults of
+        Prospector's parser.
+
+    Raises
+    ------
+    SetupError
+        If the file cannot be run, or has no ``build_obs`` and ``build_model``.
+    """
+
+    def __init__(self, path, options=()):
+        self.path = Path(path)
+        try:
+            source = self.path.read_text()
+            tree = ast.parse(source)
+        except (OSError, SyntaxError, UnicodeDecodeError) as err:
+            raise SetupError(f"{path} cannot be read as Python ({err}).") from err
+        self._module = _execute(self.path, options)
+        if not hasattr(self._module, "build_all"):
+            for what in ("obs", "model"):
+                if self._function(what) is None:
+                    raise SetupError(
+                        f"{path} has no function {_NAMES[what][0]}; a parameter file of Prospector "
+                        "has build_obs, build_model and build_sps."
+                    )
+        own = dict(getattr(self._module, "run_params", {}))
+        parser = prospect_args.get_parser()
+        _add_arguments(parser, tree)
+        _add_keys(parser, own)
+
+        def refuse(message):
+            raise SetupError(f"{path}, its own options: {message}.")
+
+        parser.error = refuse
+        given = vars(parser.parse_args(list(options)))
+        defaults = vars(parser.parse_args([]))
+        chosen = {k for k, v in given.items() if v != defaults[k]}
+        self.run_params = {**given, **own, **{k: given[k] for k in chosen}}
+        self.run_params["param_file"] = str(self.path)
+        self.chosen = frozenset({*own, *chosen})
+
+    def _function(self, what):
+        found = (getattr(self._module, name, None) for name in _NAMES[what])
+        return next((f for f in found if f is not None), None)
+
+    def build(self, sps=None):
+        """Call the file's functions.
+
+        Parameters
+        ----------
+        sps : object, optional
+            Default ``EmulatorSPS()``. The file's own ``build_sps`` is not called.
+
+        Returns
+        -------
+        obs, model, sps, noise
+        """
+        sps = EmulatorSPS() if sps is None else sps
+        module = self._module
+        if hasattr(module, "build_all"):
+            for name in ("build_sps", "load_sps"):
+                if hasattr(module, name):
+                    setattr(module, name, lambda **extras: sps)
+            obs, model, _, noise = self._call(module.build_all)
+        else:
+            obs = self._call(self._function("obs"))
+            model = self._call(self._function("model"))
+            build_noise = self._function("noise")
+            noise = (None, None) if build_noise is None else self._call(build_noise)
+        return obs, model, sps, noise or (None, None)
+
+    def _call(self, function):
+        try:
+            return function(**self.run_params)
+        except Exception as err:
+            raise SetupError(
+                f"{function.__name__} of {self.path} ended with {type(err).__name__}: {err}"
+            ) from err
+
+
+def _execute(path, options):
+    """The file as a module, with its folder and arguments as a script has them."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise SetupError(f"{path} is not a Python file; give a parameter file of Prospector.")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.argv, list(sys.path)
+    sys.argv = [str(path), *options]
+    sys.path.insert(0, str(path.resolve().parent))
+    stub = _without_fsps()
+    try:
+        spec.loader.exec_module(module)
+    except Exception as err:
+        raise SetupError(
+            f"{path} cannot be run: {type(err).__name__}: {err} (from importing it; a parameter "
+            "file fits only below `if __name__ == '__main__'`)."
+        ) from err
+    finally:
+        sys.argv, sys.path = before
+        if stub and sys.modules.get("fsps") is stub:
+            del sys.modules["fsps"]
+    return module
+
+
+def _without_fsps():
+    """Let the file import fsps where it is not installed, or SPS_HOME is not set."""
+    try:
+        import fsps  # noqa: F401
+    except (ImportError, RuntimeError):
+        stub: Any = ModuleType("fsps")
+
+        def missing(name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise SetupError(
+                f"the parameter file uses fsps.{name}, but python-fsps is not installed here; "
+                "install it with prospect_emu[fsps], or do without."
+            )
+
+        stub.__getattr__ = missing
+        sys.modules["fsps"] = stub
+        return stub
+    return None
+
+
+def _add_arguments(parser, tree):
+    """Options that the file adds to its parser, wherever it does."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if node.func.attr != "add_argument":
+            continue
+        try:
+            flags = [ast.literal_eval(a) for a in node.args]
+        except ValueError:
+            continue
+        settings = {}
+        for keyword in node.keywords:
+            if keyword.arg == "type" and isinstance(keyword.value, ast.Name):
+                settings["type"] = _TYPES.get(keyword.value.id, _value)
+            elif keyword.arg not in (None, "help", "type"):
+                try:
+                    settings[keyword.arg] = ast.literal_eval(keyword.value)
+                except ValueError:
+                    continue
+        flags = [f for f in flags if isinstance(f, str) and f.startswith("-")]
+        if flags and not any(f in parser._option_string_actions for f in flags):
+            parser.add_argument(*flags, **settings)
+
+
+def _add_keys(parser, run_params):
+    """``--key=value`` of the file's ``run_params``."""
+    for key, value in run_params.items():
+        if f"--{key}" in parser._option_string_actions:
+            continue
+        parser.add_argument(f"--{key}", type=_value, default=value)
+
+
+def _value(text):
+    """A number, list, truth value or None where the text is one; else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
