@@ -144,7 +144,7 @@ def _masked(photometry, bands):
     keep = [b in bands for b in photometry["bands"]]
     out = dict(photometry)
     out["bands"] = [b for b, k in zip(photometry["bands"], keep, strict=True) if k]
-    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask"):
+    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask", "upper_limits"):
         if name in out:
             out[name] = out[name][keep]
     return out

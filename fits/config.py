@@ -22,7 +22,7 @@ class CatalogConfig:
         "3dhst" (a folder), "table" (one file with a column map) or "mocks"
         (a file of `prospect_emu.fits.mocks`).
     path : str
-        Relative to the TOML file.
+        Relative to the TOML file. ``file.fits[NAME]`` is one of several tables in a file.
     error_floor : float
         Fraction of the flux added to each error in quadrature; 0.05 unless given, and 0 for
         mocks, whose errors are those of their noise.
@@ -30,8 +30,15 @@ class CatalogConfig:
         Catalog columns to copy into the results table.
     field, zeropoints, mips_factor, mask_lyman_alpha, mask_negative
         Of 3D-HST, see `prospect_emu.fits.threedhst.galaxy_obs`.
-    id_column, zred_column, unit, bands
-        Of a table, see `prospect_emu.fits.catalogs.read_table`.
+    id_column, zred_column
+        Of a table; ids are kept as they are written there.
+    unit : str
+        Of flux columns that have none of their own.
+    bands : dict
+        Of a table: filter -> ``flux`` and ``error``, its columns; optionally ``unit``, ``floor``
+        (instead of `error_floor`), ``use`` and ``upper_limit``, columns of true and false.
+
+    Settings of another kind of catalog are refused.
     """
 
     kind: str
@@ -206,6 +213,10 @@ _CHOICES = {
     "select.unknown_bands": ("refuse", "mask"),
     "fit.moves": ("differences", "ellipsoid"),
 }
+# Settings of one kind of catalog alone.
+_OF_KIND = dict.fromkeys(
+    ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
+) | dict.fromkeys(("id_column", "zred_column", "unit", "bands"), "table")
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
     "fit.max_batch": 0, "fit.certificate": 0, "fit.max_calls": 1, "executor.workers": 1,
@@ -242,6 +253,12 @@ def parse_config(data, folder=".", where="the configuration"):
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
     catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
+    for name in data["catalog"]:
+        if _OF_KIND.get(name, catalog.kind) != catalog.kind:
+            raise SetupError(
+                f"{where}: catalog.{name} does nothing for catalogs of kind {catalog.kind!r}, only "
+                f"for {_OF_KIND[name]!r}; remove it."
+            )
     fit = config.fit
     if fit.tables:
         fit = _replace(fit, tables=str(folder / fit.tables))

@@ -1,7 +1,9 @@
 """What goes wrong at the edges of a campaign: odd names, blanks, changed files, lost workers."""
 
+import re
 import shutil
 import types
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from prospect_emu.commands.cli import main
 from prospect_emu.errors import DataError, OutputError, SetupError
 from prospect_emu.fits import catalogs
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
+from prospect_emu.fits.campaign_report import write_summary
 from prospect_emu.fits.config import ExecutorConfig, SelectConfig, parse_config, read_config
 from prospect_emu.fits.executors import DaskExecutor, WorkerLost
-from prospect_emu.fits.identity import Key
+from prospect_emu.fits.identity import Key, file_name
 from prospect_emu.fits.results import read_results, write_results
 from prospect_emu.fits.store import Store
 
@@ -62,6 +65,39 @@ def test_kept_columns(workshop, inline, table):
     run_campaign(kept(workshop, "mass", "field"), executor=inline)
     assert len(inline.seen) == 2
     assert list(read_results(workshop.folder / "c").table["field"]) == ["cosmos", "cosmos"]
+
+
+def test_kept_columns_called_like_results(workshop, inline, table):
+    """The catalog's chi2 and the fits' were one column, where a fit had none the catalog's."""
+    rows, write = table
+    rows["chi2"], rows["Logmass_p50"], rows["mass"] = -1.0, 3.0, 2.0
+    write()
+    config = kept(workshop, "zred", "chi2", "Logmass_p50", "mass")
+    run_campaign(config, executor=inline)
+    results = read_results(config.output)
+    assert list(results.table["catalog_chi2"]) == [-1.0, -1.0]
+    assert list(results.table["catalog_Logmass_p50"]) == [3.0, 3.0]
+    assert list(results.table["mass"]) == [2.0, 2.0]
+    assert np.all(results.table["chi2"] > 0) and np.all(results.table["logmass_p50"] > 6)
+    np.testing.assert_allclose(results.table["zred"], results.table["catalog_zred"])
+    assert Table.read(write_results(results, config.output)[1])["catalog_chi2"][0] == -1.0
+
+
+def test_names_of_files_are_safe_and_differ(workshop, inline, table):
+    """Ids of 260 characters, and ids whose SEDs had one file."""
+    assert file_name("a" * 260) != file_name("a" * 259 + "b")
+    assert len(f".{Key('e', 'é' * 260, 0).name.split('/')[1]}.h5.12345678") < 255
+    assert file_name("90052") == "90052" and "/" not in file_name("a/b")
+    rows, write = table
+    rows["id"] = np.array(["a/b", "a_2Fb" + "x" * 255])
+    write()
+    config = workshop.config()
+    assert run_campaign(config, executor=inline) == {"done": 2}
+    page = write_summary(read_results(config.output), config.output)
+    links = re.findall('(?:href|src)="([^"]+)"', page.read_text())
+    assert len(links) == len(set(links)) and sum("_r0" in link for link in links) == 2
+    for link in links:
+        assert (page.parent / unquote(link)).is_file()
 
 
 def test_an_interrupted_refit_loses_nothing(workshop, inline):
