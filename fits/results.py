@@ -26,9 +26,10 @@ class Results:
         A row per fit. ``fit``, ``galaxy``, ``emulator``, ``repeat``; ``state``
         ("done", "stalled", "failed", "pending", ...) with ``status`` or the
         error in ``detail``; the catalog columns asked for (``catalog_X`` if X is also
-        the name of a result); for each parameter and derived quantity X its percentiles ``X_p025`` ... ``X_p975`` and the best
-        sample's ``X_best``; for mocks the truth ``true_X`` and the share of the
-        posterior below it ``rank_X``; ``logz``, ``logz_err``, ``n_eff``, ``chi2``,
+        the name of a result); for each parameter and derived quantity X its
+        percentiles ``X_p025`` ... ``X_p975`` and the best sample's ``X_best``; for mocks
+        the truth ``true_X`` and the share of the posterior below it ``rank_X``;
+        ``logz``, ``logz_err``, ``n_eff``, ``chi2``,
         ``bands``, ``ncall``, ``seed``; ``seconds`` of the sampler,
         ``seconds_outside`` of all else, ``memory_mb``. NaN, -1 or empty where a
         fit has no result.
