@@ -181,8 +181,6 @@ def _tests(sample, config, zred_range):
              lambda row, n=name, v=values.data, w=value: f"{n} = {v[row]}, not {w}")
         )  # fmt: skip
     for name, bounds in config.range.items():
-        if not (isinstance(bounds, (list, tuple)) and len(bounds) == 2):
-            raise DataError(f"select.range.{name} must be [lowest, highest].")
         column(name)
         values = numbers(sample.table, name, "The catalog")
         with np.errstate(invalid="ignore"):

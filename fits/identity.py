@@ -17,6 +17,9 @@ from ..fit.result import package_versions
 
 # A result changes with these; with Python, h5py or scipy it does not, to rounding.
 _PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy")
+# Settings whose change need not change a result, see `remaining`.
+BUDGETS = ("settings.max_calls", "settings.max_seconds")
+CERTIFICATE = "settings.certificate"
 _LONGEST = 180  # characters; file systems take 255, and temporary names are longer
 
 
@@ -133,6 +136,27 @@ def changed_fields(old, new, accept=()):
         return any(name == a or name.startswith(f"{a}.") for a in accept)
 
     return [n for n in names if old.get(n) != new.get(n) and not accepted(n)]
+
+
+def remaining(old, new, converged, accept=()):
+    """What is to be done about a result with fingerprint `old` where `new` is asked for.
+
+    A budget that a converged fit did not use up changed nothing, and a certificate can be added to
+    a fit: neither takes another fit.
+
+    Returns
+    -------
+    fields : tuple of str
+        In which they differ for good.
+    again : bool
+        Whether a worker has to take it up nevertheless: a stalled fit whose budget was raised, or
+        one without the certificate that is asked for.
+    """
+    fields = changed_fields(old, new, accept)
+    raised = [f for f in fields if f in BUDGETS and (new[f] or np.inf) > (old[f] or np.inf)]
+    fields = [f for f in fields if f not in BUDGETS]
+    add = fields == [CERTIFICATE] and not old[CERTIFICATE]
+    return tuple(() if add else fields), add or (bool(raised) and not converged)
 
 
 def _hash(array):
