@@ -36,7 +36,7 @@ MOVED = {
     "sfh": "networks.sfh",
     "stitched": "networks.stitched",
     "tables": "observe.tables",
-    "vector_priors": "prospector.vector_priors",
+    "vector_priors": "prospector.batched_priors",
     "walks": "sampling.walks",
     "training.dust_bands": "training.themis.dust_bands",
     "training.dust_data": "training.themis.dust_data",

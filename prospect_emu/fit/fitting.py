@@ -12,9 +12,10 @@ from ..files import digest
 from ..observe import observation
 from ..prospector import v1
 from ..sampling.nested import NestedSettings, run_nested
+from .description import describe_model
 from .likelihood import upper_limits
 from .posterior import BatchedPosterior
-from .result import describe_model
+from .result import describe_source
 
 _SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
 
@@ -102,24 +103,16 @@ def fit_model(
     """
     _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
-    observation.check_not_changed(obs)
+    if obs.get("filters") is not None and obs.get("maggies") is not None:
+        observation.check_not_changed(obs)
     posterior = BatchedPosterior(model, obs, sps, noise)
-    # From here on, and in the file of the result, masks and units are resolved.
-    obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = observation.photometry(obs)
-    if obs.get("upper_limits") is not None:
-        obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
-    inflated = obs.get("emulator")
-    if inflated is not None and inflated != sps.emulator.name:
-        raise ModelMismatchError(
-            f"obs was inflated with emulator {inflated!r}, sps is {sps.emulator.name!r}; pass "
-            "sps.inflate(obs)."
-        )
-    if inflated is None:
-        warnings.warn(
-            "The errors in obs do not include the emulator's; pass obs = sps.inflate(obs) to "
-            "add them.",
-            stacklevel=2,
-        )
+    if obs.get("filters") is not None and obs.get("maggies") is not None:
+        # From here on, and in the file of the result, masks and units are resolved.
+        obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = observation.photometry(obs)
+        if obs.get("upper_limits") is not None:
+            obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
+    if hasattr(sps, "emulator"):
+        _check_inflated(obs, sps.emulator.name)
     v1.fix_obs(obs)
     progress = own.pop("progress", None)
     quiet = not own.pop("verbose", True) or not own.pop("print_progress", True)
@@ -139,18 +132,35 @@ def fit_model(
     return {"optimization": (None, 0.0), "sampling": (results, time.perf_counter() - start)}
 
 
+def _check_inflated(obs, emulator):
+    inflated = obs.get("emulator")
+    if inflated is not None and inflated != emulator:
+        raise ModelMismatchError(
+            f"obs was inflated with emulator {inflated!r}, sps is {emulator!r}; pass "
+            "sps.inflate(obs)."
+        )
+    if inflated is None:
+        warnings.warn(
+            "The errors in obs do not include the emulator's; pass obs = sps.inflate(obs) to "
+            "add them.",
+            stacklevel=3,
+        )
+
+
 def describe_problem(obs, model, sps, noise=(None, None)):
     """What a posterior depends on: name to description or checksum, JSON-serialisable.
 
     Used to tell whether a checkpoint is of the same fit.
     """
     names = ("maggies", "maggies_unc", "phot_mask", "upper_limits", "maggies_covariance")
+    names += ("wavelength", "spectrum", "unc", "mask")
     arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
+    filters = observation.filter_list(obs.get("filters") or [])
     kernels = getattr((noise or (None, None))[1], "kernels", ())
     weights = getattr((noise or (None, None))[1], "weight_names", ())
     return {
-        "photometry": digest(arrays, [f.name for f in observation.filter_list(obs["filters"])]),
-        "emulator": [sps.emulator.name, sps.emulator.manifest.get("sha256")],
+        "photometry": digest(arrays, [f.name for f in filters]),
+        "emulator": list(describe_source(sps)[:2]),
         "noise": [
             [type(k).__name__, list(k.param_alias.values()), w]
             for k, w in zip(kernels, weights, strict=True)
@@ -213,10 +223,9 @@ def parse_keywords(kwargs):
 
 def _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs):
     """Name what only Prospector's own road can do."""
-    if not hasattr(sps, "emulator") or not hasattr(sps, "theta_from_params"):
+    if not hasattr(sps, "emulator") and not hasattr(sps, "get_galaxy_spectrum"):
         raise ModelMismatchError(
-            f"sps is a {type(sps).__name__}, not an EmulatorSPS; make one from an emulator, or "
-            f"{_SLOW_ROAD}."
+            f"sps is a {type(sps).__name__}, which predicts nothing; pass EmulatorSPS()."
         )
     if lnprobfn is not None and lnprobfn is not v1.lnprobfn:
         raise ModelMismatchError(

@@ -1,28 +1,22 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
-import io
-import json
-import platform
-import warnings
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-import h5py
 import numpy as np
 from astropy.table import Table
 
-from ..errors import DataError, OutputError
-from ..files import check_writable, digest, write_atomic
+from ..cosmology import age_of_universe
+from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
-from ..observe import observation
-from ..prospector import v1
+from ..prospector.stand_in import ExactBasis
+from ..sps.history import QUANTITIES
+from . import result_file
 from .certificate import Certificate, certify
-from .likelihood import upper_limits
+from .description import package_versions, plain
+from .fluxes import Photometry, compared
+from .predictions import predictions
 from .quantiles import weighted_quantiles
 
-GROUP = "prospect_emu"
-SCHEMA = 1
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 
 UNITS = {
@@ -34,10 +28,7 @@ UNITS = {
     "gas_logz": "log10(Z/Zsun)",
     "duste_qpah": "percent",
     "log_duste_gamma": "log10",
-    "log_sfr_100": "log10(Msun/yr)",
-    "log_ssfr_100": "log10(1/yr)",
-    "mass_weighted_age": "Gyr",
-    "log_stellar_mass": "log10(Msun)",
+    **QUANTITIES,
 }
 
 # What the summary says about the run.
@@ -46,49 +37,6 @@ _DIAGNOSTICS = (
 )  # fmt: skip
 # A model's free elements by the emulator's names.
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
-_PACKAGES = (
-    "prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy", "scipy", "h5py",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Photometry:
-    """Observed and predicted fluxes of a fit, each of shape (nband,), in maggies.
-
-    Attributes
-    ----------
-    bands : tuple of str
-    wavelength : ndarray
-        Effective wavelengths in micron.
-    maggies, unc : ndarray
-        Observed fluxes and the errors the fit used.
-    unc_observed : ndarray
-        The errors before the emulator's was added; `unc` where it was not.
-    mask : ndarray of bool
-        True where the band was fitted.
-    upper_limits : ndarray of bool
-        True where the flux is an upper limit; none of those count in `chi2`.
-    best : ndarray
-        Prediction of the best sample.
-    predicted : ndarray, shape (3, nband)
-        16th, 50th and 84th percentile of the posterior prediction.
-    """
-
-    bands: tuple
-    wavelength: np.ndarray
-    maggies: np.ndarray
-    unc: np.ndarray
-    unc_observed: np.ndarray
-    mask: np.ndarray
-    upper_limits: np.ndarray
-    best: np.ndarray
-    predicted: np.ndarray
-
-    @property
-    def chi2(self):
-        """Chi-squared of the best sample over the fitted bands."""
-        used = self.mask & ~self.upper_limits
-        return float(np.sum(((self.maggies - self.best) / self.unc)[used] ** 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +53,8 @@ class FitResult:
     weights : ndarray, shape (nsample,)
         Posterior weights; they sum to 1.
     log_likelihood, log_posterior : ndarray, shape (nsample,)
-    vectors : ndarray, shape (nsample, 18)
-        The samples as the emulator's parameter vectors.
+    vectors : ndarray, shape (nsample, 18), or None
+        The samples as the emulator's parameter vectors; None of other models.
     mfrac : ndarray, shape (nsample,)
         Surviving mass fraction.
     logz, logz_err : float
@@ -120,6 +68,11 @@ class FitResult:
         JSON throughout.
     certificate : Certificate, optional
         See `certified`.
+    quantities : dict of ndarray, each of shape (nsample,), or None
+        `prospect_emu.sps.history.QUANTITIES` of models that have no vectors.
+    history : dict or None
+        ``lookback`` (m,) years, and ``sfr`` (3, m - 1) Msun/yr between these times: 16th,
+        50th and 84th percentile.
     """
 
     parameters: tuple
@@ -127,7 +80,7 @@ class FitResult:
     weights: np.ndarray
     log_likelihood: np.ndarray
     log_posterior: np.ndarray
-    vectors: np.ndarray
+    vectors: np.ndarray | None
     mfrac: np.ndarray
     logz: float
     logz_err: float
@@ -135,6 +88,8 @@ class FitResult:
     truth: dict
     info: dict
     certificate: Certificate | None = None
+    quantities: dict | None = None
+    history: dict | None = None
     _run: tuple | None = field(default=None, repr=False)
 
     @classmethod
@@ -179,35 +134,25 @@ class FitResult:
         log_post = log_like + model.prior_product(samples)
         best = samples[np.argmax(log_post)]
 
-        emulator = sps.emulator.select(f.name for f in observation.filter_list(obs["filters"]))
-        vectors = emulator_vectors(model, sps, samples, best)
-        flux, unc, mask = observation.photometry(obs)
-        # Samples of no weight cost time and change no quantile.
-        keep = weights > 1e-9 * weights.max()
-        predicted = _predict(emulator, vectors[keep])
-        photometry = Photometry(
-            bands=emulator.filters,
-            wavelength=np.array([f.wave_effective for f in observation.filter_list(obs["filters"])])
-            / 1e4,
-            maggies=flux,
-            unc=unc,
-            unc_observed=np.asarray(obs.get("maggies_unc_observed", unc), dtype=float),
-            mask=mask,
-            upper_limits=upper_limits(obs, mask),
-            best=np.asarray(model.predict(best, obs=_plain_obs(obs), sps=sps)[1], dtype=float),
-            predicted=weighted_quantiles(predicted, weights[keep], (0.16, 0.5, 0.84)),
-        )
-        zred = vectors[:, emulator.index("zred")]
-        diagnostics = _plain(_get(results, "diagnostics", {}))
+        predicted = predictions(model, obs, sps)
+        vectors = quantities = None
+        if hasattr(predicted, "emulator"):
+            vectors = emulator_vectors(model, sps, samples, best)
+            mfrac = predicted.emulator.mfrac(vectors, check=False)
+            zred = vectors[:, PARAMETERS.index("zred")]
+        else:
+            mfrac, quantities, zred = _quantities(predicted, model, samples)
+        name, checksum, libraries = describe_source(sps)
+        diagnostics = plain(_get(results, "diagnostics", {}))
         info = {
-            "emulator": emulator.name,
-            "sha256": emulator.manifest.get("sha256"),
+            "emulator": name,
+            "sha256": checksum,
             "inflated": obs.get("emulator") is not None,
             "covariance": obs.get("maggies_covariance") is not None,
-            "libraries": emulator.libraries,
+            "libraries": libraries,
             "versions": package_versions(),
             "seed": diagnostics.get("seed", seed),
-            "settings": _plain(settings or {}),
+            "settings": plain(settings or {}),
             "diagnostics": diagnostics,
             "status": str(_get(results, "status", status)),
             "seconds": float(seconds),
@@ -224,10 +169,12 @@ class FitResult:
             log_likelihood=log_like,
             log_posterior=log_post,
             vectors=vectors,
-            mfrac=emulator.mfrac(vectors, check=False),
+            mfrac=mfrac,
+            quantities=quantities,
+            history=star_formation_history(predicted, samples, weights),
             logz=float(np.asarray(results["logz"])[-1]),
             logz_err=float(np.asarray(results["logzerr"])[-1]),
-            photometry=photometry,
+            photometry=compared(obs, model, sps, predicted, samples, weights, best),
             truth=dict(obs.get("truth") or {}),
             info=info,
             _run=(results, float(seconds), model, obs, sps),
@@ -251,7 +198,9 @@ class FitResult:
 
     @property
     def derived(self):
-        """Of every sample; see `prospect_emu.networks.vector.derived_quantities`."""
+        """`quantities`, or `prospect_emu.networks.vector.derived_quantities` of `vectors`."""
+        if self.vectors is None:
+            return self.quantities
         return derived_quantities(self.vectors, self.mfrac)
 
     def columns(self):
@@ -370,87 +319,7 @@ class FitResult:
             If the file exists and `overwrite` is not set, or cannot be
             written, or this result was itself read from a file.
         """
-        if self._run is None:
-            raise OutputError(
-                "A result that was read from a file holds no sampler state to write; copy the "
-                "file instead."
-            )
-        path = Path(path)
-        check_writable(path, overwrite)
-        results, seconds, model, obs, sps = self._run
-        run_params = {
-            **self.info["settings"],
-            "seed": self.info["seed"],
-            "sps_libraries": self.info["libraries"],
-        }
-        # Made in memory: after a write that failed on a full disk, the HDF5 library can
-        # neither write nor drop what it still holds, and brings down the process later.
-        memory = io.BytesIO()
-        with warnings.catch_warnings(), h5py.File(memory, "w") as f:
-            # Prospector misses the parameter file of its own scripts.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            self._write_group(f.create_group(GROUP), model)
-            v1.write_hdf5(
-                f, run_params, model, _plain_obs(obs), sampler=results, tsample=seconds,
-                sps=sps, write_model_params=False,
-            )  # fmt: skip
-        try:
-            write_atomic(path, memory.getbuffer())
-        except OSError as err:
-            raise OutputError(
-                f"Writing {path} failed ({err}); free space or choose another folder."
-            ) from err
-
-    def _write_group(self, group, model):
-        constant, varying = {}, []
-        for i, name in enumerate(PARAMETERS):
-            if name in self.parameters:
-                continue
-            if np.ptp(self.vectors[:, i]) == 0:
-                constant[name] = float(self.vectors[0, i])
-            else:
-                varying.append(name)
-                group.create_dataset(f"vectors/{name}", data=self.vectors[:, i])
-        if self.certificate is not None:
-            for name, array in self.certificate.arrays.items():
-                group.create_dataset(f"certificate/{name}", data=array)
-        group.create_dataset("mfrac", data=self.mfrac)
-        group.create_dataset("photometry/wavelength_um", data=self.photometry.wavelength)
-        group.create_dataset("photometry/predicted", data=self.photometry.predicted)
-        attributes = {
-            "schema": SCHEMA,
-            "parameters": list(self.parameters),
-            "bands": list(self.photometry.bands),
-            "constant": constant,
-            "varying": varying,
-            "truth": self.truth,
-            "info": self.info,
-            "model": describe_model(model),
-        }
-        if self.certificate is not None:
-            attributes["certificate"] = self.certificate.numbers
-        attributes = json.loads(json.dumps(attributes))  # as it will be read
-        for key, value in attributes.items():
-            group.attrs[key] = json.dumps(value)
-        group.attrs["sha256"] = json.dumps(digest(self._checked_arrays(), attributes))
-
-    def _checked_arrays(self):
-        certificate = {} if self.certificate is None else self.certificate.arrays
-        return {
-            **{f"certificate/{k}": v for k, v in certificate.items()},
-            "chain": self.samples,
-            "weights": self.weights,
-            "vectors": self.vectors,
-            "logz": np.array([self.logz, self.logz_err]),
-            "best": self.photometry.best,
-            "mask": self.photometry.mask,
-            "lnlikelihood": self.log_likelihood,
-            "lnprobability": self.log_posterior,
-            "mfrac": self.mfrac,
-            "maggies": self.photometry.maggies,
-            "maggies_unc": self.photometry.unc,
-            "predicted": self.photometry.predicted,
-        }
+        result_file.write(self, path, overwrite)
 
     @classmethod
     def read(cls, path):
@@ -461,79 +330,7 @@ class FitResult:
         DataError
             If the file is missing, truncated, damaged or of another program.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise DataError(f"{path} does not exist; check the path.")
-        try:
-            with h5py.File(path, "r") as f:
-                if GROUP not in f:
-                    raise DataError(
-                        f"{path} was not written by prospect_emu; open it with "
-                        "prospect.io.read_results.results_from."
-                    )
-                result, stored, attributes = cls._from_file(f, path)
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as err:
-            raise DataError(
-                f"{path} is not a complete result file ({str(err).splitlines()[0]}); it is "
-                "truncated or damaged: copy it again or repeat the fit."
-            ) from err
-        if digest(result._checked_arrays(), attributes) != stored:
-            raise DataError(f"{path} fails its checksum; copy it again or repeat the fit.")
-        return result
-
-    @classmethod
-    def _from_file(cls, f, path):
-        group, sampling, obs = f[GROUP], f["sampling"], f["obs"]
-        stored = {key: json.loads(value) for key, value in group.attrs.items()}
-        if stored["schema"] != SCHEMA:
-            raise DataError(
-                f"{path} has schema {stored['schema']}, this version reads schema {SCHEMA}; "
-                "update prospect_emu."
-            )
-        parameters = tuple(stored["parameters"])
-        samples = sampling["chain"][()]
-        columns = dict(zip(parameters, samples.T, strict=True))
-        columns |= {k: np.full(len(samples), v) for k, v in stored["constant"].items()}
-        columns |= {k: group[f"vectors/{k}"][()] for k in stored["varying"]}
-        weights = sampling["weights"][()]
-        unc = obs["maggies_unc"][()]
-        photometry = Photometry(
-            bands=tuple(stored["bands"]),
-            wavelength=group["photometry/wavelength_um"][()],
-            maggies=obs["maggies"][()],
-            unc=unc,
-            unc_observed=obs["maggies_unc_observed"][()] if "maggies_unc_observed" in obs else unc,
-            mask=obs["phot_mask"][()].astype(bool),
-            upper_limits=upper_limits(
-                {k: obs[k][()].astype(bool) for k in ("upper_limits",) if k in obs},
-                obs["phot_mask"][()].astype(bool),
-            ),
-            best=f["bestfit/photometry"][()],
-            predicted=group["photometry/predicted"][()],
-        )
-        result = cls(
-            parameters=parameters,
-            samples=samples,
-            weights=weights / weights.sum(),
-            log_likelihood=sampling["lnlikelihood"][()],
-            log_posterior=sampling["lnprobability"][()],
-            vectors=np.stack([columns[name] for name in PARAMETERS], axis=1),
-            mfrac=group["mfrac"][()],
-            logz=float(sampling["logz"][-1]),
-            logz_err=float(sampling["logzerr"][-1]),
-            photometry=photometry,
-            truth=stored["truth"],
-            info=stored["info"],
-            certificate=_read_certificate(group, stored),
-        )
-        return result, stored.pop("sha256"), stored
-
-
-def _read_certificate(group, stored):
-    numbers = stored.get("certificate")
-    if numbers is None:
-        return None
-    return Certificate(**numbers, **{k: a[()] for k, a in group["certificate"].items()})
+        return cls(**result_file.read(path))
 
 
 def emulator_vectors(model, sps, samples, best):
@@ -577,43 +374,45 @@ def emulator_vectors(model, sps, samples, best):
         model.set_parameters(before)
 
 
-def describe_model(model):
-    """Free parameters with their priors and fixed ones with their values, for JSON."""
-    out = {}
-    for name, entry in model.config_dict.items():
-        if "depends_on" in entry:
-            function = entry["depends_on"]
-            path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-            out[name] = {"depends_on": ".".join(path) if None not in path else repr(function)}
-        elif entry["isfree"]:
-            prior = entry["prior"]
-            settings = {k: _plain(v) for k, v in getattr(prior, "params", {}).items()}
-            out[name] = {"prior": type(prior).__name__, **settings}
-        else:
-            out[name] = {"value": _plain(np.squeeze(model.params[name]))}
-    return out
+def _quantities(predicted, model, samples):
+    """Surviving mass fraction, quantities and redshift of every sample."""
+    if not hasattr(predicted, "zred"):
+        # The model itself takes milliseconds for each.
+        zred = model.params.get("zred", 0.0)
+        same = np.full(len(samples), float(np.squeeze(zred)))
+        if "zred" in model.theta_index:
+            same = samples[:, model.theta_index["zred"].start]
+        return np.full(len(samples), np.nan), {}, same
+    mfrac, quantities = predicted.quantities(samples)
+    return mfrac, quantities, predicted.zred(samples)
 
 
-def package_versions():
-    """Versions of Python and of the packages a result depends on."""
-    out = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            out[name] = "not installed"
-    return out
+def star_formation_history(predicted, samples, weights, size=150):
+    """Percentiles of the star-formation rate against lookback time; see `FitResult.history`."""
+    if not hasattr(predicted, "star_formation"):
+        return None
+    keep = weights > 1e-6 * weights.max()
+    oldest = age_of_universe(np.min(predicted.zred(samples[keep])))
+    lookback = np.concatenate([[0.0], np.geomspace(3e6, oldest, size)])
+    rates = predicted.star_formation(samples[keep], lookback)
+    return {
+        "lookback": lookback, "sfr": weighted_quantiles(rates, weights[keep], (0.16, 0.5, 0.84))
+    }  # fmt: skip
+
+
+def describe_source(sps):
+    """What gives the fluxes: name, checksum and the libraries it stands on."""
+    if hasattr(sps, "emulator"):
+        emulator = sps.emulator
+        return emulator.name, emulator.manifest.get("sha256"), emulator.libraries
+    if isinstance(sps, ExactBasis):
+        return "exact", sps.checksum, sps.label
+    libraries = [getattr(x, "decode", lambda x=x: x)() for x in sps.ssp.libraries]
+    return type(sps).__name__, None, ", ".join(libraries)
 
 
 def _free_names(model):
     return tuple(_EMULATOR_NAMES.get(label, label) for label in model.theta_labels())
-
-
-def _predict(emulator, vectors, chunk=4096):
-    parts = [
-        emulator.maggies(vectors[i : i + chunk], check=False) for i in range(0, len(vectors), chunk)
-    ]
-    return np.concatenate(parts)
 
 
 def _get(results, key, default):
@@ -622,23 +421,3 @@ def _get(results, key, default):
         return results[key]
     except (KeyError, AttributeError):
         return getattr(results, key, default)
-
-
-def _plain(value):
-    """The value in types that JSON knows; text for any other."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    return value if value is None or isinstance(value, (str, bool, int, float)) else repr(value)
-
-
-def _plain_obs(obs):
-    """An obs that Prospector writes without pickling: arrays, filters and JSON."""
-    filters = observation.filter_list(obs["filters"])
-    flux, unc, mask = observation.photometry(obs)
-    out = {"wavelength": None, "spectrum": None, "unc": None}
-    out |= {k: v if isinstance(v, np.ndarray) else _plain(v) for k, v in obs.items()}
-    return {**out, "filters": filters, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}

@@ -14,7 +14,11 @@ from sedpy.observate import getSED
 
 from .. import cosmology
 from ..errors import ModelMismatchError
+from ..files import digest
+from ..observe import observation
+from ..observe.filters import curve_hash
 from ..parameters import DEFAULTS, INGREDIENTS
+from ..sps.fold import compile_sps
 from ..sps.ingredients import find_ingredients
 from ..sps.spectrum import spectrum
 
@@ -23,6 +27,8 @@ _LOG = logging.getLogger("prospect_emu")
 _UNUSED = ("interp_type", "flux_interp", "mint_log", "compute_vega_mags", "reserved_params")
 # Of binned histories FastStepBasis sets these itself; smoothing is done in `get_spectrum`.
 _OWN = {True: ("sfh", "tage", "sigma_smooth"), False: ("sigma_smooth",)}
+# Compiled models that are kept.
+_KEPT = 4
 
 
 class ExactBasis:
@@ -64,8 +70,11 @@ class ExactBasis:
             raise ModelMismatchError(
                 "vactoair_flag=True is not available without FSPS; wavelengths are in vacuum."
             )
-        self.params = {k: v for k, v in params.items() if k not in _UNUSED}
+        # Parameters of the script, before any model's.
+        self.given = {k: v for k, v in params.items() if k not in _UNUSED}
+        self.params = dict(self.given)
         self._lines = None
+        self._compiled = {}
         self._stars, self._ingredients = None, None
         # Where no model has chosen any yet: wavelengths are the same for all bundled ones.
         self._use({"imf_type": 1})
@@ -83,6 +92,11 @@ class ExactBasis:
             _LOG.info("Spectra are those of FSPS with %s.", self.label)
 
     @property
+    def checksum(self):
+        """Of the ingredients' file."""
+        return self._ingredients.manifest.get("sha256")
+
+    @property
     def label(self):
         """Isochrones and spectral library."""
         return self._ingredients.label
@@ -96,6 +110,36 @@ class ExactBasis:
             wavelengths=g.wave,
             emline_wavelengths=g.line_wave,
         )
+
+    def compiled(self, ingredients, filters, fixed, free, ranges, lines_apart):
+        """`prospect_emu.sps.fold.compile_sps` with Prospector's quadrature, done once.
+
+        The last few are kept, since a fit and its result ask for the same.
+        """
+        arrays = {k: np.asarray(v) for k, v in {**fixed, **dict(ranges)}.items()}
+        text = {k: str(v) for k, v in arrays.items() if v.dtype.kind not in "fiub"}
+        numbers = {k: v for k, v in arrays.items() if k not in text}
+        numbers["lines apart"] = np.asarray(lines_apart)
+        described = [[curve_hash(f) for f in filters], list(free), sorted(ranges), text]
+        key = ingredients.manifest.get("sha256"), digest(numbers, described)
+        if key not in self._compiled:
+            while len(self._compiled) >= _KEPT:
+                self._compiled.pop(next(iter(self._compiled)))
+            self._compiled[key] = compile_sps(
+                ingredients, filters, fixed, free, ranges, lines_apart, quadrature="sedpy"
+            )
+        return self._compiled[key]
+
+    def inflate(self, obs):
+        """An obs for `fit_model`, checked; the exact physics has no error to add.
+
+        Returns
+        -------
+        dict
+            A copy, with masks and units resolved.
+        """
+        flux, unc, mask = observation.photometry(obs)
+        return {**obs, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}
 
     def update(self, **params):
         """Set parameters, as scalars where they have one value."""
@@ -206,11 +250,13 @@ class ExactBasis:
     def __getstate__(self):
         # Small, for pools: the ingredients are found again by their parameters.
         return {
-            "params": self.params, "lines": self._lines, "stars": self._stars, "label": self.label
+            "given": self.given, "params": self.params, "lines": self._lines,
+            "stars": self._stars, "label": self.label,
         }  # fmt: skip
 
     def __setstate__(self, state):
-        self.params, self._lines = state["params"], state["lines"]
+        self.given, self.params = state["given"], state["params"]
+        self._lines, self._compiled = state["lines"], {}
         self._stars, self._ingredients = None, None
         self._use(state["stars"])
         if self.label != state["label"]:
@@ -223,6 +269,19 @@ class ExactBasis:
 def _bare(value):
     value = np.asarray(value)
     return value.reshape(-1)[0].item() if value.size == 1 else value
+
+
+def fsps_parameters(params, binned):
+    """What `prospect_emu.sps` reads of a model's parameters, and what Prospector does of distance.
+
+    Parameters
+    ----------
+    params : dict
+    binned : bool
+        Whether the model has age bins: Prospector then sets ``sfh`` and ``tage`` itself.
+    """
+    known = {*DEFAULTS, "mass", "agebins", "mass_units", "lumdist"}
+    return {k: v for k, v in params.items() if k in known and k not in _OWN[binned]}
 
 
 def _rows(params):

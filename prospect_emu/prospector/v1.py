@@ -67,3 +67,16 @@ def _line_file():
     home = os.environ.get("SPS_HOME")
     path = os.path.join(home, "data", "emlines_info.dat") if home else ""
     return path if os.path.isfile(path) else None
+
+
+def lines_apart(model):
+    """Which lines a model adds to photometry where they are not in the spectrum.
+
+    Returns
+    -------
+    bool or ndarray of bool, shape (nline,)
+    """
+    if not isinstance(model, sedmodel.SpecModel):
+        return False
+    use = getattr(model, "_use_eline", True)
+    return bool(np.all(use)) or np.array(use, dtype=bool)

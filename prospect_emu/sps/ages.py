@@ -188,6 +188,15 @@ def _share(log_age, mass, older):
 # ---- FSPS's parametric histories -------------------------------------------------
 
 
+def parametric_columns(params):
+    """``sfh`` and the parameters of its histories as arrays of one length, defaults filled in."""
+    names = ("tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst")
+    values = [np.atleast_1d(np.asarray(params.get(k, DEFAULTS[k]), dtype=float)) for k in names]
+    return int(params.get("sfh", DEFAULTS["sfh"])), dict(
+        zip(names, np.broadcast_arrays(*values), strict=True)
+    )
+
+
 def parametric_weights(log_age, params):
     """Weights of SSPs for FSPS's ``sfh`` 0, 1, 4 and 5, per Msun formed.
 
@@ -209,14 +218,11 @@ def parametric_weights(log_age, params):
     RangeError
         Where FSPS stops, or returns something else than one spectrum.
     """
-    sfh = int(params.get("sfh", DEFAULTS["sfh"]))
-    names = ("tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst")
-    values = [np.atleast_1d(np.asarray(params.get(k, DEFAULTS[k]), dtype=float)) for k in names]
-    p = dict(zip(names, np.broadcast_arrays(*values), strict=True))
+    sfh, p = parametric_columns(params)
     _check(sfh, p)
     if sfh == 0:
         return _burst(log_age, p["tage"] * _GYR)
-    h = _lookback(p)
+    h = lookback_times(p)
     if sfh == 5:
         return _simha(log_age, p, h)
     out = _unit(_exponential(log_age, h["tq"], h["tage"], h["tau"], delayed=sfh == 4))
@@ -249,7 +255,7 @@ def _check(sfh, p):
             raise RangeError(f"{name} is {p[name][bad].flat[0]:g} with sfh={sfh}: {why}.")
 
 
-def _lookback(p):
+def lookback_times(p):
     """FSPS's quantities in years of lookback time, (n,) each."""
     start = p["sf_start"] * _GYR
     tage = p["tage"] * _GYR - start
@@ -329,11 +335,11 @@ def _simha(log_age, p, h):
     """Delayed exponential, then a straight line from ``sf_trunc`` (Simha et al. 2014)."""
     late = _unit(_linear(log_age, h["t0"], h["tq"], 1.0 - h["slope"] * h["t_linear"], h["slope"]))
     early = _unit(_exponential(log_age, h["tq"], h["tage"], h["tau"], delayed=True))
-    share = _linear_fraction(log_age, p)[:, None]
+    share = linear_fraction(log_age, p)[:, None]
     return early * (1.0 - share) + late * share
 
 
-def _linear_fraction(log_age, p):
+def linear_fraction(log_age, p):
     """Share of the mass formed by ``tage`` in the straight part, (n,), as FSPS computes it."""
     tau, slope = p["tau"], -p["sf_slope"]
     oldest = 10.0 ** (log_age[-1] - 9.0) - p["sf_start"]

@@ -138,6 +138,26 @@ def spectrum(ingredients, params, parts=False):
     )
 
 
+def surviving(ingredients, params):
+    """Share of the mass formed that is left in stars and remnants, (n,); as `spectrum` has it.
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    params : dict
+        As for `spectrum`.
+    """
+    rows = Rows(params)
+    weights, formed, scale = rows.star_formation(ingredients.log_age)
+    cell, f = find_cell(ingredients.logz, rows.get("logzsol"), extrapolate=True)
+    mfrac = (between(ingredients.stars_mass, cell, f) * weights).sum(axis=1) / formed
+    formed = np.broadcast_to(formed * scale, mfrac.shape)
+    if np.all(np.asarray(params.get("mass_units", "mformed")) == "mstar"):
+        formed = formed / mfrac
+    total = formed.reshape(rows.n, -1).sum(axis=1)
+    return (mfrac * formed).reshape(rows.n, -1).sum(axis=1) / total
+
+
 class _Engine:
     """Spectra of rows of `Rows` from their SSP weights; settings are shared by all rows."""
 

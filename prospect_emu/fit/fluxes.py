@@ -1,0 +1,101 @@
+"""Observed and predicted fluxes of a fit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..observe import observation
+from .description import plain
+from .likelihood import upper_limits
+from .quantiles import weighted_quantiles
+
+# Draws of the posterior whose fluxes are predicted where each takes milliseconds.
+_FEW = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Photometry:
+    """Observed and predicted fluxes of a fit, each of shape (nband,), in maggies.
+
+    Attributes
+    ----------
+    bands : tuple of str
+    wavelength : ndarray
+        Effective wavelengths in micron.
+    maggies, unc : ndarray
+        Observed fluxes and the errors the fit used.
+    unc_observed : ndarray
+        The errors before the emulator's was added; `unc` where it was not.
+    mask : ndarray of bool
+        True where the band was fitted.
+    upper_limits : ndarray of bool
+        True where the flux is an upper limit; none of those count in `chi2`.
+    best : ndarray
+        Prediction of the best sample.
+    predicted : ndarray, shape (3, nband)
+        16th, 50th and 84th percentile of the posterior prediction.
+    """
+
+    bands: tuple
+    wavelength: np.ndarray
+    maggies: np.ndarray
+    unc: np.ndarray
+    unc_observed: np.ndarray
+    mask: np.ndarray
+    upper_limits: np.ndarray
+    best: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def chi2(self):
+        """Chi-squared of the best sample over the fitted bands."""
+        used = self.mask & ~self.upper_limits
+        return float(np.sum(((self.maggies - self.best) / self.unc)[used] ** 2))
+
+
+def compared(obs, model, sps, predicted, samples, weights, best):
+    """Observed fluxes and those of a posterior.
+
+    Parameters
+    ----------
+    obs, model, sps
+        As they were fitted.
+    predicted : object
+        Of `prospect_emu.fit.predictions`, for all bands of `obs`.
+    samples, weights : ndarray, shapes (n, ndim), (n,)
+    best : ndarray, shape (ndim,)
+
+    Returns
+    -------
+    Photometry
+    """
+    filters = observation.filter_list(obs["filters"])
+    flux, unc, mask = observation.photometry(obs)
+    # Samples of no weight cost time and change no quantile.
+    keep = np.flatnonzero(weights > 1e-9 * weights.max())
+    weights = weights[keep]
+    if not predicted.quick and keep.size > _FEW:
+        rng = np.random.default_rng(0)
+        keep = rng.choice(keep, _FEW, p=weights / weights.sum())
+        weights = np.ones(_FEW)
+    fluxes = predicted.maggies(samples[keep])
+    return Photometry(
+        bands=tuple(f.name for f in filters),
+        wavelength=np.array([f.wave_effective for f in filters]) / 1e4,
+        maggies=flux,
+        unc=unc,
+        unc_observed=np.asarray(obs.get("maggies_unc_observed", unc), dtype=float),
+        mask=mask,
+        upper_limits=upper_limits(obs, mask),
+        best=np.asarray(model.predict(best, obs=plain_obs(obs), sps=sps)[1], dtype=float),
+        predicted=weighted_quantiles(fluxes, weights, (0.16, 0.5, 0.84)),
+    )
+
+
+def plain_obs(obs):
+    """An obs that Prospector writes without pickling: arrays, filters and JSON."""
+    filters = observation.filter_list(obs["filters"])
+    flux, unc, mask = observation.photometry(obs)
+    out = {"wavelength": None, "spectrum": None, "unc": None}
+    out |= {k: v if isinstance(v, np.ndarray) else plain(v) for k, v in obs.items()}
+    return {**out, "filters": filters, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}

@@ -1,0 +1,401 @@
+"""What predicts the photometry of a Prospector model, for whole batches of its vectors.
+
+Three classes of one interface: `NetworkFluxes` of an emulator of the 18-parameter model,
+`ExactFluxes` of FSPS's physics compiled for the model, and `ModelFluxes`, which asks the
+model itself, row by row. `predictions` chooses.
+"""
+
+import time
+import warnings
+
+import numpy as np
+
+from ..errors import ModelMismatchError
+from ..networks import sfh
+from ..networks.emulator_base import REFERENCE_LOGMASS, reference_scale
+from ..networks.vector import RATIO_NAMES, derived_quantities
+from ..observe import observation
+from ..parameters import DEFAULTS, INGREDIENTS
+from ..prospector import v1
+from ..prospector.parameter_map import ParameterMap
+from ..prospector.stand_in import ExactBasis, fsps_parameters
+from ..sps.history import History
+from ..sps.ingredients import find_ingredients
+from ..sps.spectrum import surviving
+
+# Free parameters of a Prospector model -> parameters of the emulator.
+_VECTORS = {"massmet": ("logmass", "logzsol"), "logsfr_ratios": RATIO_NAMES}
+_LOGARITHMS = {"fagn": "log_fagn", "agn_tau": "log_agn_tau", "duste_gamma": "log_duste_gamma"}
+_SLOW_ROAD = "use prospect.fitting.fit_model for it"
+_MAP_TOLERANCE = 1e-10
+# Prospector's SpecModel sees a network's photometry through a pseudo-spectrum, exact
+# to 1e-5 where rounding moves a node over a curve's steep edge, and the exact physics is
+# compiled to 1e-4; anything that a model adds by itself is far larger.
+_FLUX_TOLERANCE = {"rtol": 2e-3, "atol": 1e-14}
+# Draws of the prior that show in which range parameters vary; fewer where each costs.
+_DRAWS, _FEW_DRAWS = 4096, 256
+
+
+def predictions(model, obs, sps, bands=None, nuisance=()):
+    """The fastest prediction that gives what the model itself gives.
+
+    Parameters
+    ----------
+    model : prospect.models.ProspectorParams
+    obs : dict
+    sps : EmulatorSPS
+    bands : ndarray of bool, shape (nfilter,), optional
+        Which of ``obs["filters"]``; default all.
+    nuisance : collection of str
+        Free parameters that only the likelihood reads.
+
+    Returns
+    -------
+    NetworkFluxes, ExactFluxes or ModelFluxes
+
+    Raises
+    ------
+    ModelMismatchError
+        If an emulator was not made for this model.
+    """
+    filters = observation.filter_list(obs["filters"])
+    bands = np.ones(len(filters), dtype=bool) if bands is None else bands
+    draws = _draws(model)
+    if isinstance(sps, ExactBasis):
+        # A FilterSet's own sampling of curves would be another quadrature.
+        obs = {**obs, "filters": filters}
+        fast = ExactFluxes(model, [f for f, b in zip(filters, bands, strict=True) if b], sps)
+        if _agrees(fast, model, obs, sps, bands, draws):
+            return fast
+        return ModelFluxes(
+            model, obs, sps, bands,
+            f"{type(model).__name__}.predict gives other photometry than FSPS's parameters alone",
+        )  # fmt: skip
+    if not hasattr(sps, "emulator"):
+        return ModelFluxes(model, obs, sps, bands, f"sps is a {type(sps).__name__}")
+    fast = NetworkFluxes(model, obs, sps, bands, nuisance)
+    if not _agrees(fast, model, obs, sps, bands, draws[:3]):
+        extra = sorted(set(model.params) - set(_VECTORS) - set(fast.emulator.parameters))
+        raise ModelMismatchError(
+            f"{type(model).__name__}.predict gives other photometry than emulator "
+            f"{fast.emulator.name!r} alone; one of its parameters changes it "
+            f"({', '.join(extra)}): {_SLOW_ROAD}."
+        )
+    return fast
+
+
+def _draws(model, n=3):
+    rng = np.random.default_rng(0)
+    return np.array([model.prior_transform(u) for u in rng.random((n, model.ndim))])
+
+
+def _agrees(fast, model, obs, sps, bands, draws):
+    """A subclass or an extra parameter may change the photometry: ask the model itself."""
+    expected = _predict(model, obs, sps, draws)[0][:, bands]
+    known = np.isfinite(expected).all(axis=1)
+    return np.allclose(fast.maggies(draws)[known], expected[known], **_FLUX_TOLERANCE)
+
+
+def _predict(model, obs, sps, theta):
+    """Photometry (n, nfilter) and surviving mass fraction (n,) by the model itself.
+
+    NaN where Prospector's transforms raise ValueError, as its likelihood is zero there.
+    """
+    before = model.theta.copy()
+    nband = len(observation.filter_list(obs["filters"]))
+    flux, left = np.full((len(theta), nband), np.nan), np.full(len(theta), np.nan)
+    full = v1.fix_obs({"wavelength": None, "spectrum": None, **obs})
+    try:
+        for i, row in enumerate(theta):
+            try:
+                # Twice in all: in some of Prospector's templates a transform reads another
+                # that is computed after it, and so belongs to the vector before.
+                model.set_parameters(row)
+                _, flux[i], left[i] = model.predict(row, obs=full, sps=sps)
+            except ValueError:
+                continue
+    finally:
+        model.set_parameters(before)
+    return flux, left
+
+
+class ExactFluxes:
+    """FSPS's physics compiled for a model and some bands.
+
+    Attributes
+    ----------
+    map : ParameterMap
+    compiled : prospect_emu.sps.fold.Compiled
+    ingredients : Ingredients
+    """
+
+    def __init__(self, model, filters, sps):
+        self.map = ParameterMap(model)
+        fixed = fsps_parameters({**sps.given, **self.map.fixed}, self._binned(sps))
+        varying = fsps_parameters(dict.fromkeys(self.map.varying), self._binned(sps))
+        stars = [k for k in varying if k in INGREDIENTS]
+        if stars:
+            raise ModelMismatchError(
+                f"{stars[0]} varies in the model, but acts on the stars themselves; fix it."
+            )
+        self.ingredients = find_ingredients(**{k: fixed[k] for k in INGREDIENTS if k in fixed})
+        self._varying = tuple(varying)
+        draws = _FEW_DRAWS if self.map.row_by_row else _DRAWS
+        ranges = {
+            k: v for k, v in self.map.ranges(n=draws).items() if np.ndim(v[0]) == 0 and k in varying
+        }
+        self.fixed = {k: v for k, v in fixed.items() if k not in varying}
+        self.compiled = sps.compiled(
+            self.ingredients, filters, self.fixed, self._varying, ranges, v1.lines_apart(model)
+        )
+        if self.map.cost:
+            warnings.warn(self.map.cost, stacklevel=4)
+        if not self.compiled.folded:
+            warnings.warn(
+                f"Whole spectra are computed for each vector ({self.compiled.why}), milliseconds "
+                "instead of microseconds.",
+                stacklevel=4,
+            )
+
+    def _binned(self, sps):
+        return "agebins" in {*sps.given, *self.map.fixed, *self.map.varying}
+
+    @property
+    def quick(self):
+        """Whether a vector costs microseconds."""
+        return self.compiled.folded and not self.map.row_by_row
+
+    def _parameters(self, theta):
+        """FSPS's parameters that vary, and which rows are possible."""
+        values = self.map(theta)
+        params = {k: values[k] for k in self._varying}
+        possible = np.ones(len(theta), dtype=bool)
+        for v in params.values():
+            possible &= np.isfinite(v.reshape(len(v), -1)).all(axis=1)
+        return params, possible
+
+    def maggies(self, theta):
+        """Fluxes (n, nband); NaN where a transform of the model raises ValueError."""
+        params, possible = self._parameters(np.asarray(theta, dtype=float))
+        if possible.all():
+            return self._compute(params, len(theta))
+        out = np.full((len(theta), len(self.compiled.filters)), np.nan)
+        if possible.any():
+            some = {k: v[possible] for k, v in params.items()}
+            out[possible] = self._compute(some, int(possible.sum()))
+        return out
+
+    def _compute(self, params, n):
+        flux = self.compiled.maggies(params)
+        return flux if len(flux) == n else np.repeat(flux, n, axis=0)
+
+    def quantities(self, theta, rows=2048):
+        """Surviving mass fraction (n,) and `prospect_emu.sps.history.QUANTITIES` by name."""
+        parts = [self._quantities(theta[i : i + rows]) for i in range(0, len(theta), rows)]
+        mfrac = np.concatenate([m for m, _ in parts])
+        return mfrac, {k: np.concatenate([q[k] for _, q in parts]) for k in parts[0][1]}
+
+    def _quantities(self, theta):
+        history, mfrac = self._history(theta)
+        return mfrac, history.quantities(mfrac)
+
+    def _history(self, theta):
+        params, _ = self._parameters(np.asarray(theta, dtype=float))
+        # One row each even where nothing of the history varies.
+        given = {**self.fixed, **params, "zred": np.zeros(len(theta))}
+        given = {k: v for k, v in given.items() if k != "lumdist"}
+        mfrac = surviving(self.ingredients, given)
+        return History(given, self.ingredients.log_age, mfrac), mfrac
+
+    def star_formation(self, theta, lookback):
+        """Mean star-formation rates between lookback times, (n, m - 1) Msun/yr.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n, ndim)
+        lookback : ndarray, shape (m,)
+            Years, increasing.
+        """
+        formed = self._history(theta)[0].formed_since(lookback)
+        return np.diff(formed, axis=1) / np.diff(lookback)
+
+    def zred(self, theta):
+        """Redshifts (n,)."""
+        fixed = self.fixed.get("zred", DEFAULTS["zred"])
+        varying = self.map(np.asarray(theta, dtype=float)).get("zred", fixed)
+        return np.broadcast_to(np.asarray(varying, dtype=float), (len(theta),))
+
+
+class NetworkFluxes:
+    """An emulator of the 18-parameter model, for a model with these parameters.
+
+    Attributes
+    ----------
+    emulator : Emulator
+        Restricted to the bands.
+    lumdist : float or None
+        Luminosity distance in Mpc that the model prescribes, or None for the cosmology's.
+    """
+
+    quick = True
+
+    def __init__(self, model, obs, sps, bands, nuisance=()):
+        sps.check_model(model)
+        names = [f.name for f in observation.filter_list(obs["filters"])]
+        self.emulator = sps.emulator.select(n for n, b in zip(names, bands, strict=True) if b)
+        # The emulator may offer fluxes before the scaling by mass and distance,
+        # which then needs no cosmology where the redshift is fixed.
+        self._reference = getattr(self.emulator, "reference_maggies", None)
+        self._compile_map(model, nuisance)
+        draws = _draws(model, 32)
+        expected = self._model_theta(model, sps, draws)
+        self._template = expected[0]
+        self._verify_map(draws, expected)
+        self._compile_scale(model)
+        if self._fixed_scale is not None and hasattr(self.emulator, "at_redshift"):
+            zred = float(self._template[self._zred])
+            self._reference = self.emulator.at_redshift(zred).reference_maggies
+
+    def vectors(self, theta):
+        """The emulator's vectors (n, 18) of the model's free ones (n, ndim)."""
+        out = np.empty((len(theta), self._template.size))
+        out[:] = self._template
+        out[:, self._target] = theta[:, self._source]
+        if self._log_target.size:
+            out[:, self._log_target] = np.log10(theta[:, self._log_source])
+        return out
+
+    def maggies(self, theta):
+        """Fluxes (n, nband)."""
+        full = self.vectors(np.asarray(theta, dtype=float))
+        if self._reference is None:
+            maggies = self.emulator.maggies(full, check=False)
+            scale = 1.0 if self.lumdist is None else self._distance_ratio(full)[:, None]
+            return maggies * scale
+        if self._fixed_scale is None:
+            scale = reference_scale(full[:, 0], full[:, self._zred])
+            if self.lumdist is not None:
+                scale = scale * self._distance_ratio(full)
+        else:
+            scale = self._fixed_scale * 10.0 ** (full[:, 0] - REFERENCE_LOGMASS)
+        maggies = self._reference(full)
+        maggies *= scale[:, None]
+        return maggies
+
+    def quantities(self, theta):
+        """Surviving mass fraction (n,) and `derived_quantities` by name."""
+        vectors = self.vectors(np.asarray(theta, dtype=float))
+        mfrac = self.emulator.mfrac(vectors, check=False)
+        return mfrac, derived_quantities(vectors, mfrac)
+
+    @property
+    def parameter_map(self):
+        """How the emulator's vector comes from the model's free parameters.
+
+        Returns
+        -------
+        template : ndarray, shape (18,)
+            Values of what is fixed.
+        copied, logarithms : (ndarray of int, ndarray of int)
+            Places in the emulator's vector, and the columns of `theta` that they copy or
+            take the decimal logarithm of.
+        """
+        copied, logarithms = (
+            (self._target, self._source),
+            (self._log_target, self._log_source),
+        )
+        return self._template.copy(), copied, logarithms
+
+    def _compile_map(self, model, nuisance):
+        """Where each free column goes among the emulator's parameters."""
+        known = self.emulator.parameters
+        copies, logs = {}, {}
+        for name, span in model.theta_index.items():
+            if name in nuisance:
+                continue
+            columns = range(span.start, span.stop)
+            into = copies
+            if name in _VECTORS and len(columns) == len(_VECTORS[name]):
+                targets = _VECTORS[name]
+            elif name in known and len(columns) == 1:
+                targets = (name,)
+            elif name in _LOGARITHMS and len(columns) == 1:
+                targets, into = (_LOGARITHMS[name],), logs
+            else:
+                raise ModelMismatchError(
+                    f"Free parameter {name!r} ({len(columns)} values) is none that emulator "
+                    f"{self.emulator.name!r} knows ({', '.join(_VECTORS)}, {', '.join(known)}); "
+                    f"fix it, use EmulatorSPS() without an emulator, or {_SLOW_ROAD}."
+                )
+            into |= {known.index(t): c for t, c in zip(targets, columns, strict=True)}
+        self._target, self._source = _index(copies.keys()), _index(copies.values())
+        self._log_target, self._log_source = _index(logs.keys()), _index(logs.values())
+        self._zred = known.index("zred")
+
+    def _compile_scale(self, model):
+        """Distances once and for all if the redshift is fixed."""
+        lumdist = model.params.get("lumdist")
+        self.lumdist = None if lumdist is None else float(np.squeeze(lumdist))
+        self._fixed_scale = None
+        if self._zred not in self._target:
+            zred = self._template[self._zred]
+            self._fixed_scale = float(reference_scale(REFERENCE_LOGMASS, zred))
+            if self.lumdist is not None:
+                self._fixed_scale *= sfh.dimming(zred, self.lumdist)
+
+    def _distance_ratio(self, full):
+        return sfh.dimming(full[:, self._zred], self.lumdist)
+
+    @staticmethod
+    def _model_theta(model, sps, draws):
+        """The emulator's vectors by way of Prospector's own parameters."""
+        before = model.theta.copy()
+        try:
+            out = []
+            for theta in draws:
+                model.set_parameters(theta)
+                out.append(sps.theta_from_params(model.params))
+            return np.array(out)
+        finally:
+            model.set_parameters(before)
+
+    def _verify_map(self, draws, expected):
+        wrong = ~np.isclose(
+            self.vectors(draws), expected, rtol=_MAP_TOLERANCE, atol=_MAP_TOLERANCE
+        ).all(axis=0)
+        if wrong.any():
+            names = ", ".join(np.array(self.emulator.parameters)[wrong])
+            raise ModelMismatchError(
+                f"The model derives {names} in another way than "
+                "prospect_emu.prospector.mathews23.model_params "
+                f"(a transform in depends_on differs); use EmulatorSPS() without an emulator, or "
+                f"{_SLOW_ROAD}."
+            )
+
+
+class ModelFluxes:
+    """The model's own predictions, row by row, at Prospector's pace."""
+
+    quick = False
+
+    def __init__(self, model, obs, sps, bands, why):
+        self._model, self._obs, self._sps, self._bands = model, obs, sps, bands
+        start = time.perf_counter()
+        _predict(model, obs, sps, _draws(model))
+        spent = (time.perf_counter() - start) / 3
+        warnings.warn(
+            f"{why}: the model predicts each vector by itself, {1e3 * spent:.1f} ms each.",
+            stacklevel=4,
+        )
+
+    def maggies(self, theta):
+        """Fluxes (n, nband)."""
+        return _predict(self._model, self._obs, self._sps, theta)[0][:, self._bands]
+
+    def quantities(self, theta):
+        """Surviving mass fraction (n,), and nothing else that is known."""
+        return _predict(self._model, self._obs, self._sps, theta)[1], {}
+
+
+def _index(values):
+    return np.fromiter(values, dtype=int)

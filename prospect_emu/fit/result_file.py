@@ -1,0 +1,204 @@
+"""The HDF5 file of a result, which Prospector opens too."""
+
+import io
+import json
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+
+from ..errors import DataError, OutputError
+from ..files import check_writable, digest, write_atomic
+from ..networks.vector import PARAMETERS
+from ..prospector import v1
+from .certificate import Certificate
+from .description import describe_model
+from .fluxes import Photometry, plain_obs
+from .likelihood import upper_limits
+
+GROUP = "prospect_emu"
+SCHEMA = 1
+
+
+def write(result, path, overwrite=False):
+    """Write a result; see `FitResult.write`."""
+    if result._run is None:
+        raise OutputError(
+            "A result that was read from a file holds no sampler state to write; copy the "
+            "file instead."
+        )
+    path = Path(path)
+    check_writable(path, overwrite)
+    results, seconds, model, obs, sps = result._run
+    run_params = {
+        **result.info["settings"],
+        "seed": result.info["seed"],
+        "sps_libraries": result.info["libraries"],
+    }
+    # Made in memory: after a write that failed on a full disk, the HDF5 library can
+    # neither write nor drop what it still holds, and brings down the process later.
+    memory = io.BytesIO()
+    with warnings.catch_warnings(), h5py.File(memory, "w") as f:
+        # Prospector misses the parameter file of its own scripts.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        _write_group(f.create_group(GROUP), result, model)
+        v1.write_hdf5(
+            f, run_params, model, plain_obs(obs), sampler=results, tsample=seconds,
+            sps=sps, write_model_params=False,
+        )  # fmt: skip
+    try:
+        write_atomic(path, memory.getbuffer())
+    except OSError as err:
+        raise OutputError(
+            f"Writing {path} failed ({err}); free space or choose another folder."
+        ) from err
+
+
+def _write_group(group, result, model):
+    constant, varying = {}, []
+    for i, name in enumerate(PARAMETERS):
+        if name in result.parameters or result.vectors is None:
+            continue
+        if np.ptp(result.vectors[:, i]) == 0:
+            constant[name] = float(result.vectors[0, i])
+        else:
+            varying.append(name)
+            group.create_dataset(f"vectors/{name}", data=result.vectors[:, i])
+    if result.certificate is not None:
+        for name, array in result.certificate.arrays.items():
+            group.create_dataset(f"certificate/{name}", data=array)
+    for name, values in {**(result.quantities or {}), **_history(result)}.items():
+        group.create_dataset(f"quantities/{name}", data=values)
+    group.create_dataset("mfrac", data=result.mfrac)
+    group.create_dataset("photometry/wavelength_um", data=result.photometry.wavelength)
+    group.create_dataset("photometry/predicted", data=result.photometry.predicted)
+    attributes = {
+        "schema": SCHEMA,
+        "parameters": list(result.parameters),
+        "bands": list(result.photometry.bands),
+        "constant": constant,
+        "varying": varying,
+        **({} if result.vectors is not None else {"quantities": list(result.quantities)}),
+        "truth": result.truth,
+        "info": result.info,
+        "model": describe_model(model),
+    }
+    if result.certificate is not None:
+        attributes["certificate"] = result.certificate.numbers
+    attributes = json.loads(json.dumps(attributes))  # as it will be read
+    for key, value in attributes.items():
+        group.attrs[key] = json.dumps(value)
+    group.attrs["sha256"] = json.dumps(digest(_checked_arrays(result), attributes))
+
+
+def _history(result):
+    return {f"history/{k}": v for k, v in (result.history or {}).items()}
+
+
+def _checked_arrays(result):
+    certificate = {} if result.certificate is None else result.certificate.arrays
+    return {
+        **{f"certificate/{k}": v for k, v in certificate.items()},
+        "chain": result.samples,
+        "weights": result.weights,
+        **({"vectors": result.vectors} if result.vectors is not None else result.quantities),
+        **_history(result),
+        "logz": np.array([result.logz, result.logz_err]),
+        "best": result.photometry.best,
+        "mask": result.photometry.mask,
+        "lnlikelihood": result.log_likelihood,
+        "lnprobability": result.log_posterior,
+        "mfrac": result.mfrac,
+        "maggies": result.photometry.maggies,
+        "maggies_unc": result.photometry.unc,
+        "predicted": result.photometry.predicted,
+    }
+
+
+def read(path):
+    """Fields of a result as it was written; see `FitResult.read`."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; check the path.")
+    try:
+        with h5py.File(path, "r") as f:
+            if GROUP not in f:
+                raise DataError(
+                    f"{path} was not written by prospect_emu; open it with "
+                    "prospect.io.read_results.results_from."
+                )
+            result, stored, attributes = _from_file(f, path)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as err:
+        raise DataError(
+            f"{path} is not a complete result file ({str(err).splitlines()[0]}); it is "
+            "truncated or damaged: copy it again or repeat the fit."
+        ) from err
+    if digest(_checked_arrays(result), attributes) != stored:
+        raise DataError(f"{path} fails its checksum; copy it again or repeat the fit.")
+    return vars(result)
+
+
+def _from_file(f, path):
+    group, sampling, obs = f[GROUP], f["sampling"], f["obs"]
+    stored = {key: json.loads(value) for key, value in group.attrs.items()}
+    if stored["schema"] != SCHEMA:
+        raise DataError(
+            f"{path} has schema {stored['schema']}, this version reads schema {SCHEMA}; "
+            "update prospect_emu."
+        )
+    parameters = tuple(stored["parameters"])
+    samples = sampling["chain"][()]
+    vectors = quantities = history = None
+    if "quantities" in stored:
+        # Of a model other than that of 18 parameters.
+        quantities = {k: group[f"quantities/{k}"][()] for k in stored["quantities"]}
+    else:
+        columns = dict(zip(parameters, samples.T, strict=True))
+        columns |= {k: np.full(len(samples), v) for k, v in stored["constant"].items()}
+        columns |= {k: group[f"vectors/{k}"][()] for k in stored["varying"]}
+        vectors = np.stack([columns[name] for name in PARAMETERS], axis=1)
+    if "quantities/history" in group:
+        history = {k: group[f"quantities/history/{k}"][()] for k in ("lookback", "sfr")}
+    weights = sampling["weights"][()]
+    unc = obs["maggies_unc"][()]
+    photometry = Photometry(
+        bands=tuple(stored["bands"]),
+        wavelength=group["photometry/wavelength_um"][()],
+        maggies=obs["maggies"][()],
+        unc=unc,
+        unc_observed=obs["maggies_unc_observed"][()] if "maggies_unc_observed" in obs else unc,
+        mask=obs["phot_mask"][()].astype(bool),
+        upper_limits=upper_limits(
+            {k: obs[k][()].astype(bool) for k in ("upper_limits",) if k in obs},
+            obs["phot_mask"][()].astype(bool),
+        ),
+        best=f["bestfit/photometry"][()],
+        predicted=group["photometry/predicted"][()],
+    )
+    result = SimpleNamespace(
+        parameters=parameters,
+        samples=samples,
+        weights=weights / weights.sum(),
+        log_likelihood=sampling["lnlikelihood"][()],
+        log_posterior=sampling["lnprobability"][()],
+        vectors=vectors,
+        quantities=quantities,
+        history=history,
+        mfrac=group["mfrac"][()],
+        logz=float(sampling["logz"][-1]),
+        logz_err=float(sampling["logzerr"][-1]),
+        photometry=photometry,
+        truth=stored["truth"],
+        info=stored["info"],
+        certificate=_read_certificate(group, stored),
+    )
+    return result, stored.pop("sha256"), stored
+
+
+def _read_certificate(group, stored):
+    numbers = stored.get("certificate")
+    if numbers is None:
+        return None
+    return Certificate(**numbers, **{k: a[()] for k, a in group["certificate"].items()})

@@ -1,0 +1,257 @@
+"""What turns spectra into columns: bands and luminosities at the nodes of the dust.
+
+A column is an integral over wavelength with the weights of a node. Where the dust is
+free, its transmission multiplies the columns for each galaxy; where it is fixed, it is in
+the weights and each band is one column.
+"""
+
+import numpy as np
+
+from ..cosmology import MAGGIE
+from . import attenuation, emission, igm
+from .constants import LNU_UNIT, REFERENCE, TINY, interpolate, locate
+from .nebular import frequency_weights
+from .nodes import family, law_ranges, skeleton
+
+# Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
+TOLERANCE = 6e-5
+_DUST_TOLERANCE = 3e-5
+LINES_TOLERANCE = 0.05
+
+
+def line_weights(filters, line_wave, zred):
+    """Maggies per line luminosity where L_nu is in maggies, (nband, nline).
+
+    As Prospector's ``nebline_photometry`` has them: the transmission at the line, read
+    linearly from the curve, times wavelength, over the counts of a source of zero magnitude.
+    """
+    seen = line_wave * (1.0 + zred)
+    out = np.empty((len(filters), line_wave.size))
+    for i, f in enumerate(filters):
+        trans = np.interp(seen, f.wavelength, f.transmission, left=0.0, right=0.0)
+        out[i] = np.maximum(trans, 0.0) * line_wave * MAGGIE / f.ab_zero_counts
+    return out
+
+
+class Columns:
+    """Weights of samples of L_nu in all columns.
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    projector : FilterProjector
+    fixed : dict
+    free : set of str
+    ranges : dict
+    settings : dict
+        Switches, see `prospect_emu.sps.inputs.SETTINGS`.
+    lines : ndarray of bool, shape (nline,), or None
+        Lines whose flux is added to the bands.
+
+    Attributes
+    ----------
+    young, old : ndarray, shape (nwave, ncol)
+        Of the bands' nodes (the first `nb`), then of the absorbed light.
+    young_lines, old_lines : ndarray, shape (nline, ncol)
+        Of lines that are not in the spectrum.
+    dust : ndarray, shape (nspan, nb + ne + 1)
+        Of the bands' nodes, of the emission that leaves the dust, of all of it.
+    agn : ndarray, shape (nwave, nb)
+    bands, lost, leaving : PreparedLaw or None
+        Transmission at the nodes; None where the dust is fixed.
+    owner : ndarray of int, shape (nb,)
+        Band of each column.
+    ranges : dict
+        Of the law's free parameters.
+    """
+
+    def __init__(self, ingredients, projector, fixed, free, ranges, settings, lines):
+        self.g, self.fixed = ingredients, fixed
+        self.dust_type = int(settings["dust_type"])
+        zred = float(np.asarray(fixed.get("zred", 0.0)))
+        wave, nband = ingredients.wave, len(projector.filters)
+        node, weight, start = projector.weights(zred)
+        stops = np.append(start[1:], node.size)
+        self._runs = [(node[a:b], weight[a:b]) for a, b in zip(start, stops, strict=True)]
+        self._igm = np.ones(wave.size)
+        if settings["add_igm_absorption"]:
+            factor = float(np.asarray(fixed.get("igm_factor", 1.0)))
+            past = igm.transmission(igm.terms(wave), zred, factor)[0]
+            self._igm[: past.size] = past
+        self._hertz = frequency_weights(wave) * LNU_UNIT
+        apart = not settings["nebemlineinspec"] and settings["add_neb_emission"]
+        self.apart = apart
+        nline = ingredients.line_wave.size
+        self._in_bands = np.zeros((nband, nline))
+        if lines is not None and apart:
+            self._in_bands = line_weights(projector.filters, ingredients.line_wave, zred) * lines
+        lo = np.clip(locate(wave, ingredients.line_wave), 1, wave.size - 1) - 1
+        self._line_lo = lo
+        self._line_f = (ingredients.line_wave - wave[lo]) / (wave[lo + 1] - wave[lo])
+        law = attenuation.LAWS[self.dust_type].parameters + attenuation.COMMON
+        names = [k for k in law if k in free]
+        self.ranges = law_ranges(names, ranges)
+        self.emits = bool(settings["add_dust_emission"])
+        if names:
+            self._free()
+        else:
+            self._fixed()
+
+    # ---- free dust -----------------------------------------------------------------
+
+    def _free(self):
+        g, wave = self.g, self.g.wave
+        points = family(self.ranges)
+        law = attenuation.prepare(self.dust_type, wave, self.fixed)
+        seen, gone = law(points), law.absorbed(points)
+        kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
+        curves = np.concatenate(list(kinds.values())).astype(np.float32)
+        nodes, parts, owner = [], [], []
+        # From blue to red, so that those with dust emission lie together.
+        for b in np.argsort([run[-1] for run, _ in self._runs], kind="stable"):
+            at, full, count = self._samples(b, *self._runs[b])
+            # A line at a band's edge may be all that is seen there.
+            tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
+            pick, matrix = skeleton(curves[:, at], count, tolerance)
+            nodes.append(at[pick])
+            parts.append((b, at, full, matrix))
+            owner += [b] * pick.size
+        self.owner = np.array(owner)
+        nb = self.nb = self.owner.size
+        self.bands = self._law(np.concatenate(nodes))
+        self.lost = self.leaving = None
+        lost, span = np.zeros(0, dtype=int), slice(g.dust_start, None)
+        ne = 0
+        if self.emits:
+            lost, absorbed = self._absorbed_nodes(np.concatenate(gone))
+            emitted, norm = self._emitted_nodes(seen.diffuse)
+            self.lost, self.leaving, ne = self._law(lost), self._law(emitted), emitted.size
+        old = np.zeros((wave.size, nb + lost.size), np.float32)
+        lines = np.zeros((g.line_wave.size, nb + lost.size))
+        self.dust = np.zeros((wave.size - g.dust_start, nb + ne + 1))
+        self.agn = np.zeros((wave.size, nb), np.float32)
+        first = 0
+        for b, at, full, matrix in parts:
+            these = slice(first, first + len(matrix))
+            first = these.stop
+            weights = (full * matrix).T
+            self.agn[at, these] = weights
+            old[at, these] = weights * self._igm[at, None]
+            flux = self._in_bands[b]
+            if flux.any():
+                dense = np.zeros((wave.size, len(matrix)))
+                dense[at] = matrix.T
+                lines[:, these] = flux[:, None] * self._at_lines(dense)
+        self.dust[:, :nb] = old[span, :nb]
+        if self.emits:
+            old[:, nb:] = self._hertz[:, None] * absorbed.T
+            if self.apart:
+                lines[:, nb:] = LNU_UNIT * self._at_lines(absorbed.T)
+            self.dust[:, nb : nb + ne] = self._hertz[span, None] * norm.T
+        self.dust[:, -1] = self._hertz[span]
+        self.young, self.young_lines = old, lines
+        self.old, self.old_lines = old, lines
+
+    def _law(self, nodes):
+        return attenuation.prepare(
+            self.dust_type, self.g.wave[nodes], self.fixed, grid=self.g.wave, dtype=np.float32
+        )
+
+    def _samples(self, b, run, weight):
+        """Samples of a band, those beside its lines too: index, weights, and what each counts."""
+        flux = self._in_bands[b]
+        at = np.flatnonzero(flux)
+        beside = np.unique(np.concatenate([self._line_lo[at], self._line_lo[at] + 1]))
+        every = np.union1d(run, beside).astype(int)
+        full = np.zeros(every.size)
+        full[np.searchsorted(every, run)] = weight
+        # A line may outshine all else in its band.
+        count = np.abs(full)
+        count[np.searchsorted(every, beside)] = count.max()
+        return every, full, count if count.any() else np.ones(every.size)
+
+    def _at_lines(self, table):
+        """Rows of a table (nwave, m) at the lines, linearly between wavelengths."""
+        f, lo = self._line_f[:, None], self._line_lo
+        return (1.0 - f) * table[lo] + f * table[lo + 1]
+
+    def _absorbed_nodes(self, curves):
+        g = self.g
+        solar = np.argmin(np.abs(g.logz))
+        light = g.stars_lnu[solar] * self._hertz
+        weight = (light / light.sum(axis=1, keepdims=True)).max(axis=0)
+        if self.apart:
+            beside = np.concatenate([self._line_lo, self._line_lo + 1])
+            weight[beside] = np.maximum(weight[beside], 0.01 * weight.max())
+        return skeleton(curves[curves.max(axis=1) > 0.0], weight, _DUST_TOLERANCE)
+
+    def _emitted_nodes(self, diffuse):
+        g = self.g
+        hertz = self._hertz[g.dust_start :]
+        light = g.dust_lnu.reshape(-1, hertz.size) * hertz
+        weight = np.abs(light / light.sum(axis=1, keepdims=True)).max(axis=0)
+        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, _DUST_TOLERANCE)
+        return nodes + g.dust_start, matrix
+
+    # ---- fixed dust ----------------------------------------------------------------
+
+    def _fixed(self):
+        g, wave = self.g, self.g.wave
+        law = attenuation.prepare(self.dust_type, wave, self.fixed)
+        seen, gone = law({}), law.absorbed({})
+        self.bands = self.lost = self.leaving = None
+        nb = self.nb = len(self._runs)
+        self.owner = np.arange(nb)
+        flux = np.zeros((wave.size, nb))
+        for b, (run, weight) in enumerate(self._runs):
+            flux[run, b] = weight
+        igm, span = self._igm[:, None], slice(g.dust_start, None)
+        self.emits = self.emits and bool(law.emits({})[0])
+        through = line_transmission(law, seen.diffuse, g, self.fixed)
+        both = []
+        for kind, light, lost in zip(through, (seen.young, seen.old), gone, strict=True):
+            column = [flux * light[0][:, None] * igm]
+            lines = [self._in_bands.T * kind[:, None]]
+            if self.emits:
+                column.append((self._hertz * lost[0])[:, None])
+                lines.append(self.apart * LNU_UNIT * (1.0 - kind)[:, None])
+            both.append((np.concatenate(column, axis=1), np.concatenate(lines, axis=1)))
+        (self.young, self.young_lines), (self.old, self.old_lines) = both
+        diffuse = seen.diffuse[0][:, None]
+        self.dust = np.concatenate(
+            [
+                (flux * igm * diffuse)[span],
+                self._hertz[span, None] * diffuse[span],
+                self._hertz[span, None],
+            ],
+            axis=1,
+        )
+        self.agn = flux * seen.agn[0][:, None]
+
+
+def line_transmission(law, diffuse, ingredients, fixed):
+    """Of the lines, young and old, (nline,) each: FSPS leaves out ``dust3`` there."""
+    g = ingredients
+    p = attenuation.DEFAULTS | fixed
+    value = {k: float(np.asarray(p[k])) for k in attenuation.COMMON}
+    diffuse = interpolate(g.wave, diffuse[0], g.line_wave)
+    cloud = np.exp(-value["dust1"] * (g.line_wave / REFERENCE) ** value["dust1_index"])
+    cloud = cloud * (1.0 - value["frac_obrun"]) + value["frac_obrun"]
+    rest = diffuse * (1.0 - value["frac_nodust"]) + value["frac_nodust"]
+    used = value["dust1"] > TINY or value["dust2"] > TINY
+    if not used and law.dust_type != attenuation.WITT_GORDON:
+        return np.ones_like(rest), np.ones_like(rest)
+    return cloud * rest, rest
+
+
+def dust_rows(ingredients, columns):
+    """Templates of dust emission in columns, (nqpah * numin * 2, nb + ne + 1)."""
+    rows = ingredients.dust_lnu.reshape(-1, ingredients.dust_lnu.shape[-1])
+    return rows.astype(float) @ columns.dust
+
+
+def fixed_mixture(ingredients, fixed):
+    """`emission.mixture` of fixed parameters."""
+    names = ("duste_qpah", "duste_umin", "duste_gamma")
+    values = [np.atleast_1d(np.asarray(fixed.get(k, attenuation.DEFAULTS[k]))) for k in names]
+    return emission.mixture(ingredients, *values)

@@ -1,0 +1,322 @@
+"""A model compiled for bands at one redshift: what is fixed in matrices, what is free an array.
+
+With nodes j of the dust (`prospect_emu.sps.columns`), ::
+
+    maggies[b] = sum_{j in b} T_j(dust) sum_i c_i(stars, gas) G[i, j] + ...
+
+and likewise for the light that dust absorbs, its own emission and the AGN.
+"""
+
+import numpy as np
+
+from . import ages, agn, emission
+from .columns import Columns, dust_rows, fixed_mixture
+from .constants import LNU_UNIT, TINY, between, find_cell
+from .inputs import Rows
+from .light import GasAxis, Stars, runs
+from .nebular import line_profiles
+from .nodes import low_rank
+
+# Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
+_LBOL_NODES = 256
+# Of the largest value of each column, over the templates of dust emission.
+_DUST_TOLERANCE = 1e-6
+# Rows that stay in cache.
+_CHUNK = 512
+HISTORY = (
+    "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
+    "agebins", "tabular_time", "tabular_sfr", "mass",
+)  # fmt: skip
+_SHAPE = ("duste_qpah", "duste_umin", "duste_gamma")
+
+
+class History:
+    """Weights of populations (or of fixed mixtures of them) from the star-formation history.
+
+    Attributes
+    ----------
+    basis : ndarray, shape (nrow, nage), or None
+        Per Msun formed; None where every population has a row of its own.
+    """
+
+    def __init__(self, log_age, fixed, free):
+        self._log_age = log_age
+        self._fixed = {k: v for k, v in fixed.items() if k in HISTORY}
+        some = [k for k in HISTORY if k in free]
+        binned = "agebins" in fixed or "agebins" in free
+        self._kind, self.basis = "free", None
+        if "agebins" in fixed and some == ["mass"]:
+            self._kind, self.basis = "bins", ages.step_weights(log_age, fixed["agebins"])
+        elif not some or (some == ["mass"] and not binned):
+            rows = Rows(self._fixed | {"mass": 1.0} if "mass" in free else self._fixed)
+            weights, formed, scale = rows.star_formation(log_age)
+            self._kind, self.basis = "constant", weights / formed[:, None]
+            self._formed, self._scale = formed[0], scale[0]
+
+    def __call__(self, p, n):
+        """Shares (n, nrow) of one Msun formed, Msun (n,) formed, and scale (n,) of the light."""
+        if self._kind == "bins":
+            mass = p["mass"]
+            total = mass.sum(axis=1)
+            return mass / total[:, None], total, np.ones(n)
+        if self._kind == "constant":
+            scale = self._scale * p["mass"] if "mass" in p else np.full(n, self._scale)
+            return np.ones((n, 1)), np.full(n, self._formed), scale
+        some = {k: p[k] for k in HISTORY if k in p}
+        weights, formed, scale = Rows(self._fixed | some).star_formation(self._log_age)
+        return weights / formed[:, None], formed, scale
+
+
+class Folded:
+    """Band fluxes and surviving mass of rows inside the grids; made by `compile_sps`.
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    projector : FilterProjector
+    fixed : dict
+    free : set of str
+    ranges : dict
+    settings : dict
+    lines : ndarray of bool, shape (nline,), or None
+        Lines apart whose flux is added to the bands.
+    """
+
+    def __init__(self, ingredients, projector, fixed, free, ranges, settings, lines):
+        g = self.g = ingredients
+        self.fixed, self.free = fixed, free
+        self.history = History(g.log_age, fixed, free)
+        self.columns = c = Columns(g, projector, fixed, free, ranges, settings, lines)
+        self._metals = None
+        if "logzsol" not in free:
+            cell, f = find_cell(g.logz, self._value("logzsol"), extrapolate=True)
+            self._metals = int(cell), float(f)
+        self._fold_light(settings)
+        self._sum = np.zeros((c.nb, len(projector.filters)), np.float32)
+        self._sum[np.arange(c.nb), c.owner] = 1.0
+        self._plain = c.bands is None
+        if c.emits:
+            self._fold_dust()
+        self._torus = None
+        if "fagn" in free or self._value("fagn") > TINY:
+            self._fold_agn()
+        self._mass = g.stars_mass
+        if self._metals is not None:
+            cell, f = self._metals
+            self._mass = ((1.0 - f) * g.stars_mass[cell] + f * g.stars_mass[cell + 1])[None]
+        if self.history.basis is not None:
+            self._mass = self._mass @ self.history.basis.T
+
+    def _value(self, name):
+        return float(np.asarray(self.fixed.get(name, ages.DEFAULTS[name])))
+
+    # ---- once per fit ----------------------------------------------------------
+
+    def _fold_light(self, on):
+        g, c = self.g, self.columns
+        nyoung = ages.young(g.log_age, on["dust_tesc"])
+        self._gas = None
+        lines = c.young_lines, c.old_lines
+        if on["add_neb_emission"]:
+            self._gas = tuple(
+                GasAxis(name, axis, None if name in self.free else self._value(name))
+                for name, axis in (("gas_logz", g.neb_logz), ("gas_logu", g.neb_logu))
+            )
+            if on["nebemlineinspec"]:
+                profiles = line_profiles(g.wave, g.resolution, g.line_wave)
+                lines = profiles @ c.young, profiles @ c.old
+        common = (
+            self.history.basis, self._metals, self._gas, self._value("frac_obrun"),
+            bool(on["add_neb_continuum"]),
+        )  # fmt: skip
+        self._young = Stars(g, slice(0, nyoung), c.young, lines[0], *common)
+        self._old = Stars(g, slice(nyoung, None), c.old, lines[1], *common)
+        self._gas_varies = self._gas is not None and not all(a.fixed for a in self._gas)
+
+    def _fold_dust(self):
+        table = dust_rows(self.g, self.columns)
+        nb = self.columns.nb
+        table /= table[:, -1].max()
+        # Columns with dust emission: those of the redder bands.
+        warm = np.append(np.flatnonzero(np.abs(table[:, :nb]).max(axis=0) > 0.0), nb)
+        self._warm = slice(warm[0], warm[-2] + 1 if warm.size > 1 else nb)
+        table = np.concatenate([table[:, self._warm], table[:, nb:]], axis=1)
+        if not any(k in self.free for k in _SHAPE):
+            index, weight = fixed_mixture(self.g, self.fixed)
+            table = weight @ table[index[0]]
+        left, right = low_rank(table, _DUST_TOLERANCE)
+        self._dust, self._warmth = left.astype(np.float32)[None], right.astype(np.float32)
+        if left.shape[0] > 1:
+            # At Umin and up to Umax side by side.
+            self._dust = self._dust.reshape(-1, 2 * left.shape[1])
+
+    def _fold_agn(self):
+        g = self.g
+        self._torus = g.agn_lnu @ self.columns.agn
+        if "agn_tau" not in self.free:
+            index, weight = agn.mixture(g, self._value("agn_tau"))
+            self._torus = weight @ self._torus[index[0]]
+        self._torus = self._torus.astype(np.float32)
+        log = g.stars_loglbol
+        if self._metals is not None:
+            cell, f = self._metals
+            self._lbol = 10.0 ** ((1.0 - f) * log[cell] + f * log[cell + 1])[None]
+        else:
+            x = np.arange(_LBOL_NODES) / _LBOL_NODES
+            self._logz = np.append((g.logz[:-1, None] + np.diff(g.logz)[:, None] * x), g.logz[-1])
+            cell, f = find_cell(g.logz, self._logz)
+            self._lbol = 10.0 ** between(log, cell, f)
+        if self.history.basis is not None:
+            self._lbol = self._lbol @ self.history.basis.T
+
+    # ---- which rows --------------------------------------------------------------
+
+    def inside(self, p, n):
+        """Rows (n,) inside the metallicities and the ranges of the dust."""
+        out = np.ones(n, dtype=bool)
+        if self._metals is None:
+            out &= (p["logzsol"] >= self.g.logz[0]) & (p["logzsol"] <= self.g.logz[-1])
+        for name, (low, high) in self.columns.ranges.items():
+            out &= (p[name] >= low) & (p[name] <= high)
+        if self.history._kind == "bins":
+            out &= (p["mass"] >= 0.0).all(axis=1) & (p["mass"].sum(axis=1) > 0.0)
+        return out
+
+    # ---- per row -------------------------------------------------------------------
+
+    def __call__(self, p, n, mfrac=False):
+        """Fluxes (n, nband) of L_nu in Lsun/Hz, and (`mfrac`) the share of mass left, (n,)."""
+        raw, formed, scale = self.history(p, n)
+        left = None
+        p = {k: v for k, v in p.items() if k not in HISTORY}
+        order = None
+        if self._metals is None:
+            cell, f = find_cell(self.g.logz, p["logzsol"])
+            order = np.argsort(cell, kind="stable")
+            raw, formed, cell, f = raw[order], formed[order], cell[order], f[order]
+            p = {k: v[order] for k, v in p.items()}
+        else:
+            cell = f = np.zeros(n)
+        if mfrac:
+            left = self._left(raw, cell, f)
+        out = np.empty((n, self._sum.shape[1]))
+        for i in range(0, n, _CHUNK):
+            at = slice(i, i + _CHUNK)
+            some = {k: v[at] for k, v in p.items()}
+            out[at] = self._chunk(some, raw[at], formed[at], cell[at], f[at])
+        if order is not None:
+            back = np.empty_like(order)
+            back[order] = np.arange(n)
+            out, formed = out[back], formed[back]
+            left = left[back] if mfrac else None
+        out *= (formed * scale * LNU_UNIT)[:, None]
+        return out, left
+
+    def surviving(self, p, n):
+        """Share of the mass formed that is left, (n,)."""
+        raw, _, _ = self.history(p, n)
+        if self._metals is not None:
+            return self._left(raw, None, None)
+        return self._left(raw, *find_cell(self.g.logz, p["logzsol"]))
+
+    def _left(self, raw, cell, f):
+        if self._metals is not None:
+            return raw @ self._mass[0]
+        return np.einsum("nk,nk->n", between(self._mass, cell, f), raw)
+
+    def _chunk(self, p, raw, formed, cell, f):
+        c, n = self.columns, len(raw)
+        share = np.maximum(raw, 0.0).astype(np.float32)
+        metals = None
+        if self._metals is None:
+            metals = f.astype(np.float32)[:, None], runs(cell)
+        gas = self._gas_weights(p, n) if self._gas_varies else None
+        old, young = self._old(share, metals, gas), self._young(share, metals, gas)
+        nb = c.nb
+        torus = dust = None
+        if self._torus is not None:
+            torus = self._agn(p, raw, n) @ self._torus
+        if self._plain:
+            old += young
+            light = old[:, :nb]
+            if c.emits:
+                light[:, self._warm] += self._warm_dust(p, old[:, nb], formed)
+            if torus is not None:
+                light += torus
+            return light
+        law = {k: p[k].astype(np.float32) for k in c.ranges}
+        through = c.bands(law)
+        if c.emits:
+            absorbed = c.lost.absorbed(law)
+            lost = np.einsum(
+                "nj,nj->n", old[:, nb:], np.broadcast_to(absorbed[1], old[:, nb:].shape)
+            )
+            lost += np.einsum(
+                "nj,nj->n", young[:, nb:], np.broadcast_to(absorbed[0], young[:, nb:].shape)
+            )
+            lost = np.where(c.bands.emits(law), lost, 0.0)
+            dust = self._warm_dust(p, lost, formed, c.leaving.diffuse(law))
+        old, young = old[:, :nb], young[:, :nb]
+        young *= through.young
+        if through.diffuse is through.old is through.agn:
+            if dust is not None:
+                old[:, self._warm] += dust
+            if torus is not None:
+                old += torus
+            old *= through.old
+        else:
+            old *= through.old
+            if dust is not None:
+                old[:, self._warm] += dust * through.diffuse[:, self._warm]
+            if torus is not None:
+                old += torus * through.agn
+        old += young
+        return old @ self._sum
+
+    def _gas_weights(self, p, n):
+        (z, wz), (u, wu) = (axis.weights(p, n) for axis in self._gas)
+        cell = z * self._gas[1].ncell + u
+        weight = (wz[:, :, None] * wu[:, None]).reshape(n, -1).astype(np.float32)
+        order = np.argsort(cell, kind="stable")
+        return order, runs(cell[order]), weight[order]
+
+    def _warm_dust(self, p, lost, formed, leaves=None):
+        """Dust emission (n, nwarm) for light absorbed, Lsun per Msun formed."""
+        n, k = len(lost), self._warm.stop - self._warm.start
+        shape = self._dust[0] if self._dust.ndim == 3 else self._dust_mixture(p, n)
+        shape = shape @ self._warmth
+        leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
+        leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
+        power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
+        power = np.where(lost > 0.0, power, 0.0)
+        return shape[:, :k] * (power / norm).astype(np.float32)[:, None]
+
+    def _dust_mixture(self, p, n):
+        """`emission.mixture` of the first factor of the templates, (n, r)."""
+        g = self.g
+        qpah, umin, gamma = (p[k] if k in p else np.full(n, self._value(k)) for k in _SHAPE)
+        i, fi = find_cell(g.dust_qpah, qpah)
+        j, fj = find_cell(g.dust_umin, umin)
+        corner = np.array([0, 1, g.dust_umin.size, g.dust_umin.size + 1])
+        index = (i * g.dust_umin.size + j)[:, None] + corner
+        weight = np.stack([(1.0 - fi) * (1.0 - fj), (1.0 - fi) * fj, fi * (1.0 - fj), fi * fj], 1)
+        both = np.einsum("ni,nij->nj", weight.astype(np.float32), self._dust[index])
+        gamma = np.clip(gamma, 0.0, 1.0).astype(np.float32)[:, None]
+        r = both.shape[1] // 2
+        return (1.0 - gamma) * both[:, :r] + gamma * both[:, r:]
+
+    def _agn(self, p, raw, n):
+        """Weights (n, ntau) of the torus templates: luminosities of the AGN per Msun formed."""
+        if self._metals is None:
+            cell, f = find_cell(self._logz, p["logzsol"])
+            power = np.einsum("nk,nk->n", between(self._lbol, cell, f), raw)
+        else:
+            power = raw @ self._lbol[0]
+        fagn = p["fagn"] if "fagn" in p else self._value("fagn")
+        power = power * np.where(fagn > TINY, fagn, 0.0)
+        if "agn_tau" not in p:
+            return power.astype(np.float32)[:, None]
+        cell, f = find_cell(self.g.agn_tau, p["agn_tau"])
+        out, rows = np.zeros((n, len(self._torus)), np.float32), np.arange(n)
+        out[rows, cell], out[rows, cell + 1] = power * (1.0 - f), power * f
+        return out

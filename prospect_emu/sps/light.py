@@ -1,0 +1,212 @@
+"""Stars and gas in the columns of `prospect_emu.sps.columns`: tables, and their use.
+
+Light is linear in the weights of the populations, in those of the metallicities on both
+sides, and (where the gas varies) in those of a few nodes of its parameters, between which
+the light per photon is an exponential.
+"""
+
+import numpy as np
+
+from . import nebular
+from .constants import find_cell
+from .nodes import low_rank
+
+# Chebyshev-Lobatto nodes across a cell of a gas parameter: five reproduce an exponential
+# between the nodes of the tables to 3e-5 (tested).
+_CELL_NODES = 5
+_LOBATTO = -np.cos(np.pi * np.arange(_CELL_NODES) / (_CELL_NODES - 1))
+_LAGRANGE = np.linalg.inv(np.vander(_LOBATTO, increasing=True))
+# Of the largest value of each column, over ages and gas.
+_AGE_TOLERANCE = 3e-5
+_RANK_TOLERANCE = 3e-5
+
+
+class GasAxis:
+    """Nodes of ``gas_logz`` or ``gas_logu``: one where it is fixed.
+
+    Attributes
+    ----------
+    nodes : ndarray
+    """
+
+    def __init__(self, name, axis, fixed):
+        self.name, self._axis, self.fixed = name, axis, fixed is not None
+        if self.fixed:
+            self.nodes, self.size, self.ncell = np.array([float(np.asarray(fixed))]), 1, 1
+            return
+        x = 0.5 + 0.5 * _LOBATTO[:-1]
+        self.nodes = np.append((axis[:-1, None] + np.diff(axis)[:, None] * x).ravel(), axis[-1])
+        self.size, self.ncell = _CELL_NODES, axis.size - 1
+
+    def weights(self, p, n):
+        """Cell (n,) and weights (n, size) of its nodes."""
+        if self.fixed:
+            return np.zeros(n, dtype=int), np.ones((n, 1))
+        cell, f = find_cell(self._axis, p[self.name])
+        return cell, np.vander(2.0 * f - 1.0, _CELL_NODES, increasing=True) @ _LAGRANGE
+
+    def of_cell(self, cell):
+        """Indices of the nodes of a cell."""
+        return (self.size - 1) * cell + np.arange(self.size)
+
+
+class Stars:
+    """Young or old light: rows of populations (or of fixed mixtures of them).
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    ages : slice
+        Populations of this half.
+    weights, lines : ndarray
+        (nwave, ncol) and (nline, ncol) of `Columns`; lines are those of the spectrum too.
+    basis : ndarray, shape (nrow, nage), or None
+        Populations in each row; None where each is its own.
+    metals : tuple (cell, position) or None
+        Where the metallicity is fixed.
+    gas : tuple of GasAxis or None
+    outside : float
+        ``frac_obrun``.
+    continuum : bool
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Of the basis (or populations) that have light here.
+    """
+
+    def __init__(self, ingredients, ages, weights, lines, basis, metals, gas, outside, continuum):
+        g = self.g = ingredients
+        self._ages = np.arange(g.log_age.size)[ages]
+        self.ncol = weights.shape[1]
+        self.continuum = continuum
+        share = np.eye(g.logz.size) if metals is None else _row(metals, g.logz.size)
+        light = np.eye(self._ages.size) if basis is None else np.maximum(basis[:, self._ages], 0.0)
+        some = light.any(axis=1)
+        self.rows, light = (self._ages if basis is None else np.flatnonzero(some)), light[some]
+        table = self._stars(weights, gas, outside, share, metals)
+        self.gas, amplitudes = None, np.zeros((*share.shape[:1], len(light), 0))
+        neb = self._ages < g.nneb
+        if gas is not None and neb.any():
+            photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
+            if all(axis.fixed for axis in gas):
+                table[:, neb] += photons[:, :, None] * self._gas(gas, weights, lines)[0]
+            else:
+                amount = photons[:, None] * light[:, neb]
+                amplitudes = self._fold_gas(self._gas(gas, weights, lines), gas, amount)
+        if basis is not None:
+            table = np.einsum("ka,zac->zkc", light, table, optimize=True)
+        table = np.concatenate([table, amplitudes], axis=2)
+        self.table = np.ascontiguousarray(table, dtype=np.float32)
+
+    def _stars(self, weights, gas, outside, share, metals):
+        g = self.g
+        lnu = g.stars_lnu[:, self._ages]
+        if metals is not None:
+            lnu = np.tensordot(share, lnu, 1)
+        weights = weights.astype(np.float32)
+        if gas is None:
+            return (lnu @ weights).astype(float)
+        ionised = weights.copy()
+        ionised[: nebular.ionising(g.wave)] *= np.float32(outside)
+        neb = self._ages < g.nneb
+        both = [lnu[:, part] @ w for part, w in ((neb, ionised), (~neb, weights))]
+        return np.concatenate(both, axis=1).astype(float)
+
+    def _gas(self, gas, weights, lines):
+        """Light per unit of photons at all nodes, (nnode, nage of those with gas, ncol)."""
+        g, single_weights = self.g, weights.astype(np.float32)
+        some = self._ages[self._ages < g.nneb]
+        out = []
+        for logz in gas[0].nodes:
+            for logu in gas[1].nodes:
+                light = nebular.lines(g, logz, logu)[0][some] @ lines
+                if self.continuum:
+                    cont = nebular.continuum(g, logz, logu)[0][some]
+                    light = light + cont.astype(np.float32) @ single_weights
+                out.append(light)
+        return np.array(out)
+
+    def _fold_gas(self, light, gas, amount):
+        """Tables of the gas; returns amplitudes (nz, nrow, r).
+
+        Parameters
+        ----------
+        light : ndarray, shape (nnode, nage, ncol)
+            Per unit of photons.
+        gas : tuple of GasAxis
+        amount : ndarray, shape (nz, nrow, nage)
+            Photons of each row's populations.
+        """
+        nnode, nage, ncol = light.shape
+        light = light.transpose(1, 0, 2).reshape(nage, -1)
+        total = amount.sum(axis=2)
+        some = total > 0.0
+        if some.sum() < nage:
+            # Fewer mixtures of ages than ages.
+            mixtures = amount[some] / total[some][:, None]
+            left, right = low_rank(mixtures @ light, _AGE_TOLERANCE)
+            amplitudes = np.zeros((*total.shape, left.shape[1]))
+            amplitudes[some] = left * total[some][:, None]
+        else:
+            left, right = low_rank(light, _AGE_TOLERANCE)
+            amplitudes = amount @ left
+        r = left.shape[1]
+        tables = right.reshape(r, nnode, ncol).transpose(1, 0, 2)
+        left, right = low_rank(tables.reshape(nnode * r, ncol), _RANK_TOLERANCE)
+        left = left.reshape(gas[0].nodes.size, gas[1].nodes.size, r, -1)
+        cells = []
+        for i in range(gas[0].ncell):
+            for j in range(gas[1].ncell):
+                part = left[gas[0].of_cell(i)][:, gas[1].of_cell(j)]
+                cells.append(part.reshape(-1, left.shape[-1]))
+        self.gas = np.array(cells, dtype=np.float32), right.astype(np.float32)
+        return amplitudes
+
+    def __call__(self, share, metals, gas):
+        """Light (n, ncol) of rows in the order of their metallicity.
+
+        Parameters
+        ----------
+        share : ndarray, shape (n, nrow)
+        metals : tuple or None
+            Position (n, 1) and runs [(cell, start, stop), ...].
+        gas : tuple or None
+            Order, runs [(cell, start, stop), ...] and weights (n, nnode) in that order.
+        """
+        if share.shape[1] != self.rows.size:
+            share = share[:, self.rows]
+        if metals is None:
+            out = share @ self.table[0]
+        else:
+            f, runs = metals
+            pair = np.concatenate([share * (1.0 - f), share * f], axis=1)
+            out = np.empty((len(share), self.table.shape[2]), np.float32)
+            k = self.table.shape[2]
+            for cell, a, b in runs:
+                np.matmul(pair[a:b], self.table[cell : cell + 2].reshape(-1, k), out=out[a:b])
+        if self.gas is None:
+            return out
+        out, amplitude = out[:, : self.ncol], out[:, self.ncol :]
+        order, runs, weight = gas
+        cells, right = self.gas
+        product = (weight[:, :, None] * amplitude[order][:, None]).reshape(len(out), -1)
+        mix = np.empty((len(out), cells.shape[2]), np.float32)
+        for cell, a, b in runs:
+            mix[order[a:b]] = product[a:b] @ cells[cell]
+        out += mix @ right
+        return out
+
+
+def _row(metals, n):
+    cell, f = metals
+    out = np.zeros((1, n))
+    out[0, cell], out[0, cell + 1] = 1.0 - f, f
+    return out
+
+
+def runs(cells):
+    """Runs (value, start, stop) of a sorted array of integers."""
+    edges = np.flatnonzero(np.diff(cells)) + 1
+    starts = [0, *edges.tolist()]
+    return list(zip(cells[starts].tolist(), starts, [*edges.tolist(), cells.size], strict=True))

@@ -1,0 +1,117 @@
+"""Wavelengths that stand for a band: interpolative decompositions of dust's transmission.
+
+Within a band the transmission of the dust is smooth. Its values at a few wavelengths, the
+*nodes*, give it everywhere, linearly: chosen and weighted from the curves themselves
+over a family of the law's parameters.
+"""
+
+import itertools
+
+import numpy as np
+
+# Where the priors do not say: what FSPS's parameters are used for.
+RANGES = {
+    "dust1": (0.0, 4.0),
+    "dust2": (0.0, 4.0),
+    "dust3": (0.0, 2.0),
+    "dust_index": (-2.2, 0.4),
+    "dust1_index": (-1.6, -0.4),
+    "mwr": (2.0, 6.0),
+    "uvb": (0.0, 3.0),
+    "frac_nodust": (0.0, 1.0),
+}
+# Optical depths: never below zero in a family, and denser near it.
+_DEPTHS = ("dust1", "dust2", "dust3")
+# Curves of a family: the first, three times as many with each parameter more, the second.
+_FEW, _MOST = 40, 1000
+# The worst curve of a family may be so many times worse than the average.
+WORST = 6.0
+
+
+def law_ranges(names, ranges):
+    """Limits {name: (low, high)} of the law's free parameters, from `ranges` or `RANGES`."""
+    out = {}
+    for name in names:
+        low, high = ranges.get(name, RANGES[name])
+        if name in _DEPTHS:
+            low, high = max(low, 0.0), max(high, 0.0)
+        out[name] = float(low), float(high)
+    return out
+
+
+def family(ranges):
+    """Parameters that span `ranges`: corners and an even sequence, dict of (m,) arrays.
+
+    The sequence is Roberts's: multiples of the powers of a generalised golden ratio.
+    """
+    d = len(ranges)
+    if not d:
+        return {}
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1.0 + ratio) ** (1.0 / (d + 1.0))
+    n = min(_FEW * 3 ** (d - 1), _MOST)
+    u = (0.5 + np.arange(1, n + 1)[:, None] * ratio ** -np.arange(1.0, d + 1.0)) % 1.0
+    u = np.concatenate([np.array(list(itertools.product((0.0, 1.0), repeat=d))), u])
+    out = {}
+    for i, (name, (low, high)) in enumerate(ranges.items()):
+        x = u[:, i] ** 2 if name in _DEPTHS else u[:, i]
+        out[name] = low + (high - low) * x
+    return out
+
+
+def skeleton(curves, weight, tolerance):
+    """Columns of `curves` from which all others follow linearly.
+
+    Parameters
+    ----------
+    curves : ndarray, shape (m, n)
+        One curve per row.
+    weight : ndarray, shape (n,)
+        How much each column counts. Errors are relative to a row's weighted sum.
+    tolerance : float
+
+    Returns
+    -------
+    nodes : ndarray of int, shape (r,)
+    matrix : ndarray, shape (r, n)
+        ``curves ~ curves[:, nodes] @ matrix``.
+    """
+    weight = np.maximum(np.abs(weight), 1e-4 * np.abs(weight).max())
+    scaled = curves * weight
+    total = np.abs(scaled).sum(axis=1, keepdims=True)
+    scaled = scaled / np.where(total > 0.0, total, 1.0)
+    left, nodes = scaled.copy(), []
+    # Gram-Schmidt with pivoting: each node is where most is left unexplained.
+    while len(nodes) < min(scaled.shape):
+        size = np.einsum("mn,mn->n", left, left)
+        mean = np.sqrt(size.sum() / len(left))
+        worst = np.sqrt(np.einsum("mn,mn->m", left, left).max())
+        if nodes and max(mean, worst / WORST) <= tolerance / np.sqrt(size.size):
+            break
+        nodes.append(int(np.argmax(size)))
+        q = left[:, nodes[-1]] / np.sqrt(size[nodes[-1]])
+        left -= np.outer(q, q @ left)
+    matrix = np.linalg.lstsq(scaled[:, nodes], scaled, rcond=None)[0]
+    return np.array(nodes), matrix * weight[nodes, None] / weight
+
+
+def low_rank(matrix, tolerance, most=120):
+    """Factors (m, r), (r, n) of a matrix by a random projection, double precision.
+
+    Errors are relative to each column's largest value. The projection onto `most`
+    directions is far wider than the rank that `tolerance` asks for here (about 50). The
+    first factor has orthonormal columns.
+    """
+    scale = np.abs(matrix).max(axis=0)
+    scale[scale == 0.0] = 1.0
+    matrix = matrix / scale
+    if min(matrix.shape) > 2 * most:
+        sketch = matrix @ np.random.default_rng(0).standard_normal((matrix.shape[1], most))
+        basis = np.linalg.qr(sketch)[0]
+        u, size, vt = np.linalg.svd(basis.T @ matrix, full_matrices=False)
+        u = basis @ u
+    else:
+        u, size, vt = np.linalg.svd(matrix, full_matrices=False)
+    rank = max(int((size > tolerance * size[0]).sum()), 1)
+    return u[:, :rank], size[:rank, None] * vt[:rank] * scale
