@@ -28,7 +28,8 @@ import h5py
 from ..errors import DataError, OutputError, ProspectEmuError
 from ..files import fingerprint as hash_of
 from ..files import write_atomic
-from ..fit.result import GROUP, FitResult
+from ..fit.result import FitResult
+from ..fit.result_file import GROUP
 from .identity import Key, changed_fields, remaining
 from .locks import take_lock
 
@@ -190,7 +191,6 @@ class Store:
         if not verify and known and known["file"] == [stat.st_size, stat.st_mtime_ns]:
             return known
         try:
-            check_sizes(path)
             result = FitResult.read(path)
             campaign = result.info["campaign"]
             known = {
@@ -332,33 +332,6 @@ def _failed(failure):
 def key_of(entry):
     """The `Key` of an entry in a plan."""
     return Key(entry["emulator"], entry["galaxy"], entry["repeat"])
-
-
-def check_sizes(path):
-    """Refuse an HDF5 file whose arrays are said to be far larger than the file.
-
-    Reading it would take the memory that it claims.
-
-    Raises
-    ------
-    DataError
-    """
-    declared = [0]
-
-    def add(name, item):
-        if isinstance(item, h5py.Dataset):
-            declared[0] += item.nbytes
-
-    try:
-        with h5py.File(path, "r") as f:
-            f.visititems(add)
-    except (OSError, RuntimeError, ValueError):
-        return  # no HDF5 file at all: its reader says so
-    if declared[0] > 100 * path.stat().st_size:
-        raise DataError(
-            f"{path} claims to hold {declared[0] / 1e9:.3g} GB in a file of "
-            f"{path.stat().st_size / 1e9:.3g} GB; it is damaged: repeat the fit."
-        )
 
 
 def read_record(path):

@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import DataError, OutputError, ProspectEmuError, RangeError, SetupError
 from ..fit.quantiles import weighted_quantiles
 from ..fit.result import FitResult
+from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
 from . import identity
 from .backends import load_backend
@@ -132,7 +133,10 @@ def _fit(task, began):
             "memory_mb": _memory_mb(),
         }
         Path(task.path).parent.mkdir(parents=True, exist_ok=True)
-        result.write(task.path, overwrite=True)
+        if former is None:
+            result.write(task.path, overwrite=True)
+        else:
+            add_certificate(result, task.path)
     info = result.info
     return {"state": FINISHED, "status": info["status"], "seconds": info["seconds"]}
 
@@ -251,7 +255,7 @@ def _uncertified(task):
         former = FitResult.read(task.path)
     except ProspectEmuError:
         return None
-    lacks = old.get(CERTIFICATE) == 0 and task.fingerprint[CERTIFICATE]
+    lacks = former.certificate is None and task.fingerprint[CERTIFICATE]
     without = task.fingerprint | {CERTIFICATE: 0}
     same = remaining(old, without, former.info["status"] == "converged") == ((), False)
     return former if lacks and same and not task.again else None
