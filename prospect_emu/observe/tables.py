@@ -17,7 +17,7 @@ from astropy.table import Table
 from ..errors import DataError
 from ..files import write_atomic
 from .filters import load_filters
-from .observation import plain_flags, plain_fluxes
+from .observation import filter_list, plain_flags, plain_fluxes
 from .table_files import flags, numbers, read_table, split_name
 
 # Prospector and sedpy take 1 maggie = 3631 Jy. The AB zeropoint is 3630.78 Jy,
@@ -358,7 +358,7 @@ def photometry_table(obs):
     error = obs.get("maggies_unc_catalog", obs["maggies_unc"])
     table = Table(
         {
-            "band": [f.name for f in obs["filters"]],
+            "band": [f.name for f in filter_list(obs["filters"])],
             "flux": np.where(mask, obs["maggies"], np.nan) * u.mgy,
             "error": np.array(error, dtype=float) * u.mgy,
         }
