@@ -81,14 +81,19 @@ class Backend:
         more["nested_moves"] = config.moves
         if config.queue_size is not None:
             more["queue_size"] = config.queue_size
-        engine = _engine(sps, config.tables) if config.certificate and self.certifiable else None
+        if config.certificate and self.certifiable:
+            _engine(sps, config.tables)  # found before the fit, so that none is missing after it
         output = fit_model(obs, model, sps, **nested_keywords(config), **more)
         result = FitResult.from_run(
             output, model, obs, sps, seed=seed, settings={"emulator": self.label}
         )
-        if engine is None:
+        return self.certify(result, obs, config, seed)
+
+    def certify(self, result, obs, config, seed):
+        """A result with the certificate that the configuration asks for."""
+        if not (config.certificate and self.certifiable):
             return result
-        name, exact = engine
+        name, exact = _engine(_sps(self, tuple(obs["filters"])), config.tables)
         return result.certified(exact, n=config.certificate, seed=seed, engine=name)
 
     def select(self, bands):

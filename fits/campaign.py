@@ -29,6 +29,7 @@ from .identity import Key
 from .store import CHANGED, DAMAGED, DONE, FAILED, PENDING, STALLED, Store, key_of
 
 _INDEX_EVERY = 60.0  # seconds
+_KILLS = 5  # of one fit's worker, after which it is left to the next run
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _masked(photometry, bands):
     keep = [b in bands for b in photometry["bands"]]
     out = dict(photometry)
     out["bands"] = [b for b, k in zip(photometry["bands"], keep, strict=True) if k]
-    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask"):
+    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask", "upper_limits"):
         if name in out:
             out[name] = out[name][keep]
     return out
@@ -229,7 +230,7 @@ def run_campaign(config, options=None, report=None, executor=None):
             store.sweep()
         run = _Run(config, options, store, dict(mine), report, former)
         run.sort_out()
-        _write_plan(store, config, plan, run.entries, options.chunk)
+        _write_plan(store, config, plan, run.entries, options)
         try:
             if run.queue:
                 run.make(executor)
@@ -249,14 +250,17 @@ def _locks(store, chunk):
                 yield former
 
 
-def _write_plan(store, config, plan, entries, chunk):
+def _write_plan(store, config, plan, entries, options):
     """For `status`, `tables` and people; a job array's parts would all write the same.
 
     A result that differs in accepted fields is expected as it is.
     """
     fits = []
     for k, t in plan.tasks.items():
-        state = entries[k].state if k in entries else PENDING
+        if k not in entries and options.accept:  # of another part, which accepts it likewise
+            state = store.look(k, t.fingerprint, options.accept).state
+        else:
+            state = entries[k].state if k in entries else PENDING
         if state in (DONE, STALLED):
             wanted = store.known_hash(k)
         elif state == FAILED:
@@ -274,7 +278,7 @@ def _write_plan(store, config, plan, entries, chunk):
         "fits": fits,
         "catalog": plan.catalog,
     }
-    if chunk and store.read_json("plan.json") == json.loads(json.dumps(described)):
+    if options.chunk and store.read_json("plan.json") == json.loads(json.dumps(described)):
         return
     store.write_json("plan.json", described)
     columns = list(zip(*plan.left_out, strict=True)) or [(), ()]
@@ -293,7 +297,7 @@ class _Run:
         self.config, self.options, self.store, self.tasks = config, options, store, tasks
         self.report = report or (lambda progress: None)
         self.entries = {}
-        self.attempts = Counter()
+        self.attempts, self.kills = Counter(), Counter()
         self.queue = deque()
         self.made = 0
         self.workers = config.executor.workers
@@ -364,7 +368,8 @@ class _Run:
         key = task.key
         self._count_lost(key, outcome)
         if isinstance(outcome, WorkerLost):
-            outcome = {"state": work.FAILED, "error": outcome.detail, "again": True}
+            self._take_lost(task, outcome.detail)
+            return
         self._log(key, **outcome)
         if outcome["state"] == work.HALT:
             raise OutputError(
@@ -401,6 +406,21 @@ class _Run:
         else:
             self.queue.append(key)
 
+    def _take_lost(self, task, detail):
+        """A killed worker is not its fit's failure: it is made again, now or by a later run."""
+        key = task.key
+        self._log(key, work.FAILED, error=detail, again=True)
+        self.kills[key] += 1
+        if self.kills[key] < _KILLS:
+            self.queue.append(key)
+            return
+        detail = f"its workers died {self.kills[key]} times ({detail}); the next run tries again"
+        self.store.write_failure(
+            key, error=detail, traceback="", attempts=self.attempts[key], final=False,
+            fingerprint=task.fingerprint,
+        )  # fmt: skip
+        self.entries[key] = type(self.entries[key])(PENDING, detail)
+
     def _count_lost(self, key, outcome):
         """Stop if no worker comes so far as to report anything: the fault is not the galaxies'."""
         if not isinstance(outcome, WorkerLost):
@@ -417,7 +437,7 @@ class _Run:
 
     # ---- telling -------------------------------------------------------------------
 
-    def progress(self, running=()):
+    def progress(self, running=(), waiting=""):
         """What `report` is given, and progress.json holds."""
         states, elapsed = self.states(), time.time() - self.began
         left = states[PENDING]
@@ -428,6 +448,7 @@ class _Run:
             "stalled": states[STALLED],
             "pending": left,
             "running": [task.key.name for task in running],
+            "waiting": waiting,
             "per_hour": 3600.0 * rate,
             "seconds_left": left / rate if rate > 0 else None,
             "began": self.began,
@@ -439,7 +460,7 @@ class _Run:
         now = time.time()
         if now - self._told >= 1.0:
             self._told = now
-            progress = self.progress(executor.running)
+            progress = self.progress(executor.running, getattr(executor, "waiting", ""))
             self.report(progress)
             self.store.write_json(self.progress_name, progress)
         if now - self._saved >= _INDEX_EVERY and not self.options.chunk:

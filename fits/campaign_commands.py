@@ -76,7 +76,7 @@ def _run(args, path):
         _collect(Path(config.output))
     if not args.quiet:
         print(f"{config.output}: " + ", ".join(f"{n} {s}" for s, n in sorted(states.items())))
-    return 3 if states["failed"] or states["stalled"] else 0
+    return 3 if states["failed"] or states["stalled"] or states["pending"] else 0
 
 
 def _with_output(config, folder):
@@ -102,8 +102,9 @@ def _slurm(args, path, config):
         ("--retry-stalled", args.retry_stalled), ("--verify", args.verify),
     ) if given]  # fmt: skip
     flags += [f"--accept={name}" for name in args.accept]
-    script = write_script(path, config, config.output, flags)
-    print(f"{script}: {fits} fits in {config.executor.chunks} parts")
+    chunks = min(fits, config.executor.chunks)
+    script = write_script(path, config, config.output, flags, chunks)
+    print(f"{script}: {fits} fits in {chunks} parts")
     if not args.submit:
         print(f"Submit it with: sbatch {script}")
         return 0
@@ -112,7 +113,12 @@ def _slurm(args, path, config):
         raise SetupError("There is no sbatch here; submit the script where there is one.")
     done = subprocess.run([sbatch, str(script)], capture_output=True, text=True)
     if done.returncode:
-        raise SetupError(f"sbatch refused the script: {done.stderr.strip()}")
+        hint = ""
+        if "array" in done.stderr.lower():
+            hint = (
+                f" (executor.chunks = {chunks} must be below MaxArraySize of scontrol show config)"
+            )
+        raise SetupError(f"sbatch refused the script: {done.stderr.strip()}{hint}")
     print(done.stdout.strip())
     return 0
 
@@ -151,7 +157,7 @@ def _status(args, folder):
     elif states["pending"] or states["damaged"]:
         print("Not running; the campaign's command goes on with it.")
     for key, entry in status["entries"].items():
-        if entry.state in ("failed", "damaged"):
+        if entry.detail and entry.state in ("failed", "damaged", "pending"):
             print(f"  {key.name} ({entry.state}, {entry.attempts} attempts): {entry.detail}")
     return 0
 
@@ -162,6 +168,8 @@ def _sentence(progress):
     text = f"{done} of {total}, {progress['failed']} failed, {progress['per_hour']:.0f} per hour"
     if progress["seconds_left"] is not None and progress["pending"]:
         text += f", {_duration(progress['seconds_left'])} left"
+    if progress.get("waiting"):
+        text += f"; waiting: {progress['waiting']}"
     return text
 
 
@@ -220,13 +228,14 @@ def register_compare(subparsers):
 
 
 def _compare(args):
+    from ..files import check_writable
     from ..fit.plots import save
     from ..observe.tables import write_table
     from . import compare as c
     from . import compare_figures as f
 
     pairs = c.make_pairs(args.reference, args.others)
-    args.out.mkdir(parents=True, exist_ok=True)
+    check_writable(args.out / "comparison.ecsv", overwrite=True)
     table = c.comparison_table(pairs)
     write_table(table, args.out / "comparison.ecsv")
     write_table(c.discrepancy_table(pairs), args.out / "discrepancies.ecsv")

@@ -3,6 +3,7 @@
 import html
 from collections import Counter
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from astropy.table import Table
@@ -12,7 +13,7 @@ from ..fit.plots import save, sed_figure
 from ..fit.result import FitResult
 from ..observe.filters import load_filters
 from . import figures
-from .identity import Key
+from .identity import Key, file_name
 from .store import Store, write_file
 
 FOLDER = "summary"
@@ -115,9 +116,10 @@ def _figures(results, rows, label, out):
         made["ranks"] = figures.rank_figure(table, ranked)
     lines = []
     for name, figure in made.items():
-        file = f"{_file(label)}_{name}.png"
-        save(figure, out / file, dpi=110)
-        lines.append(f'<p><img src="{file}" alt="{name.replace("_", " ")}"></p>')
+        file = out / file_name(label) / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save(figure, file, dpi=110)
+        lines.append(f'<p><img src="{_link(file, out)}" alt="{name.replace("_", " ")}"></p>')
     return lines
 
 
@@ -130,14 +132,14 @@ def _worst(results, rows, store, out, number):
     for i in index[np.argsort(-ratio)][:number]:
         row = table[int(i)]
         key = Key(str(row["emulator"]), str(row["galaxy"]), int(row["repeat"]))
-        file = f"sed_{_file(key.name)}.png"
+        file = out / f"{key.name}.png"
         try:
-            save(sed_figure(FitResult.read(store.fit_path(key))), out / file, dpi=110)
+            save(sed_figure(FitResult.read(store.fit_path(key))), file, dpi=110)
         except ProspectEmuError as err:
             lines.append([key.galaxy, str(err), "", "", ""])
             continue
         j = int(np.nanargmax(np.abs(results.chi[i])))
-        link = f'<a href="{file}">{html.escape(key.galaxy)}</a>'
+        link = f'<a href="{_link(file, out)}">{html.escape(key.galaxy)}</a>'
         lines.append(
             [_Raw(link), f"{row['zred']:.3f}", f"{row['chi2']:.1f}", int(row["bands"]),
              f"{results.bands[j]} ({results.chi[i, j]:+.1f})"]
@@ -170,5 +172,6 @@ def _table(head, rows):
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def _file(text):
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
+def _link(file, folder):
+    # The names of files hold percent signs themselves.
+    return quote(file.relative_to(folder).as_posix())

@@ -5,21 +5,20 @@ A `Sample` is what a campaign works on: names, and for each row a Prospector
 other one.
 """
 
-import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from ..errors import DataError, ProspectEmuError
 from ..observe.filters import load_filters
-from ..observe.tables import flux_unit, make_obs, to_maggies
+from ..observe.table_files import flags, numbers, read_table
+from ..observe.tables import columns_to_maggies, make_obs
 from . import threedhst
 from .fields import FIELDS
 
-_MISSING = (-99.0, -999.0)
 TRUE = "true_"  # prefix of a mock's true parameters
 
 
@@ -30,7 +29,7 @@ class Sample:
     Attributes
     ----------
     ids : tuple of str
-        One per row, all different.
+        One per row, all different, as the catalog writes them.
     table : astropy.table.Table
     zred : ndarray, shape (ngalaxy,)
         NaN where there is no redshift.
@@ -73,11 +72,9 @@ def read_sample(config):
     """
     reader = {"3dhst": _read_3dhst, "table": _read_table, "mocks": _read_mocks}[config.kind]
     sample = reader(config)
-    twice = sorted({i for i in sample.ids if sample.ids.count(i) > 1}) if (
-        len(set(sample.ids)) < len(sample.ids)
-    ) else []  # fmt: skip
-    if twice:
-        raise DataError(f"{config.path} holds galaxy {twice[0]!r} more than once; remove it.")
+    name, number = Counter(sample.ids).most_common(1)[0]
+    if number > 1:
+        raise DataError(f"{config.path} holds galaxy {name!r} more than once; remove it.")
     missing = [c for c in config.keep if c not in sample.table.colnames]
     if missing:
         raise DataError(
@@ -130,9 +127,9 @@ def select(sample, config, zred_range=None):
             left_out.append((name, reason))
     if config.limit is not None and len(rows) > config.limit:
         chosen = np.random.default_rng(config.seed).permutation(len(rows))[: config.limit]
-        dropped = [r for i, r in enumerate(rows) if i not in set(chosen.tolist())]
+        dropped = set(rows) - {rows[i] for i in chosen}
         left_out += [(sample.ids[r], f"select.limit = {config.limit}") for r in dropped]
-        rows = sorted(set(rows) - set(dropped))
+        rows = sorted(set(rows) - dropped)
     kept = []
     for row in rows:
         try:
@@ -158,12 +155,7 @@ def _tests(sample, config, zred_range):
                 f"[select] names the column {name!r}, which the catalog lacks; its columns are "
                 f"{', '.join(sample.table.colnames[:60])}."
             )
-        values = np.ma.asarray(sample.table[name])
-        if values.dtype.kind in "iu":
-            values = values.astype(float)
-        if values.dtype.kind == "S":  # text in FITS, which the settings name as str
-            return np.char.decode(values.filled(b""), "utf-8", "replace")
-        return values.filled(np.nan if values.dtype.kind == "f" else None)
+        return np.ma.asarray(sample.table[name])
 
     zred = sample.zred
     tests = [(~(np.isfinite(zred) & (zred > 0)), lambda row: f"no redshift ({zred[row]:g})")]
@@ -176,16 +168,21 @@ def _tests(sample, config, zred_range):
              "emulators' range")
         )  # fmt: skip
     for name, value in config.equal.items():
-        values, missing = column(name), np.ma.getmaskarray(np.ma.asarray(sample.table[name]))
+        values = column(name)
+        if isinstance(value, str) != (values.dtype.kind == "U"):
+            raise DataError(
+                f"select.equal.{name} = {value!r}, but that column holds values like "
+                f"{values.data[0]!r}; write it alike."
+            )
         # What is missing equals nothing: filled, a boolean would be true.
-        tests.append((missing, lambda row, n=name: f"{n} is missing"))
+        tests.append((np.ma.getmaskarray(values), lambda row, n=name: f"{n} is missing"))
         tests.append(
-            (values != value, lambda row, n=name, v=values, w=value: f"{n} = {v[row]}, not {w}")
-        )
+            (values.data != value,
+             lambda row, n=name, v=values.data, w=value: f"{n} = {v[row]}, not {w}")
+        )  # fmt: skip
     for name, bounds in config.range.items():
-        if not (isinstance(bounds, (list, tuple)) and len(bounds) == 2):
-            raise DataError(f"select.range.{name} must be [lowest, highest].")
-        values = np.asarray(column(name), dtype=float)
+        column(name)
+        values = numbers(sample.table, name, "The catalog")
         with np.errstate(invalid="ignore"):
             outside = ~((values >= bounds[0]) & (values <= bounds[1]))
         tests.append(
@@ -230,68 +227,73 @@ def _read_table(config):
             "A catalog of kind 'table' needs [catalog.bands]: filter = { flux = 'column', error = "
             "'column' }."
         )
-    columns = {}
     for band, entry in config.bands.items():
+        where = f"catalog.bands.{band}"
         if not (isinstance(entry, dict) and {"flux", "error"} <= set(entry)):
-            raise DataError(f"catalog.bands.{band} must give flux and error, the columns' names.")
-        unknown = set(entry) - {"flux", "error", "unit", "floor"}
+            raise DataError(f"{where} must give flux and error, the columns' names.")
+        unknown = set(entry) - {"flux", "error", "unit", "floor", "use", "upper_limit"}
         if unknown:
-            raise DataError(f"catalog.bands.{band}.{min(unknown)} is unknown; use unit or floor.")
-        columns[band] = entry
-    table = _open(config.path)
-    return _from_columns(config, table, columns)
+            raise DataError(
+                f"{where}.{min(unknown)} is unknown; use unit, floor, use or upper_limit."
+            )
+        for key in set(entry) - {"floor"}:
+            if not isinstance(entry[key], str):
+                raise DataError(f"{where}.{key} = {entry[key]!r} must be a text.")
+    return _from_columns(config, read_table(config.path, text=[config.id_column]), config.bands)
 
 
 def _from_columns(config, table, columns, truth=()):
+    kinds = ("flux", "error", "use", "upper_limit")
     needed = [config.id_column, config.zred_column]
-    needed += [columns[b][k] for b in columns for k in ("flux", "error")]
+    needed += [entry[k] for entry in columns.values() for k in kinds if k in entry]
     missing = [n for n in needed if n not in table.colnames]
     if missing:
         raise DataError(
             f"{config.path} lacks the columns {', '.join(missing)}; its columns are "
             f"{', '.join(table.colnames[:60])}."
         )
-    filters = load_filters(columns)
-    values = {name: _floats(table, name, config.path) for name in needed[1:]}
-    factors, floors = [], []
-    for band, entry in columns.items():
-        unit = entry.get("unit") or config.unit or str(table[entry["flux"]].unit or "")
-        if not unit:
-            raise DataError(
-                f"The unit of column {entry['flux']!r} ({band}) is not known; set catalog.unit."
-            )
-        factors.append(flux_unit(unit))
-        floors.append(float(entry.get("floor", config.floor)))
+    filters, ids = load_filters(columns), _ids(table, config.id_column, config.path)
+    zred = numbers(table, config.zred_column, config.path)
+    # Each of shape (ngalaxy, nband).
+    maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
+    used, limits, floors = ~used.astype(bool), limits.astype(bool), []
+    for i, (band, entry) in enumerate(columns.items()):
+        where = f"catalog.bands.{band}"
+        option = f"{where}.unit" if "unit" in entry else "catalog.unit"
+        maggies[:, i], unc[:, i], _ = columns_to_maggies(
+            table,
+            entry["flux"],
+            entry["error"],
+            entry.get("unit", config.unit),
+            config.path,
+            option,
+        )
+        for key, out in (("use", used), ("upper_limit", limits)):
+            if key in entry:
+                out[:, i] = flags(table, entry[key], config.path)
+        floor = entry.get("floor", config.floor)
+        if not (type(floor) in (int, float) and 0.0 <= floor < 1.0):
+            raise DataError(f"{where}.floor = {floor!r} is no fraction; 5 % is written 0.05.")
+        floors.append(float(floor))
 
     def make(row):
-        maggies, unc = [], []
-        for (_, entry), factor in zip(columns.items(), factors, strict=True):
-            flux, error = values[entry["flux"]][row], values[entry["error"]][row]
-            if flux in _MISSING or error in _MISSING:
-                flux = np.nan
-            pair = to_maggies(np.array([flux]), np.array([error]), factor, factor)
-            maggies.append(pair[0][0])
-            unc.append(pair[1][0])
-        true = {name: float(table[TRUE + name][row]) for name in truth}
-        more = {"truth": true} if true else {}
+        more = {"truth": {n: float(table[TRUE + n][row]) for n in truth}} if truth else {}
+        if limits.any():
+            more["upper_limits"] = limits[row]
+        left_out = [f"{b} is masked: {columns[b]['use']} is false."
+                    for b, u in zip(columns, used[row], strict=True) if not u]  # fmt: skip
         obs = make_obs(
-            filters, maggies, unc, values[config.zred_column][row], config.floor,
-            id=str(table[config.id_column][row]), **more,
+            filters, maggies[row], unc[row], zred[row], config.floor, used[row], left_out,
+            id=ids[row], **more,
         )  # fmt: skip
         obs["maggies_unc"] = np.hypot(obs["maggies_unc_catalog"], floors * np.abs(obs["maggies"]))
         return obs
 
-    return Sample(
-        ids=tuple(_name(v) for v in table[config.id_column]),
-        table=table,
-        zred=values[config.zred_column],
-        bands=tuple(columns),
-        make=make,
-    )
+    return Sample(ids=ids, table=table, zred=zred, bands=tuple(columns), make=make)
 
 
 def _read_mocks(config):
-    table = _open(config.path)
+    table = read_table(config.path)
     bands = table.meta.get("bands")
     if not bands:
         raise DataError(
@@ -303,32 +305,13 @@ def _read_mocks(config):
     return _from_columns(config, table, columns, truth)
 
 
-def _open(path):
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"There is no catalog {path}; check catalog.path.")
-    name = path.name.lower()
-    kind = "fits" if ".fit" in name else "ascii.ecsv" if name.endswith(".ecsv") else None
-    if kind is None:
-        kind = "ascii.csv" if name.endswith(".csv") else "ascii.commented_header"
-    try:
-        table = Table.read(path, format=kind)
-    except Exception as err:  # astropy raises many types on malformed input
-        text = str(err).strip().splitlines()
+def _ids(table, column, path):
+    """Ids as the catalog writes them; those of a column of floats without their decimal point."""
+    values = np.ma.asarray(table[column])
+    missing = np.flatnonzero(np.ma.getmaskarray(values) | (values.data == ""))
+    if missing.size:
         raise DataError(
-            f"{path} is not a readable catalog ({text[0][:120] if text else err})."
-        ) from err
-    if len(table) == 0:
-        raise DataError(f"{path} has no rows.")
-    return table
-
-
-def _floats(table, name, path):
-    try:
-        return np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
-    except (TypeError, ValueError) as err:
-        raise DataError(f"{path}: column {name!r} holds text where a number should be.") from err
-
-
-def _name(value):
-    return re.sub(r"\s+", "", value.decode() if isinstance(value, bytes) else str(value))
+            f"{path}: row {missing[0] + 1} has no id in column {column!r}; give it one."
+        )
+    whole = values.dtype.kind == "f" and np.all(values.data == np.round(values.data))
+    return tuple(f"{v:.0f}" if whole else str(v).strip() for v in values.data)

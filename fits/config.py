@@ -1,6 +1,7 @@
 """A campaign's configuration: one TOML file, checked completely before anything runs."""
 
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -8,6 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..errors import SetupError
+from ..fit.certificate import MIN_EFFECTIVE
 
 _NUMBER = (int, float)
 
@@ -22,7 +24,7 @@ class CatalogConfig:
         "3dhst" (a folder), "table" (one file with a column map) or "mocks"
         (a file of `prospect_emu.fits.mocks`).
     path : str
-        Relative to the TOML file.
+        Relative to the TOML file. ``file.fits[NAME]`` is one of several tables in a file.
     error_floor : float
         Fraction of the flux added to each error in quadrature; 0.05 unless given, and 0 for
         mocks, whose errors are those of their noise.
@@ -30,8 +32,15 @@ class CatalogConfig:
         Catalog columns to copy into the results table.
     field, zeropoints, mips_factor, mask_lyman_alpha, mask_negative
         Of 3D-HST, see `prospect_emu.fits.threedhst.galaxy_obs`.
-    id_column, zred_column, unit, bands
-        Of a table, see `prospect_emu.fits.catalogs.read_table`.
+    id_column, zred_column
+        Of a table; ids are kept as they are written there.
+    unit : str
+        Of flux columns that have none of their own.
+    bands : dict
+        Of a table: filter -> ``flux`` and ``error``, its columns; optionally ``unit``, ``floor``
+        (instead of `error_floor`), ``use`` and ``upper_limit``, columns of true and false.
+
+    Settings of another kind of catalog are refused.
     """
 
     kind: str
@@ -200,16 +209,22 @@ class Config:
         return asdict(self)
 
 
+_POSITIVE = ("fit.dlogz", "fit.max_seconds", "catalog.mips_factor")
 _CHOICES = {
     "catalog.kind": ("3dhst", "table", "mocks"),
     "executor.kind": ("local", "dask", "slurm"),
     "select.unknown_bands": ("refuse", "mask"),
     "fit.moves": ("differences", "ellipsoid"),
 }
+# Settings of one kind of catalog alone.
+_OF_KIND = dict.fromkeys(
+    ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
+) | dict.fromkeys(("id_column", "zred_column", "unit", "bands"), "table")
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
     "fit.max_batch": 0, "fit.certificate": 0, "fit.max_calls": 1, "executor.workers": 1,
-    "executor.chunks": 1, "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
+    "executor.chunks": 1, "fit.queue_size": 1, "catalog.mask_negative": 0,
+    "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
 }  # fmt: skip
 
 
@@ -242,9 +257,31 @@ def parse_config(data, folder=".", where="the configuration"):
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
     catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
+    for name in data["catalog"]:
+        if _OF_KIND.get(name, catalog.kind) != catalog.kind:
+            raise SetupError(
+                f"{where}: catalog.{name} does nothing for catalogs of kind {catalog.kind!r}, only "
+                f"for {_OF_KIND[name]!r}; remove it."
+            )
     fit = config.fit
     if fit.tables:
         fit = _replace(fit, tables=str(folder / fit.tables))
+        if not Path(fit.tables).is_file():
+            raise SetupError(f"{where}: there is no file fit.tables = {fit.tables}; correct it.")
+    if 0 < fit.certificate < 2 * MIN_EFFECTIVE:
+        raise SetupError(
+            f"{where}: fit.certificate = {fit.certificate} is too few draws; give "
+            f"{2 * MIN_EFFECTIVE} or more, or 0 for no certificate."
+        )
+    for band, factor in (catalog.zeropoints or {}).items():
+        if type(factor) not in _NUMBER or not 0.0 < factor < math.inf:
+            raise SetupError(
+                f"{where}: catalog.zeropoints.{band} = {factor!r} must be a positive number."
+            )
+    for column, bounds in config.select.range.items():
+        pair = isinstance(bounds, list) and [type(b) in _NUMBER for b in bounds] == [True, True]
+        if not pair or not bounds[0] <= bounds[1]:
+            raise SetupError(f"{where}: select.range.{column} must be [lowest, highest].")
     floor = catalog.error_floor
     if floor is not None and not 0.0 <= floor < 1.0:
         raise SetupError(
@@ -299,6 +336,10 @@ def _value(hint, value, name, where):
         return _build(hint, value, f"{name}.", where)
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if tuple in options and isinstance(value, list):
+        wanted = (str, int) if name == "select.ids" else (str,)
+        for item in value:
+            if not isinstance(item, wanted) or any(ord(c) < 32 for c in str(item)):
+                raise SetupError(f"{where}: {name} holds {item!r}; it must hold texts of one line.")
         return tuple(value)
     if float in options and type(value) in _NUMBER:
         value = float(value)
@@ -307,10 +348,14 @@ def _value(hint, value, name, where):
         raise SetupError(
             f"{where}: {name} = {value!r} must be a {wanted.replace('tuple', 'list')}."
         )
+    if name == "name" and any(ord(c) < 32 for c in value):
+        raise SetupError(f"{where}: {name} = {value!r} holds a line break; give one line.")
+    if name in _POSITIVE and not 0.0 < value < math.inf:
+        raise SetupError(f"{where}: {name} = {value} must be a positive number.")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise SetupError(
             f"{where}: {name} = {value!r} is unknown; use {', '.join(_CHOICES[name])}."
         )
-    if name in _LOWEST and value < _LOWEST[name]:
+    if name in _LOWEST and not value >= _LOWEST[name]:
         raise SetupError(f"{where}: {name} = {value} is too small; give {_LOWEST[name]} or more.")
     return value

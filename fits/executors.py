@@ -193,6 +193,15 @@ class DaskExecutor:
         """The tasks that were taken and not given back."""
         return [task for task, _ in self._tasks.values()]
 
+    @property
+    def waiting(self):
+        """What the campaign waits for, if for anything but its fits."""
+        try:
+            there = not self._alive() or self._client.nthreads()
+        except Exception:  # the scheduler has just gone; `collect` says so
+            there = True
+        return "" if there else "the Dask scheduler has no workers; start some"
+
     def submit(self, task):
         """Take a task."""
         self._submitted += 1

@@ -17,6 +17,10 @@ from ..fit.result import package_versions
 
 # A result changes with these; with Python, h5py or scipy it does not, to rounding.
 _PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy")
+# Settings whose change need not change a result, see `remaining`.
+BUDGETS = ("settings.max_calls", "settings.max_seconds")
+CERTIFICATE = "settings.certificate"
+_LONGEST = 180  # characters; file systems take 255, and temporary names are longer
 
 
 @dataclass(frozen=True, order=True)
@@ -30,12 +34,16 @@ class Key:
     @property
     def name(self):
         """For files and messages, such as ``mathews23-256/1746_r0``."""
-        return f"{_file_name(self.emulator)}/{_file_name(self.galaxy)}_r{self.repeat}"
+        return f"{file_name(self.emulator)}/{file_name(self.galaxy)}_r{self.repeat}"
 
 
-def _file_name(text):
+def file_name(text):
+    """A name that any text can give a file: no two texts have the same one."""
     # Hidden files are what interrupted writes leave.
-    return re.sub(r"^\.", "%2E", quote(text, safe="+"))
+    name = re.sub(r"^\.", "%2E", quote(text, safe="+"))
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def seed_of(campaign_seed, galaxy, repeat):
@@ -67,6 +75,8 @@ def photometry_of(obs):
     }
     if "maggies_unc_catalog" in obs:
         out["maggies_unc_catalog"] = np.array(obs["maggies_unc_catalog"], dtype=float)
+    if "upper_limits" in obs:
+        out["upper_limits"] = np.array(obs["upper_limits"], dtype=bool)
     return out
 
 
@@ -99,6 +109,8 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
         "data.fluxes": _hash(photometry["maggies"][mask]),
         "data.errors": _hash(photometry["maggies_unc"][mask]),
     }
+    if "upper_limits" in photometry:
+        out["data.upper_limits"] = _hash(photometry["upper_limits"][mask])
     out |= emulator_fields(emulator)
     return out | {f"versions.{k}": v for k, v in used_versions.items()}
 
@@ -124,6 +136,27 @@ def changed_fields(old, new, accept=()):
         return any(name == a or name.startswith(f"{a}.") for a in accept)
 
     return [n for n in names if old.get(n) != new.get(n) and not accepted(n)]
+
+
+def remaining(old, new, converged, accept=()):
+    """What is to be done about a result with fingerprint `old` where `new` is asked for.
+
+    A budget that a converged fit did not use up changed nothing, and a certificate can be added to
+    a fit: neither takes another fit.
+
+    Returns
+    -------
+    fields : tuple of str
+        In which they differ for good.
+    again : bool
+        Whether a worker has to take it up nevertheless: a stalled fit whose budget was raised, or
+        one without the certificate that is asked for.
+    """
+    fields = changed_fields(old, new, accept)
+    raised = [f for f in fields if f in BUDGETS and (new[f] or np.inf) > (old[f] or np.inf)]
+    fields = [f for f in fields if f not in BUDGETS]
+    add = fields == [CERTIFICATE] and not old[CERTIFICATE]
+    return tuple(() if add else fields), add or (bool(raised) and not converged)
 
 
 def _hash(array):

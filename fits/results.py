@@ -25,10 +25,11 @@ class Results:
     table : astropy.table.Table
         A row per fit. ``fit``, ``galaxy``, ``emulator``, ``repeat``; ``state``
         ("done", "stalled", "failed", "pending", ...) with ``status`` or the
-        error in ``detail``; the catalog columns asked for; for each parameter and
-        derived quantity X its percentiles ``X_p025`` ... ``X_p975`` and the best
-        sample's ``X_best``; for mocks the truth ``true_X`` and the share of the
-        posterior below it ``rank_X``; ``logz``, ``logz_err``, ``n_eff``, ``chi2``,
+        error in ``detail``; the catalog columns asked for (``catalog_X`` if X is also
+        the name of a result); for each parameter and derived quantity X its
+        percentiles ``X_p025`` ... ``X_p975`` and the best sample's ``X_best``; for mocks
+        the truth ``true_X`` and the share of the posterior below it ``rank_X``;
+        ``logz``, ``logz_err``, ``n_eff``, ``chi2``,
         ``bands``, ``ncall``, ``seed``; ``seconds`` of the sampler,
         ``seconds_outside`` of all else, ``memory_mb``. NaN, -1 or empty where a
         fit has no result.
@@ -82,8 +83,6 @@ def read_results(folder, verify=False):
             "repeat": key.repeat, "state": entry.state, "detail": entry.detail,
             "attempts": entry.attempts,
         }  # fmt: skip
-        catalog = plan.get("catalog", {}).get(key.galaxy, {})
-        row |= {k: v for k, v in catalog.items() if k not in row}
         record = {}
         if entry.state in (DONE, STALLED, CHANGED):
             record = store.record(key)
@@ -92,6 +91,7 @@ def read_results(folder, verify=False):
             row["seconds"] = record["seconds"]
         rows.append(row)
         bands.append(record.get("bands", {}))
+    _add_catalog(rows, plan.get("catalog", {}))
     names = list(dict.fromkeys(b for entry in bands for b in entry))
     values = np.full((2, len(rows), len(names)), np.nan)
     for i, entry in enumerate(bands):
@@ -102,6 +102,14 @@ def read_results(folder, verify=False):
     table = _table(rows)
     table.meta = {"campaign": plan["config"]["name"], "version": plan["versions"]["prospect_emu"]}
     return Results(table, tuple(names), *values, plan)
+
+
+def _add_catalog(rows, catalog):
+    """The catalog's columns; those that are called like a result (FITS knows no case) say so."""
+    ours = {name.lower() for row in rows for name in row}
+    for row in rows:
+        given = catalog.get(row["galaxy"], {})
+        row |= {f"catalog_{k}" if k.lower() in ours else k: v for k, v in given.items()}
 
 
 def write_results(results, folder):

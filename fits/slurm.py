@@ -1,11 +1,13 @@
 """A Slurm job array for a campaign: a script, each of whose tasks makes its own part."""
 
 import os
+import re
 import shlex
 import stat
 import sys
 from pathlib import Path
 
+from ..errors import SetupError
 from .store import write_file
 
 _SCRIPT = """\
@@ -26,7 +28,7 @@ exec {command} --chunk "${{SLURM_ARRAY_TASK_ID}}/{chunks}"
 """
 
 
-def write_script(config_path, config, folder, flags=()):
+def write_script(config_path, config, folder, flags=(), chunks=None):
     """Write the sbatch script of a campaign.
 
     Parameters
@@ -38,21 +40,35 @@ def write_script(config_path, config, folder, flags=()):
         The campaign's.
     flags : sequence of str
         Further arguments of each part's command.
+    chunks : int, optional
+        Instead of ``config.executor.chunks``.
 
     Returns
     -------
     pathlib.Path
+
+    Raises
+    ------
+    SetupError
+        If a path holds a line break, a double quote or a backslash, which sbatch does not take.
     """
     folder, executor = Path(folder).absolute(), config.executor
     path = folder / "slurm" / "campaign.sbatch"
     command = [sys.executable, "-m", "prospect_emu.commands.cli", "campaign"]
     target = str(Path(config_path).absolute())
+    chunks = chunks or executor.chunks
+    for name in (target, str(folder)):
+        if re.search(r'[\x00-\x1f"\\]', name):
+            raise SetupError(
+                f"The path {name!r} holds a line break, a double quote or a backslash, which "
+                "sbatch does not take; rename it."
+            )
     text = _SCRIPT.format(
-        name=shlex.quote(config.name.replace(" ", "_")),
-        last=executor.chunks - 1,
-        chunks=executor.chunks,
+        name=re.sub(r"[^\w.+-]", "_", config.name),
+        last=chunks - 1,
+        chunks=chunks,
         workers=executor.workers,
-        log=_sbatch_word(folder / "slurm" / "%A_%a.log"),
+        log=_sbatch_word(folder / "slurm" / "LOG").replace("LOG", "%A_%a.log"),
         sbatch="".join(f"#SBATCH {line}\n" for line in executor.sbatch),
         path=shlex.quote(str(path)),
         folder=shlex.quote(str(folder)),
@@ -66,9 +82,10 @@ def write_script(config_path, config, folder, flags=()):
 
 
 def _sbatch_word(path):
-    # sbatch itself reads these lines, not a shell; it takes double quotes.
-    text = str(path)
-    return f'"{text}"' if " " in text else text
+    # sbatch itself reads these lines, not a shell: it takes double quotes, and a percent sign
+    # begins one of its own words.
+    text = str(path).replace("%", "%%")
+    return text if re.fullmatch(r"[\w/.+%-]+", text) else f'"{text}"'
 
 
 def parse_chunk(text):

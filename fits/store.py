@@ -15,7 +15,6 @@
 The files are the truth: the index only spares reading them all.
 """
 
-import fcntl
 import json
 import os
 import socket
@@ -29,8 +28,10 @@ import h5py
 from ..errors import DataError, OutputError, ProspectEmuError
 from ..files import fingerprint as hash_of
 from ..files import write_atomic
-from ..fit.result import GROUP, FitResult
-from .identity import Key, changed_fields
+from ..fit.result import FitResult
+from ..fit.result_file import GROUP
+from .identity import Key, changed_fields, remaining
+from .locks import take_lock
 
 DONE, FAILED, STALLED, PENDING, CHANGED, DAMAGED = STATES = (
     "done", "failed", "stalled", "pending", "changed", "damaged",
@@ -146,11 +147,14 @@ class Store:
         if known is not None and "damage" in known:
             return Entry(DAMAGED, known["damage"])
         if known is not None:
-            changed = ()
+            changed, again = (), False
             if known["fingerprint"] != hash_of(wanted):
-                changed = tuple(changed_fields(self.fingerprint(key), wanted, accept))
+                converged = known["status"] == "converged"
+                changed, again = remaining(self.fingerprint(key), wanted, converged, accept)
             if changed:
                 return Entry(CHANGED, known["status"], changed)
+            if again:
+                return Entry(PENDING)
             return Entry(DONE if known["status"] == "converged" else STALLED, known["status"])
         failure = self.failure(key)
         if failure and not changed_fields(failure["fingerprint"], wanted, accept):
@@ -216,8 +220,8 @@ class Store:
         """Write the index, unless a campaign is running, whose it is, or the folder is not ours."""
         try:
             with open(self.folder / "lock", "r+") as f:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.save_index()
+                if take_lock(f):
+                    self.save_index()
         except (OSError, OutputError):  # it spares time, and nothing else
             pass
 
@@ -282,17 +286,21 @@ class Store:
             If another campaign holds it; the process is named.
         """
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+") as f:
-            try:
-                fcntl.flock(f, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError as err:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            f = open(path, "a+")
+        except OSError as err:
+            raise OutputError(
+                f"Cannot write in {self.folder} ({err.strerror}); choose a folder you may write to."
+            ) from err
+        with f:
+            if not take_lock(f, shared):
                 f.seek(0)
                 holder = f.read().strip() or "another process"
                 raise OutputError(
                     f"A campaign is running in {self.folder} ({holder}); wait for it, or give "
                     "this one another output folder."
-                ) from err
+                )
             f.seek(0)
             former = f.read().strip()
             f.truncate(0)
@@ -308,10 +316,8 @@ class Store:
         """Who runs a campaign in this folder now; None if nobody does."""
         try:
             with open(self.folder / "lock") as f:
-                try:
-                    # Parts of a job array hold it together: only alone we know that none does.
-                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                # Parts of a job array hold it together: only alone we know that none does.
+                if not take_lock(f):
                     return f.read().strip() or "another process"
         except OSError:
             return None
@@ -343,4 +349,6 @@ def write_file(path, data):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     except OSError as err:
-        raise OutputError(f"Writing {path} failed ({err}); free space and start again.") from err
+        raise OutputError(
+            f"Writing {path} failed ({err}); see to space and permissions, and start again."
+        ) from err

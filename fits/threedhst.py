@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from ..errors import DataError
 from ..observe.filters import load_filters
+from ..observe.table_files import read_table
 from ..observe.tables import make_obs
 from .fields import FIELDS, OPTIONAL, SPACE_PREFIXES
 
@@ -293,17 +293,8 @@ def _one(folder, *endings, optional=False):
 
 
 def _read(path, rename=str.lower):
-    """A table with lower-case column names from FITS or commented-header ASCII."""
-    try:
-        if path.name.lower().endswith(".fits"):
-            table = Table.read(path, format="fits")
-        else:
-            table = Table.read(path, format="ascii.commented_header")
-    except Exception as err:  # astropy raises many types on malformed input
-        text = str(err).strip().splitlines()
-        raise DataError(
-            f"{path} is not a readable catalog ({text[0][:120] if text else err})."
-        ) from err
+    """A table with lower-case column names."""
+    table = read_table(path)
     names = [rename(name) for name in table.colnames]
     if len(set(names)) < len(names):
         raise DataError(f"{path} has columns that differ in upper and lower case only.")

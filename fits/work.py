@@ -4,10 +4,9 @@ A `Task` is plain data that can be pickled; `run_task` is a top-level function,
 which never raises for a fault of the fit: it returns what happened.
 """
 
-import fcntl
 import os
-import resource
 import socket
+import sys
 import time
 import traceback
 import warnings
@@ -18,14 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OutputError, ProspectEmuError, SetupError
+from ..errors import DataError, OutputError, ProspectEmuError, RangeError, SetupError
 from ..fit.quantiles import weighted_quantiles
 from ..fit.result import FitResult
+from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
 from . import identity
 from .backends import load_backend
 from .config import FitConfig
-from .identity import Key, changed_fields
+from .identity import CERTIFICATE, Key, changed_fields, remaining
+from .locks import take_lock
 from .store import read_record
 
 # Percentiles of the results table, and how its columns end.
@@ -82,16 +83,26 @@ def run_task(task):
     out = {"host": socket.gethostname(), "pid": os.getpid(), "seconds": 0.0, "status": ""}
     try:
         out |= _fit(task, began)
-    except (OutputError, SetupError) as err:
-        out |= {"state": HALT, "error": str(err), "again": False}
-    except ProspectEmuError as err:
+    except (DataError, RangeError) as err:
         out |= {"state": FAILED, "error": str(err), "again": False}
+    except ProspectEmuError as err:  # of a setting, a file or this installation
+        out |= {"state": HALT, "error": str(err), "again": False}
     except Exception as err:  # the galaxy's name has to reach the user with any fault
         text = f"{type(err).__name__}: {err}"
         out |= {"state": FAILED, "error": text, "again": True, "traceback": traceback.format_exc()}
     out["seconds_total"] = time.perf_counter() - began
-    out["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    out["memory_mb"] = _memory_mb()
     return out
+
+
+def _memory_mb():
+    """The most memory that this process has had; NaN where that is not known."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return float("nan")
+    per_mb = 1024.0**2 if sys.platform == "darwin" else 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mb
 
 
 def _fit(task, began):
@@ -102,11 +113,15 @@ def _fit(task, began):
             return {"state": FINISHED, "status": status, "repeated": True}
         backend = load_backend(task.backend)
         _check_worker(task.fingerprint, backend)
-        obs = obs_of(task.photometry)
+        obs, former = obs_of(task.photometry), _uncertified(task)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The fit ended early")
             warnings.filterwarnings("ignore", message="The errors in obs do not include")
-            result = backend.fit(obs, task.fit, task.seed)
+            if former is None:
+                result = backend.fit(obs, task.fit, task.seed)
+            else:
+                result = backend.certify(former, obs, task.fit, task.seed)
+        sampling = result.info["seconds"] if former is None else 0.0
         result.info["campaign"] = {
             "galaxy": task.key.galaxy,
             "repeat": task.key.repeat,
@@ -114,11 +129,14 @@ def _fit(task, began):
             "row": row_of(result),
             "bands": bands_of(result),
             "seconds": result.info["seconds"],
-            "seconds_outside": time.perf_counter() - began - result.info["seconds"],
-            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
+            "seconds_outside": time.perf_counter() - began - sampling,
+            "memory_mb": _memory_mb(),
         }
         Path(task.path).parent.mkdir(parents=True, exist_ok=True)
-        result.write(task.path, overwrite=True)
+        if former is None:
+            result.write(task.path, overwrite=True)
+        else:
+            add_certificate(result, task.path)
     info = result.info
     return {"state": FINISHED, "status": info["status"], "seconds": info["seconds"]}
 
@@ -230,6 +248,19 @@ def _already(task):
         return None
 
 
+def _uncertified(task):
+    """A result that lacks nothing but the certificate; None if there is none."""
+    try:
+        old = read_record(task.path)["fingerprint"]
+        former = FitResult.read(task.path)
+    except ProspectEmuError:
+        return None
+    lacks = former.certificate is None and task.fingerprint[CERTIFICATE]
+    without = task.fingerprint | {CERTIFICATE: 0}
+    same = remaining(old, without, former.info["status"] == "converged") == ((), False)
+    return former if lacks and same and not task.again else None
+
+
 @contextmanager
 def _claim(path):
     """Hold the lock of one fit; wait for a worker that is at it already."""
@@ -239,8 +270,7 @@ def _claim(path):
     except OSError as err:
         raise OutputError(f"Cannot write {path} ({err}); free space and start again.") from err
     with f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks: results are atomic all the same
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the campaign has said that nothing can be locked
+            take_lock(f, wait=True)
         yield

@@ -131,12 +131,13 @@ def register_fit(subparsers):
 
 def _fit(args):
     from ..networks.loading import load_emulator
+    from ..observe.table_files import table_name
     from ..observe.tables import read_photometry
     from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
     from ..prospector.mathews23 import model_params
 
     table = args.table or _mock_galaxy()
-    out = args.out or Path(f"fit_{table.name.split('.')[0]}")
+    out = args.out or Path(f"fit_{table_name(table)}")
     obs = read_photometry(table, args.zred, args.unit, args.error_floor)
     if args.model == "mathews23":
         args.emulator = args.emulator or DEFAULT_EMULATOR

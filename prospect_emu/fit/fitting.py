@@ -103,12 +103,20 @@ def fit_model(
     """
     _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
+    if settings.sample in ("slice", "rslice"):
+        warnings.warn(
+            f"nested_sample={settings.sample!r} ('slice' is the default of Prospector's parser) "
+            "runs one chain at a time, tens of times slower; pass nested_sample='rwalk', whose "
+            "chains advance together.",
+            stacklevel=2,
+        )
     if obs.get("filters") is not None and obs.get("maggies") is not None:
         observation.check_not_changed(obs)
     posterior = BatchedPosterior(model, obs, sps, noise)
     if obs.get("filters") is not None and obs.get("maggies") is not None:
         # From here on, and in the file of the result, masks and units are resolved.
         obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = observation.photometry(obs)
+        obs["filters"] = observation.filter_list(obs["filters"])
         if obs.get("upper_limits") is not None:
             obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
     if hasattr(sps, "emulator"):

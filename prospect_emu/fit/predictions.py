@@ -54,10 +54,9 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     """
     filters = observation.filter_list(obs.get("filters") or [])
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
-    draws = _draws(model)
+    # A FilterSet's own sampling of curves would be another quadrature.
+    obs, draws = {**obs, "filters": filters}, _draws(model)
     if isinstance(sps, ExactBasis):
-        # A FilterSet's own sampling of curves would be another quadrature.
-        obs = {**obs, "filters": filters}
         fast = ExactFluxes(model, [f for f, b in zip(filters, bands, strict=True) if b], sps)
         if not filters or _agrees(fast, model, obs, sps, bands, draws):
             return fast

@@ -48,6 +48,10 @@ def write(result, path, overwrite=False):
             f, run_params, model, plain_obs(obs), sampler=results, tsample=seconds,
             sps=sps, write_model_params=False,
         )  # fmt: skip
+    _save(memory, path)
+
+
+def _save(memory, path):
     try:
         write_atomic(path, memory.getbuffer())
     except OSError as err:
@@ -87,10 +91,36 @@ def _write_group(group, result, model):
     }
     if result.certificate is not None:
         attributes["certificate"] = result.certificate.numbers
+    _describe(group, result, attributes)
+
+
+def _describe(group, result, attributes):
     attributes = json.loads(json.dumps(attributes))  # as it will be read
     for key, value in attributes.items():
         group.attrs[key] = json.dumps(value)
     group.attrs["sha256"] = json.dumps(digest(_checked_arrays(result), attributes))
+
+
+def add_certificate(result, path):
+    """Put the certificate, if any, and `info` of a result into the file that it was read from.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; it then holds what it held before.
+    """
+    path = Path(path)
+    memory = io.BytesIO(path.read_bytes())
+    with h5py.File(memory, "r+") as f:
+        group = f[GROUP]
+        attributes = {k: json.loads(v) for k, v in group.attrs.items() if k != "sha256"}
+        attributes["info"] = result.info
+        if result.certificate is not None:
+            attributes["certificate"] = result.certificate.numbers
+            for name, array in result.certificate.arrays.items():
+                group.create_dataset(f"certificate/{name}", data=array)
+        _describe(group, result, attributes)
+    _save(memory, path)
 
 
 def _history(result):
@@ -129,6 +159,7 @@ def read(path):
                     f"{path} was not written by prospect_emu; open it with "
                     "prospect.io.read_results.results_from."
                 )
+            _check_sizes(f, path)
             result, stored, attributes = _from_file(f, path)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as err:
         raise DataError(
@@ -138,6 +169,17 @@ def read(path):
     if digest(_checked_arrays(result), attributes) != stored:
         raise DataError(f"{path} fails its checksum; copy it again or repeat the fit.")
     return vars(result)
+
+
+def _check_sizes(f, path):
+    """Refuse arrays that are said to be far larger than the file: reading takes that memory."""
+    declared, size = [], path.stat().st_size
+    f.visititems(lambda name, item: declared.append(getattr(item, "nbytes", 0)))
+    if sum(declared) > 100 * size:
+        raise DataError(
+            f"{path} claims to hold {sum(declared) / 1e9:.3g} GB in a file of {size / 1e9:.2g} GB; "
+            "it is damaged: copy it again or repeat the fit."
+        )
 
 
 def _from_file(f, path):

@@ -1,14 +1,31 @@
 """The photometry of an ``obs`` dictionary: completed, checked, masks and units honoured."""
 
+from functools import lru_cache
+
 import numpy as np
 from astropy import units as u
 
 from ..errors import DataError
+from .filters import load_filters
 
 
 def filter_list(filters):
-    """Filters as a list: an `obs` may hold a list or a sedpy FilterSet."""
-    return list(getattr(filters, "filters", filters))
+    """Filters of an `obs` as a list of sedpy Filters.
+
+    It may hold filters, their names, or a sedpy FilterSet, as Prospector's
+    ``fix_obs(grid_filters=True)`` makes one: of that the filters by its names, since its own
+    curves are resampled.
+    """
+    given = getattr(filters, "filternames", filters)
+    given = [given] if isinstance(given, str) else list(given)
+    if all(isinstance(f, str) for f in given):
+        return list(_by_name(tuple(map(str, given))))
+    return given
+
+
+@lru_cache(maxsize=64)
+def _by_name(names):
+    return tuple(load_filters(names))
 
 
 def plain_fluxes(values, what):

@@ -1,49 +1,229 @@
-"""Tables of any kind from files: what the readers of photometry and of dust models share."""
+"""Tables of any kind from files: what the readers of photometry, catalogs and dust models share."""
 
+import gzip
+import io
 import re
 import warnings
 from pathlib import Path
 
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
 from ..errors import DataError
 
+KINDS = "FITS, ECSV, VOTable, IPAC, or text separated by commas, semicolons, tabs or blanks"
+# How a file that is no plain text table begins, and astropy's name of its format.
+_SIGNS = {
+    rb"SIMPLE": "fits", rb"\s*(<\?xml|<VOTABLE)": "votable", rb"# %ECSV": "ascii.ecsv",
+    rb"\s*[\\|]": "ascii.ipac", rb"(?s)Title:.*Byte-by-byte": "ascii.mrt",
+    rb"#\s*1\s+[A-Z]": "ascii.sextractor",
+}  # fmt: skip
+_BLANK = ("", "--", "-", "null", "NULL", "N/A", "NA", "None", "...")  # no value, in text files
 
-def read_table(path):
-    """A table from ECSV, FITS or CSV, told apart by what the file holds.
+
+def read_table(path, text=()):
+    """A table from a file, whose format is told by what it holds.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS, ECSV, VOTable, IPAC, MRT, SExtractor, or text separated by commas, semicolons, tabs
+        or blanks (its column names on the first line, after a ``#`` or not; a second line may
+        hold units); gzipped or not. ``file.fits[NAME]``, or a number for the name, is one of
+        several tables in a FITS file or VOTable.
+    text : sequence of str
+        Columns of text files to keep as text: an id "007" is no 7.
+
+    Returns
+    -------
+    astropy.table.Table
+        Its text decoded; missing values are masked.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is none of these, or has no rows.
+        If the file cannot be read, is none of these, has no rows, or holds several tables and
+        `path` names none.
     """
-    path = Path(path)
+    path, part = _split_part(path)
     try:
-        with open(path, "rb") as f:
-            head = f.read(64)
-    except OSError as err:
-        raise DataError(f"Cannot read {path} ({err.strerror}); check the path.") from err
-    if head.startswith(b"SIMPLE") or ".fit" in path.name.lower():
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except (OSError, EOFError) as err:
+        problem = getattr(err, "strerror", None) or err
+        raise DataError(f"Cannot read {path} ({problem}); check the path.") from err
+    data = data.removeprefix(b"\xef\xbb\xbf")  # a byte-order mark, as Excel writes it
+    kind = next((k for sign, k in _SIGNS.items() if re.match(sign, data[:20000])), "text")
+    if re.search(r"\.fits?(\.gz)?$", path.name.lower()):
         kind = "fits"
-    else:
-        kind = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
     try:
         with warnings.catch_warnings():
             # An unknown unit is our own error, with the column's name; so is a torn file.
             warnings.simplefilter("ignore", AstropyWarning)
-            table = Table.read(path, format=kind)
+            table = _read(path, data, kind, part, text)
+            _decode(table)
+    except DataError:
+        raise
     except Exception as err:  # astropy raises many types on malformed input
         raise DataError(
             f"{path} is not a readable {kind.split('.')[-1].upper()} table "
-            f"({' '.join(str(err).split())[:120]}); write it as ECSV, FITS or CSV."
+            f"({' '.join(str(err).split())[:200]}); write it as {KINDS}."
         ) from err
     if len(table) == 0:
         raise DataError(f"{path} has no rows; it is empty or truncated.")
     return table
 
 
+def table_name(path):
+    """The name of a table's file without folder and format, for the names of what is made of it."""
+    path, part = _split_part(path)
+    stem = re.sub(r"\.(csv|ecsv|txt|dat|cat|tbl|xml|vot|fits?)?(\.gz)?$", "", path.name, flags=re.I)
+    return f"{stem}_{part}" if part else stem
+
+
 def split_name(column):
     """('flux', 'uJy') of 'flux [uJy]'."""
     match = re.fullmatch(r"\s*(.*?)\s*[\[(]([^\]]*)[\])]\s*", column)
     return (match[1], match[2].strip()) if match else (column.strip(), "")
+
+
+def numbers(table, column, path):
+    """A column as floats, shape (n,); NaN where it is masked.
+
+    Raises
+    ------
+    DataError
+        If it holds text, or more than one number a row.
+    """
+    values = np.ma.asarray(table[column])
+    if values.ndim != 1:
+        raise DataError(
+            f"{path}: column {column!r} holds {values[0].size} values a row; give it one."
+        )
+    try:
+        return np.ma.filled(values.astype(float), np.nan)
+    except (TypeError, ValueError) as err:
+        raise DataError(
+            f"{path}: column {column!r} holds text where a number should be "
+            f"({' '.join(str(err).split())[:120]}); use nan for a missing value, and a point for "
+            "decimals."
+        ) from err
+
+
+def flags(table, column, path):
+    """A column of flags as booleans, shape (n,); False where it is masked.
+
+    Raises
+    ------
+    DataError
+        If an entry is neither true nor false, nor 1 or 0.
+    """
+    words = {"true": True, "t": True, "yes": True, "1": True, "1.0": True}
+    words |= {"false": False, "f": False, "no": False, "0": False, "0.0": False}
+    values = np.ma.asarray(table[column])
+    out = np.zeros(len(table), dtype=bool)
+    for i in np.flatnonzero(~np.ma.getmaskarray(values)):
+        word = str(values[i]).strip().lower()
+        if word not in words:
+            raise DataError(f"{path}: column {column!r} holds {word!r}; use true and false.")
+        out[i] = words[word]
+    return out
+
+
+def _split_part(path):
+    """Path and table of ``file.fits[table]``; a file that has brackets in its name is one."""
+    match = re.fullmatch(r"(.+)\[([^\[\]]+)\]", str(path))
+    if match and not Path(path).exists():
+        return Path(match[1]), match[2].strip()
+    return Path(path), None
+
+
+def _read(path, data, kind, part, text):
+    if kind == "fits":
+        with fits.open(path) as hdus:
+            return Table.read(hdus[_which(hdus, part, path)])
+    if kind == "votable":
+        more = {} if part is None else {"table_id": int(part) if part.isdigit() else part}
+        return Table.read(io.BytesIO(data), format=kind, use_names_over_ids=True, **more)
+    if part is not None:
+        raise DataError(f"{path} holds one table; leave out [{part}].")
+    lines = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
+    if "\0" in lines:
+        raise DataError(f"{path} is no table of a known kind; write it as {KINDS}.")
+    lines = [line for line in lines.splitlines() if line.strip(" ,;\t")]
+    return _read_text(path, lines, text) if kind == "text" else Table.read(lines, format=kind)
+
+
+def _which(hdus, part, path):
+    """Index of the table to read."""
+    kinds = fits.BinTableHDU, fits.TableHDU
+    known = {i: hdu.name for i, hdu in enumerate(hdus) if isinstance(hdu, kinds)}
+    found = [i for i, name in known.items() if part in (None, str(i)) or part.upper() == name]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(f"{i} ({name})" if name else str(i) for i, name in known.items())
+    raise DataError(
+        f"{path} holds {len(known)} tables: {names or 'none'}; name one of them, as in "
+        f"{path.name}[{next(iter(known), 1)}]."
+    )
+
+
+def _read_text(path, lines, text):
+    """A text table, the names of its columns on its first line or in a comment before it."""
+    rows = [line for line in lines if not line.lstrip().startswith("#")]
+    if not rows:
+        raise DataError(f"{path} has no rows; it is empty or truncated.")
+    delimiter = max((",", ";", "\t", "|"), key=rows[0].count)
+    if delimiter not in rows[0]:
+        delimiter = " "
+        rows[0] = re.sub(r"\s+(?=[\[(])", "", rows[0])  # "flux [uJy]" is one name
+
+    def cells(line):
+        parts = line.split(None if delimiter == " " else delimiter)
+        return [c.strip().strip('"') for c in parts]
+
+    if any(map(_is_number, cells(rows[0]))):
+        comments = [line.lstrip().lstrip("# ") for line in lines if line.lstrip().startswith("#")]
+        wide = [c for c in comments if len(cells(c)) == len(cells(rows[0]))]
+        named = [c for c in wide if not any(map(_is_number, cells(c)))]
+        if not named:
+            raise DataError(
+                f"{path} has no line with the names of its {len(cells(rows[0]))} columns; add one "
+                "before the numbers."
+            )
+        rows.insert(0, named[-1])
+    units = {}
+    if len(rows) > 2 and not any(map(_is_number, cells(rows[1]))):
+        three = zip(*map(cells, rows[:3]), strict=False)
+        units = {n: unit for n, unit, c in three if _is_number(c) and unit not in _BLANK}
+        if units:
+            del rows[1]
+    table = Table.read(
+        rows, format="ascii.csv" if delimiter != " " else "ascii.basic", delimiter=delimiter,
+        fill_values=[(blank, "0") for blank in _BLANK], converters={name: str for name in text},
+    )  # fmt: skip
+    for name, unit in units.items():
+        table[name].unit = u.Unit(unit, parse_strict="silent")
+    return table
+
+
+def _is_number(word):
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _decode(table):
+    """Text as str, whatever the format holds it as."""
+    for name in table.colnames:
+        values = np.ma.asarray(table[name])
+        if values.ndim == 1 and values.dtype.kind in "SO" and len(values):
+            text = [
+                v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.data
+            ]
+            table[name] = np.ma.array(np.array(text, str), mask=values.mask)

@@ -1,7 +1,8 @@
 """Photometry tables: one row per band in, an `obs` dictionary for Prospector out.
 
 A table has the columns ``band``, ``flux`` and ``error`` (aliases in `ALIASES`),
-as ECSV, FITS or CSV. The unit of the flux is never guessed: it comes from the
+in any format that `read_table` reads; ``use`` and ``upper_limit`` may say which bands are
+fitted, and which fluxes are limits. The unit of the flux is never guessed: it comes from the
 column's unit, from brackets in the column's name (``flux [uJy]``) or from the
 caller.
 """
@@ -16,8 +17,8 @@ from astropy.table import Table
 from ..errors import DataError
 from ..files import write_atomic
 from .filters import load_filters
-from .observation import plain_flags, plain_fluxes
-from .table_files import read_table, split_name
+from .observation import filter_list, plain_flags, plain_fluxes
+from .table_files import flags, numbers, read_table, split_name
 
 # Prospector and sedpy take 1 maggie = 3631 Jy. The AB zeropoint is 3630.78 Jy,
 # 6e-5 less; magnitudes are turned into maggies without passing through Jy.
@@ -31,6 +32,15 @@ ALIASES = {
         "flux_unc", "e_flux", "mag_error", "mag_err", "magerr", "e_mag",
     ),
 }  # fmt: skip
+FLAGS = {
+    "use": ("use", "used", "use_band", "fit_band"),
+    "upper_limit": ("upper_limit", "upper_limits", "upperlimit", "uplim", "is_limit", "limit"),
+}
+_AMBIGUOUS = (
+    "mask",
+    "masked",
+    "phot_mask",
+)  # true may mean that a band is fitted, or that it is not
 REDSHIFT_KEYS = ("zred", "redshift", "z")
 
 # Names of units beyond those astropy knows.
@@ -38,6 +48,9 @@ _MAG_NAMES = ("mag", "mag(ab)", "abmag", "ab mag", "mag_ab")
 _MAGGY_NAMES = {"maggies": 1.0, "maggy": 1.0, "maggie": 1.0, "nanomaggies": 1e-9}
 # Catalogs write 99 or -99 for "no magnitude"; no source has such a magnitude.
 _ABSURD_MAG = 50.0
+# What they write for "no flux".
+_NINES = (98.99, 99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 9999.0, 9999.9, 99999.0)
+PLACEHOLDERS = np.array([*_NINES, *(-x for x in _NINES)])
 
 
 def flux_unit(text):
@@ -96,13 +109,70 @@ def to_maggies(flux, error, flux_factor, error_factor):
     -------
     maggies, maggies_unc : ndarray, shape (nband,)
         Of a magnitude m: ``10**(-0.4 m)`` and, to first order,
-        ``0.4 ln(10) maggies sigma_m``; NaN where \\|m\\| > 50 (placeholders like 99).
+        ``0.4 ln(10) maggies sigma_m``. NaN where catalogs write a placeholder for a missing
+        value: magnitudes of exactly 0 or beyond 50, errors beyond 50 mag, fluxes in
+        `PLACEHOLDERS` (99, -99.9, ...).
     """
     if flux_factor is None:
         with np.errstate(over="ignore"):
-            maggies = np.where(np.abs(flux) < _ABSURD_MAG, 10.0 ** (-0.4 * flux), np.nan)
+            known = (np.abs(flux) < _ABSURD_MAG) & (flux != 0.0)
+            maggies = np.where(known, 10.0 ** (-0.4 * flux), np.nan)
+        error = np.where(np.abs(error) < _ABSURD_MAG, error, np.nan)
         return maggies, 0.4 * np.log(10.0) * maggies * error
-    return flux * flux_factor, error * error_factor
+    # In single precision, -99.9 is another number.
+    missing = np.isclose(np.asarray(flux)[..., None], PLACEHOLDERS, rtol=1e-6, atol=0.0).any(-1)
+    return np.where(missing, np.nan, flux) * flux_factor, error * error_factor
+
+
+def columns_to_maggies(table, flux, error, unit, path, option):
+    """Two columns of a table in maggies.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+    flux, error : str
+        Columns. Without a unit of its own, an error has its flux's.
+    unit : str or None
+        For a flux column without a unit.
+    path : path-like
+        For messages.
+    option : str
+        What gives `unit`, for messages.
+
+    Returns
+    -------
+    maggies, unc : ndarray, shape (n,)
+        See `to_maggies`.
+    str
+        The flux's unit.
+
+    Raises
+    ------
+    DataError
+        If a unit is missing or contradicts `unit`, one of flux and error is a magnitude and the
+        other is not, or a column does not hold numbers.
+    """
+    flux_text, error_text = (_column_unit(table, name, path) for name in (flux, error))
+    if unit and flux_text and flux_unit(flux_text) != flux_unit(unit):
+        raise DataError(
+            f"{path} gives the flux in {flux_text!r} but the unit {unit!r} was asked for; leave "
+            f"{option} out, or correct the unit of column {flux!r}."
+        )
+    flux_text = flux_text or unit
+    if not flux_text:
+        raise DataError(
+            f"{path} does not say the unit of column {flux!r}; give the column a unit, write it "
+            f"into its name ('flux [uJy]'), or give {option}."
+        )
+    error_text = error_text or flux_text
+    factors = flux_unit(flux_text), flux_unit(error_text)
+    if (factors[0] is None) != (factors[1] is None):
+        raise DataError(
+            f"{path} gives {flux!r} in {flux_text!r} and {error!r} in {error_text!r}; either both "
+            "or neither must be magnitudes."
+        )
+    values = (numbers(table, name, path) for name in (flux, error))
+    return *to_maggies(*values, *factors), flux_text
 
 
 def apply_floor(maggies, unc, floor):
@@ -131,7 +201,9 @@ def usable(names, maggies, unc):
     notes = []
     for i, name in enumerate(names):
         if not np.isfinite(maggies[i]):
-            notes.append(f"{name} is masked: its flux is not a finite number.")
+            notes.append(
+                f"{name} is masked: it has no flux (not a number, or a placeholder such as -99)."
+            )
         elif not (np.isfinite(unc[i]) and unc[i] > 0):
             notes.append(f"{name} is masked: its error is not a positive number.")
         else:
@@ -217,7 +289,9 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
     Parameters
     ----------
     path : path-like
-        ECSV, FITS or CSV with one row per band.
+        See `prospect_emu.observe.table_files.read_table`; one row per band. Where a column
+        ``use`` is false, the band is masked; where ``upper_limit`` is true, the flux is a limit,
+        and its error the width of its edge.
     zred : float, optional
         Redshift; by default the table's metadata (``zred``, ``redshift`` or ``z``).
     unit : str, optional
@@ -229,8 +303,9 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
     Returns
     -------
     dict
-        See `make_obs`; also ``table`` (the file's name), ``flux_unit`` and,
-        from metadata ``truth: {parameter: value}``, ``truth``.
+        See `make_obs`; also ``table`` (the file's name), ``flux_unit``, ``upper_limits`` where
+        the table has them and, from metadata ``truth: {parameter: value}``, ``truth``. ``notes``
+        names the columns that are not used.
 
     Raises
     ------
@@ -240,33 +315,22 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
     FilterError
         If a filter is unknown.
     """
-    path = Path(path)
     table = read_table(path)
     columns = {role: _find_column(table, role, path) for role in ALIASES}
-    names = [_text(v) for v in table[columns["band"]]]
-    flux_text = _column_unit(table, columns["flux"], path)
-    error_text = _column_unit(table, columns["error"], path)
-    if unit is not None:
-        if flux_text and flux_unit(flux_text) != flux_unit(unit):
-            raise DataError(
-                f"{path} gives the flux in {flux_text!r} but the unit {unit!r} was asked for; "
-                "leave that option out."
-            )
-        flux_text = flux_text or unit
-    if not flux_text:
-        raise DataError(
-            f"{path} does not say the unit of column {columns['flux']!r}; give the column a unit, "
-            "write it into its name ('flux [uJy]'), or pass --unit."
-        )
-    error_text = error_text or flux_text
-    factors = flux_unit(flux_text), flux_unit(error_text)
-    if (factors[0] is None) != (factors[1] is None):
-        raise DataError(
-            f"{path} gives the flux in {flux_text!r} and the error in {error_text!r}; either both "
-            "or neither must be magnitudes."
-        )
-    flux, error = (_numbers(table, columns[role], path) for role in ("flux", "error"))
-    maggies, unc = to_maggies(flux, error, *factors)
+    names = [str(v).strip() for v in table[columns["band"]]]
+    maggies, unc, text = columns_to_maggies(
+        table, columns["flux"], columns["error"], unit, path, "the option --unit"
+    )
+    notes, mask, more = [], None, {"table": Path(path).name, "flux_unit": text}
+    given = {role: _find_flags(table, role, path) for role in FLAGS}
+    if given["use"]:
+        mask = flags(table, given["use"], path)
+        notes += [f"{n} is masked: {given['use']} is false." for n in np.array(names)[~mask]]
+    if given["upper_limit"]:
+        more["upper_limits"] = flags(table, given["upper_limit"], path)
+    unused = set(table.colnames) - {*columns.values(), *given.values()}
+    if unused:
+        notes.append(f"Columns that are not used: {', '.join(sorted(unused))}.")
 
     meta = {str(k).lower(): v for k, v in table.meta.items()}
     if zred is None:
@@ -274,10 +338,9 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
         if not given:
             raise DataError(f"{path} holds no redshift; add 'zred' to its metadata or pass --zred.")
         zred = given[0]
-    more = {"table": path.name, "flux_unit": flux_text}
     if meta.get("truth"):
         more["truth"] = _truth(meta["truth"], path)
-    return make_obs(names, maggies, unc, zred, error_floor, **more)
+    return make_obs(names, maggies, unc, zred, error_floor, mask, notes, **more)
 
 
 def photometry_table(obs):
@@ -287,18 +350,23 @@ def photometry_table(obs):
     -------
     astropy.table.Table
         ``band``, ``flux`` and ``error`` in maggies, the errors those before any
-        floor where the obs holds them; fluxes of masked bands are NaN.
+        floor where the obs holds them; fluxes of masked bands are NaN; ``upper_limit`` where
+        the obs has limits.
         Metadata: ``zred`` and ``truth``.
     """
     mask = np.asarray(obs.get("phot_mask", np.ones(len(obs["maggies"]), dtype=bool)))
     error = obs.get("maggies_unc_catalog", obs["maggies_unc"])
     table = Table(
         {
-            "band": [f.name for f in obs["filters"]],
+            "band": [f.name for f in filter_list(obs["filters"])],
             "flux": np.where(mask, obs["maggies"], np.nan) * u.mgy,
             "error": np.array(error, dtype=float) * u.mgy,
         }
     )
+    if obs.get("upper_limits") is not None:
+        table["upper_limit"] = plain_flags(
+            obs["upper_limits"], "upper_limits", mask.shape, "maggies is an upper limit"
+        )
     table.meta = {k: obs[k] for k in ("zred", "truth") if k in obs}
     return table
 
@@ -328,6 +396,21 @@ def _find_column(table, role, path):
     )
 
 
+def _find_flags(table, role, path):
+    """The column of flags of this kind; None without one."""
+    lower = {c.strip().lower(): c for c in table.colnames}
+    for name in _AMBIGUOUS:
+        if name in lower:
+            raise DataError(
+                f"{path}: whether {lower[name]!r} is true where a band is fitted, or where it is "
+                "not, cannot be known; call it 'use' if it is true for bands to fit, or remove it."
+            )
+    found = [lower[name] for name in FLAGS[role] if name in lower]
+    if len(found) > 1:
+        raise DataError(f"{path} has the columns {', '.join(found)}; keep one of them.")
+    return found[0] if found else None
+
+
 def _column_unit(table, column, path):
     """Unit of a column as text, '' without one."""
     in_name = split_name(column)[1]
@@ -336,19 +419,6 @@ def _column_unit(table, column, path):
     if own and in_name and flux_unit(own) != flux_unit(in_name):
         raise DataError(f"{path}: column {column!r} has the unit {own!r}; correct one of the two.")
     return own or in_name
-
-
-def _numbers(table, column, path):
-    try:
-        values = np.ma.filled(np.ma.asarray(table[column], dtype=float), np.nan)
-    except (TypeError, ValueError) as err:
-        raise DataError(
-            f"{path}: column {column!r} holds text where a number should be "
-            f"({_one_line(err)}); use nan for a missing value."
-        ) from err
-    if values.ndim != 1:
-        raise DataError(f"{path}: column {column!r} has {values.ndim} axes; give one number a row.")
-    return values
 
 
 def _redshift(value):
@@ -368,11 +438,6 @@ def _truth(truth, path):
         return {k: float(v) for k, v in truth.items()}
     except (TypeError, ValueError) as err:
         raise DataError(f"{path}: a value of 'truth' is no number ({_one_line(err)}).") from err
-
-
-def _text(value):
-    # FITS strings may come as bytes, padded.
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
 
 
 def _one_line(err):

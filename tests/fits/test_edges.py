@@ -1,21 +1,35 @@
 """What goes wrong at the edges of a campaign: odd names, blanks, changed files, lost workers."""
 
+import errno
+import os
+import re
+import shlex
 import shutil
+import subprocess
 import types
+from unittest import mock
+from urllib.parse import unquote
 
+import h5py
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
 from prospect_emu.commands.cli import main
-from prospect_emu.errors import DataError, OutputError, SetupError
-from prospect_emu.fits import catalogs
+from prospect_emu.errors import DataError, ModelFileError, OutputError, SetupError
+from prospect_emu.fits import backends, campaign_commands, catalogs, identity, locks
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
+from prospect_emu.fits.campaign_report import write_summary
 from prospect_emu.fits.config import ExecutorConfig, SelectConfig, parse_config, read_config
 from prospect_emu.fits.executors import DaskExecutor, WorkerLost
-from prospect_emu.fits.identity import Key
+from prospect_emu.fits.identity import Key, file_name
 from prospect_emu.fits.results import read_results, write_results
+from prospect_emu.fits.slurm import write_script
 from prospect_emu.fits.store import Store
+
+from .conftest import BANDS
+
+VERSIONS = identity.versions()
 
 
 @pytest.fixture
@@ -64,6 +78,39 @@ def test_kept_columns(workshop, inline, table):
     assert list(read_results(workshop.folder / "c").table["field"]) == ["cosmos", "cosmos"]
 
 
+def test_kept_columns_called_like_results(workshop, inline, table):
+    """The catalog's chi2 and the fits' were one column, where a fit had none the catalog's."""
+    rows, write = table
+    rows["chi2"], rows["Logmass_p50"], rows["mass"] = -1.0, 3.0, 2.0
+    write()
+    config = kept(workshop, "zred", "chi2", "Logmass_p50", "mass")
+    run_campaign(config, executor=inline)
+    results = read_results(config.output)
+    assert list(results.table["catalog_chi2"]) == [-1.0, -1.0]
+    assert list(results.table["catalog_Logmass_p50"]) == [3.0, 3.0]
+    assert list(results.table["mass"]) == [2.0, 2.0]
+    assert np.all(results.table["chi2"] > 0) and np.all(results.table["logmass_p50"] > 6)
+    np.testing.assert_allclose(results.table["zred"], results.table["catalog_zred"])
+    assert Table.read(write_results(results, config.output)[1])["catalog_chi2"][0] == -1.0
+
+
+def test_names_of_files_are_safe_and_differ(workshop, inline, table):
+    """Ids of 260 characters, and ids whose SEDs had one file."""
+    assert file_name("a" * 260) != file_name("a" * 259 + "b")
+    assert len(f".{Key('e', 'é' * 260, 0).name.split('/')[1]}.h5.12345678") < 255
+    assert file_name("90052") == "90052" and "/" not in file_name("a/b")
+    rows, write = table
+    rows["id"] = np.array(["a/b", "a_2Fb" + "x" * 255])
+    write()
+    config = workshop.config()
+    assert run_campaign(config, executor=inline) == {"done": 2}
+    page = write_summary(read_results(config.output), config.output)
+    links = re.findall('(?:href|src)="([^"]+)"', page.read_text())
+    assert len(links) == len(set(links)) and sum("_r0" in link for link in links) == 2
+    for link in links:
+        assert (page.parent / unquote(link)).is_file()
+
+
 def test_an_interrupted_refit_loses_nothing(workshop, inline):
     run_campaign(workshop.config(), executor=inline)
     files = {p: p.read_bytes() for p in (workshop.folder / "c" / "fits").glob("*/*.h5")}
@@ -71,7 +118,7 @@ def test_an_interrupted_refit_loses_nothing(workshop, inline):
     def interrupted(task):
         raise KeyboardInterrupt
 
-    other = workshop.config(fit="max_calls = 100000")
+    other = workshop.config(fit="inflate = false")
     with pytest.raises(KeyboardInterrupt):
         run_campaign(other, Options(refit=True), executor=type(inline)(interrupted))
     assert len(files) == 2 and {p: p.read_bytes() for p in files} == files
@@ -149,6 +196,205 @@ def test_job_arrays_keep_flags_and_show_that_they_run(workshop, capsys):
     assert store.read_json("index.json")  # the next reader need not open every file
 
 
+# ---- settings that need no new fit, or are wrong -----------------------------------------
+
+
+def test_a_raised_budget_concerns_stalled_fits_alone(workshop, inline, same_tables):
+    """What converged stays, without --refit; what stalled is fitted as if it had never been."""
+    free = workshop.config("free")
+    run_campaign(free, executor=inline)
+    calls = sorted(read_results(free.output).table["ncall"])
+    assert calls[0] < calls[1]
+    between = (calls[0] + calls[1]) // 2 + 1
+    assert run_campaign(workshop.config(fit=f"max_calls = {between}"), executor=inline) == {
+        "done": 1, "stalled": 1,
+    }  # fmt: skip
+    again = type(inline)()
+    assert run_campaign(workshop.config(fit=f"max_calls = {between - 1}"), executor=again) == {
+        "done": 1, "stalled": 1,
+    }  # fmt: skip
+    assert not again.seen  # a lower budget gives nothing new
+    assert run_campaign(workshop.config(), executor=again) == {"done": 2}
+    assert len(again.seen) == 1
+    same_tables(read_results(workshop.folder / "c").table, read_results(free.output).table)
+    assert campaign_status(workshop.folder / "c")["states"] == {"done": 2}
+
+
+def test_a_certificate_is_added_without_a_fit(workshop, inline, same_tables, monkeypatch):
+    """The same as if it had been asked for at once."""
+    toy = workshop.emulator
+    exact = lambda theta: 1.001 * toy.maggies(theta, check=False)[:, : len(BANDS)]  # noqa: E731
+    monkeypatch.setattr(backends, "find_engine", lambda emulator, tables: ("toy", exact))
+    at_once = workshop.config("once", fit="certificate = 200")
+    run_campaign(at_once, executor=inline)
+    run_campaign(workshop.config(), executor=inline)
+    again = type(inline)()
+    config = workshop.config(fit="certificate = 200")
+    with monkeypatch.context() as m:
+        m.setattr(backends.Backend, "fit", None)
+        assert run_campaign(config, executor=again) == {"done": 2}
+    assert len(again.seen) == 2
+    results = read_results(config.output).table
+    assert np.isfinite(results["dlogz"]).all()
+    same_tables(results, read_results(at_once.output).table)
+    with pytest.raises(OutputError, match=r"another settings\.certificate"):
+        run_campaign(workshop.config(fit="certificate = 300"), executor=inline)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "message"),
+    [
+        ("fit", {"dlogz": 0.0}, "fit.dlogz = 0.0 must be a positive number"),
+        ("fit", {"dlogz": float("nan")}, "fit.dlogz = nan must be a positive number"),
+        ("fit", {"max_seconds": -1}, "fit.max_seconds = -1.0 must be a positive number"),
+        ("fit", {"queue_size": 0}, "fit.queue_size = 0 is too small"),
+        ("fit", {"tables": "nowhere.safetensors"}, "there is no file fit.tables = .*nowhere"),
+        ("fit", {"certificate": 20}, "fit.certificate = 20 is too few draws; give 200"),
+        ("catalog", {"mips_factor": 0}, "catalog.mips_factor = 0.0 must be a positive"),
+        ("catalog", {"zeropoints": {"b": "x"}}, "catalog.zeropoints.b = 'x' must be a positive"),
+        ("catalog", {"keep": [3]}, "catalog.keep holds 3; it must hold texts"),
+        ("select", {"range": {"z": [1]}}, r"select.range.z must be \[lowest, highest\]"),
+        ("select", {"range": {"z": ["a", "b"]}}, r"select.range.z must be \[lowest, highest\]"),
+        ("select", {"range": {"z": [2, 1]}}, r"select.range.z must be \[lowest, highest\]"),
+        ("executor", {"sbatch": ["--time=1\n#SBATCH --x"]}, "executor.sbatch holds"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_runs(section, setting, message):
+    data = {"catalog": {"kind": "3dhst", "path": "x"}, "emulators": ["e"], "output": "o"}
+    with pytest.raises(SetupError, match=message):
+        parse_config({**data, section: {**data.get(section, {}), **setting}})
+
+
+def test_a_fault_of_the_installation_is_no_galaxys(workshop, inline, monkeypatch):
+    """It stops the campaign, and nothing stays failed once it is corrected."""
+
+    def broken(self, obs, config, seed):
+        raise ModelFileError("the tables are damaged")
+
+    with monkeypatch.context() as m:
+        m.setattr(backends.Backend, "fit", broken)
+        with pytest.raises(OutputError, match="stops at toy/100_r0: the tables are damaged"):
+            run_campaign(workshop.config(), executor=inline)
+    assert run_campaign(workshop.config(), executor=inline) == {"done": 2}
+
+
+def test_kills_are_no_failures(workshop, inline):
+    """Three killed workers marked a galaxy failed for good; now any later run makes the fit."""
+
+    def preempted(task):
+        return WorkerLost("preempted") if task.key.galaxy == "101" else inline.function(task)
+
+    config = workshop.config(top="retries = 0")
+    assert run_campaign(config, executor=type(inline)(preempted)) == {"done": 1, "pending": 1}
+    status = campaign_status(config.output)
+    assert "died 5 times (preempted)" in status["entries"][Key("toy", "101", 0)].detail
+    assert run_campaign(config, executor=inline) == {"done": 2}
+
+
+def test_accepted_differences_of_all_parts(workshop, inline, monkeypatch):
+    """The plan of the last part to start called the results of the others changed."""
+    workshop.catalog(4)
+    config = workshop.config()
+    run_campaign(config, executor=inline)
+    monkeypatch.setattr(identity, "versions", lambda: {**VERSIONS, "numpy": "9"})
+    for part in (0, 1):
+        options = Options(accept=("versions.numpy",), chunk=(part, 2))
+        run_campaign(config, options, executor=inline)
+    assert campaign_status(config.output)["states"] == {"done": 4}
+    assert set(read_results(config.output).table["state"]) == {"done"}
+
+
+def test_a_file_that_claims_38_gb_is_damaged(workshop, inline):
+    config = workshop.config()
+    run_campaign(config, executor=inline)
+    path = Store(config.output).fit_path(Key("toy", "100", 0))
+    with h5py.File(path, "r+") as f:
+        del f["sampling/chain"]
+        f["sampling"].create_dataset("chain", shape=(2_400_000_000, 2), dtype=float)
+    status = campaign_status(config.output)
+    assert status["states"] == {"done": 1, "damaged": 1}
+    assert "claims to hold 38.4 GB" in status["entries"][Key("toy", "100", 0)].detail
+    assert run_campaign(config, executor=inline) == {"done": 2}
+
+
+# ---- file systems, schedulers ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["flock", "fcntl"])
+def test_without_locks(workshop, inline, monkeypatch, missing):
+    """Lustre without flock, and Windows: the campaign runs, and says that it locks nothing."""
+    if missing == "fcntl":
+        monkeypatch.setattr(locks, "fcntl", None)
+    else:
+        error = OSError(errno.ENOSYS, "Function not implemented")
+        monkeypatch.setattr(locks.fcntl, "flock", mock.Mock(side_effect=error))
+    with pytest.warns(UserWarning, match="cannot be locked.*only one campaign"):
+        assert run_campaign(workshop.config(), executor=inline) == {"done": 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_a_folder_without_permission(workshop, inline):
+    (workshop.folder / "c").mkdir(mode=0o500)
+    with pytest.raises(OutputError, match=r"Cannot write in .*c \(Permission denied"):
+        run_campaign(workshop.config(), executor=inline)
+
+
+def test_a_folder_that_cannot_be_written(workshop, inline, monkeypatch):
+    """As root, who may write everywhere."""
+    real = open
+
+    def refuse(path, mode="r", *args, **kwargs):
+        if str(path).endswith("lock") and mode != "r":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(OutputError, match=r"Cannot write in .*c \(Permission denied"):
+        run_campaign(workshop.config(), executor=inline)
+
+
+@pytest.mark.parametrize("name", ["my (first) 100% try; 'x' $HOME", "é #1"])
+def test_batch_scripts_quote_names(tmp_path, name):
+    """Read as bash reads it, and as sbatch does: whole words, no expansion."""
+    folder = tmp_path / name
+    config = parse_config(
+        {"catalog": {"kind": "3dhst", "path": "x"}, "emulators": ["e"], "output": str(folder),
+         "name": name, "executor": {"chunks": 5000}}
+    )  # fmt: skip
+    script = write_script(folder / "c.toml", config, folder, chunks=7)
+    text = script.read_text()
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    words = dict(w.split("=", 1) for line in text.splitlines() if line.startswith("#SBATCH")
+                 for w in shlex.split(line, posix=True)[1:])  # fmt: skip
+    assert words["--output"] == str(folder).replace("%", "%%") + "/slurm/%A_%a.log"
+    assert words["--array"] == "0-6" and re.fullmatch(r"[\w.+-]+", words["--job-name"])
+    command = shlex.split(text.splitlines()[-1])
+    assert str(folder / "c.toml") in command and command[-1].endswith("/7")
+
+
+def test_names_that_no_batch_script_takes(tmp_path):
+    data = {"catalog": {"kind": "3dhst", "path": "x"}, "emulators": ["e"], "output": "o"}
+    with pytest.raises(SetupError, match="holds a line break"):
+        parse_config({**data, "name": "a\n#SBATCH --wrap=x"})
+    with pytest.raises(SetupError, match="which sbatch does not take"):
+        write_script(tmp_path / "c.toml", parse_config(data), tmp_path / "a\nb")
+
+
+def test_more_parts_than_the_cluster_takes(workshop, monkeypatch):
+    """The array has no more parts than there are fits; sbatch's refusal names the setting."""
+    fake = workshop.folder / "bin" / "sbatch"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'Invalid job array specification' >&2; exit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    toml = workshop.toml(executor='kind = "slurm"\nchunks = 5000')
+    args = types.SimpleNamespace(
+        refit=False, retry_failed=False, retry_stalled=False, verify=False, accept=[], submit=True
+    )
+    with pytest.raises(SetupError, match=r"executor\.chunks = 2 must be below MaxArraySize"):
+        campaign_commands._slurm(args, toml, read_config(toml))
+
+
 def test_workers_that_never_answer(workshop, inline):
     """Three times as many as there are workers, and not one fit: not the galaxies' fault."""
     workshop.catalog(6)
@@ -204,6 +450,14 @@ def test_dask_keys_and_threads(monkeypatch):
         executor.submit(task)
         keys |= set(executor._client.keys)
     assert len(keys) == 2
+    assert executor.waiting == ""
+    monkeypatch.setattr(FakeClient, "nthreads", lambda self: {})
+    assert "no workers" in executor.waiting
+    assert "no workers; start some" in campaign_commands._sentence(
+        {"done": 0, "failed": 0, "stalled": 0, "pending": 1, "per_hour": 0, "seconds_left": None,
+         "waiting": executor.waiting}
+    )  # fmt: skip
+    monkeypatch.undo()
     monkeypatch.setattr(FakeClient, "threads", 4)
     with pytest.raises(SetupError, match=r"tcp://a has 4 threads.*--nthreads 1"):
         _ = executor.free

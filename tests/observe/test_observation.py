@@ -5,13 +5,15 @@ import pytest
 from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from astropy.utils.masked import Masked
+from prospect.utils.obsutils import fix_obs
+from sedpy.observate import FilterSet
 
-from prospect_emu import EmulatorSpecModel, fit_model
-from prospect_emu.errors import DataError
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, fit_model
+from prospect_emu.errors import DataError, FilterError
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.fit.result import FitResult
 from prospect_emu.observe import observation
-from prospect_emu.observe.tables import make_obs
+from prospect_emu.observe.tables import make_obs, photometry_table
 from prospect_emu.prospector.mathews23 import model_params
 
 # AB: magnitude 0 is 3631 Jy, so that one maggie is 3.631e9 uJy.
@@ -136,3 +138,61 @@ def test_errors_changed_after_inflate_are_refused_until_said(sps, obs):
             call(changed)
     changed["emulator"] = None
     np.testing.assert_array_equal(sps.inflate(changed)["maggies_unc_observed"], with_floor)
+
+
+# ---- filters in other forms --------------------------------------------------------------
+
+
+def names_of(filters):
+    return [f.name for f in filters]
+
+
+@pytest.mark.parametrize(
+    "form", [names_of, lambda f: np.array(names_of(f)), lambda f: FilterSet(names_of(f)), tuple]
+)
+def test_filters_as_names_or_a_filterset(form, sps, obs):
+    """The same likelihood, prediction and table as with a list of sedpy's filters."""
+    model = EmulatorSpecModel(model_params(zred=1.0))
+    theta = model.prior_transform(np.full(model.ndim, 0.4))
+    given = {**obs, "filters": form(obs["filters"])}
+    other = EmulatorSPS(sps.emulator, filters=given["filters"])
+    expected = BatchedPosterior(model, sps.inflate(obs), sps).log_likelihood(theta[None])
+    found = BatchedPosterior(model, other.inflate(given), other).log_likelihood(theta[None])
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        model.predict(theta, obs=given, sps=other)[1], model.predict(theta, obs=obs, sps=sps)[1]
+    )
+    assert list(photometry_table(given)["band"]) == names_of(obs["filters"])
+
+
+def test_gridded_filters_of_fix_obs(sps, obs):
+    """``fix_obs(grid_filters=True)`` was refused as curves of other filters."""
+    given = fix_obs(dict(obs), grid_filters=True)
+    model = EmulatorSpecModel(model_params(zred=1.0))
+    given = EmulatorSPS(sps.emulator, filters=given["filters"]).inflate(given)
+    theta = model.prior_transform(np.full(model.ndim, 0.4))[None]
+    expected = BatchedPosterior(model, sps.inflate(obs), sps).log_likelihood(theta)
+    np.testing.assert_array_equal(
+        BatchedPosterior(model, given, sps).log_likelihood(theta), expected
+    )
+
+
+@pytest.mark.parametrize("form", [names_of, lambda f: FilterSet(names_of(f))])
+def test_a_whole_fit_with_other_forms_of_filters(form, sps, obs, tmp_path):
+    model = EmulatorSpecModel(model_params(zred=1.0))
+    chi2 = []
+    for filters in (obs["filters"], form(obs["filters"])):
+        given = sps.inflate({**obs, "filters": filters})
+        output = fit_model(
+            given, model, sps, nested_nlive_init=60, nested_walks=8, nested_maxbatch=0, seed=1,
+            progress=False,
+        )  # fmt: skip
+        result = FitResult.from_run(output, model, given, sps, seed=1)
+        result.write(tmp_path / "posterior.h5", overwrite=True)
+        chi2.append(FitResult.read(tmp_path / "posterior.h5").photometry.chi2)
+    assert chi2[0] == chi2[1]
+
+
+def test_an_unknown_name_of_a_filter(obs):
+    with pytest.raises(FilterError, match=r"'sdss_h0' is not known.*did you mean"):
+        observation.filter_list(["sdss_g0", "sdss_h0"])

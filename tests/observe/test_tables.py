@@ -155,7 +155,7 @@ def test_bad_bands_are_masked_and_said(write):
     obs = read_photometry(write(make_table([np.nan, 1.0, 2.0], [0.1, 0.0, 0.2])))
     assert obs["phot_mask"].tolist() == [False, False, True]
     assert obs["notes"] == [
-        "acs_wfc_f814w is masked: its flux is not a finite number.",
+        "acs_wfc_f814w is masked: it has no flux (not a number, or a placeholder such as -99).",
         "wfc3_ir_f160w is masked: its error is not a positive number.",
     ]
 
@@ -190,6 +190,58 @@ def test_round_trip_is_exact(write, tmp_path):
 def _one_sentence(error, *words):
     text = str(error.value)
     assert "\n" not in text and all(w in text for w in words), text
+
+
+# ---- columns of flags, placeholders ---------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["t.ecsv", "t.csv", "t.fits"])
+def test_use_and_upper_limit_are_honoured(write, name):
+    """By hand: the first band is not fitted, the third is a limit; both survive a round trip."""
+    table = make_table()
+    table.rename_columns(["flux", "error"], ["flux [uJy]", "error [uJy]"])
+    table["use"], table["upper_limit"] = [False, True, True], [False, False, True]
+    table["weight"], table["comment"] = 1.0, "x"
+    obs = read_photometry(write(table, name), zred=1.0)
+    assert obs["phot_mask"].tolist() == [False, True, True]
+    assert obs["upper_limits"].tolist() == [False, False, True]
+    assert obs["notes"] == [
+        "acs_wfc_f814w is masked: use is false.",
+        "Columns that are not used: comment, weight.",
+    ]
+    assert photometry_table(obs)["upper_limit"].tolist() == [False, False, True]
+
+
+def test_a_column_that_could_mean_both_is_refused(write):
+    table = make_table()
+    table["mask"] = [False, True, True]
+    with pytest.raises(
+        DataError, match="'mask' is true where a band is fitted, or where it is not"
+    ):
+        read_photometry(write(table))
+
+
+def test_flags_that_are_no_flags(write):
+    table = make_table()
+    table["use"] = ["yes", "no", "perhaps"]
+    with pytest.raises(DataError, match="'use' holds 'perhaps'; use true and false"):
+        read_photometry(write(table))
+
+
+@pytest.mark.parametrize("value", [-99, -99.0, -99.9, -999, -9999, 98.99, 99, 99.9, 9999])
+@pytest.mark.parametrize("dtype", [float, np.float32])
+def test_placeholder_fluxes_are_masked(write, value, dtype):
+    """With any error, as catalogs also write them; the other bands are as given."""
+    obs = read_photometry(write(make_table(np.array([1.3, value, 7.5], dtype))))
+    assert obs["phot_mask"].tolist() == [True, False, True]
+    assert "placeholder" in obs["notes"][0]
+    assert obs["maggies"][2] == pytest.approx(7.5e-6 / 3631.0, rel=1e-7)
+
+
+@pytest.mark.parametrize(("mag", "error"), [(98.99, 0.1), (-99.9, 0.1), (0.0, 0.1), (22.0, 99.0)])
+def test_placeholder_magnitudes_with_plausible_errors(write, mag, error):
+    obs = read_photometry(write(make_table([22.0, mag, 23.0], [0.1, error, 0.1], unit="mag")))
+    assert obs["phot_mask"].tolist() == [True, False, True]
 
 
 def test_unknown_filter(write):

@@ -607,6 +607,13 @@ def test_fit_model_reproduces_with_a_seed(galaxy):
     np.testing.assert_array_equal(a.samples, b.samples)
 
 
+@pytest.mark.parametrize("name", ["nested_sample", "nested_method"])
+def test_a_serial_sampler_says_what_is_faster(galaxy, name):
+    """The default of Prospector's parser, 27 times slower than lockstep."""
+    with pytest.warns(UserWarning, match=r"one chain at a time.*nested_sample='rwalk'"):
+        fit_model(*galaxy, seed=1, **{**QUICK, name: "slice", "nested_maxcall": 100})
+
+
 def test_an_obs_without_the_emulators_error_warns(galaxy):
     obs, model, sps = galaxy
     plain = {k: v for k, v in obs.items() if k != "emulator"}
