@@ -170,7 +170,7 @@ def _evaluate(args):
     from prospect_emu.errors import ProspectEmuError
     from prospect_emu.files import check_writable
 
-    from . import comparison, evaluation_report
+    from . import evaluation_report as report
     from .evaluate import summary
 
     if args.out is not None:
@@ -180,11 +180,11 @@ def _evaluate(args):
     if args.report is not None:
         if not 0.0 < args.floor < 1.0:
             raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
-        check_writable(args.report / evaluation_report.PAGE, args.overwrite)
-    test = comparison.TestSet.read(args.samples)
-    emulators = comparison.read_emulators(args.emulators, test)
+        check_writable(args.report / report.PAGE, args.overwrite)
+    test = report.TestSet.read(args.samples)
+    emulators = report.read_emulators(args.emulators, test)
     seconds = _time_all(args, emulators, test) if args.report is not None else {}
-    scored = comparison.score(emulators, test)
+    scored = report.score(emulators, test)
     for s in scored:
         if args.report is None:
             shown = s.table.copy()
@@ -195,16 +195,14 @@ def _evaluate(args):
     if args.out is not None:
         scored[0].table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
     if args.report is not None:
-        print(
-            evaluation_report.write_report(scored, seconds, args.report, args.floor, args.overwrite)
-        )
-        print(f"Wrote {args.report / evaluation_report.PAGE}")
+        print(report.write_report(scored, seconds, args.report, args.floor, args.overwrite))
+        print(f"Wrote {args.report / report.PAGE}")
 
 
 def _time_all(args, emulators, test):
     import os
 
-    from .comparison import time_all
+    from .evaluation_report import time_all
 
     tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
     if tables:
