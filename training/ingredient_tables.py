@@ -134,7 +134,7 @@ def _population(parameters, zcontinuous=0):
     return pop
 
 
-def assemble(tables, label=None, parameters=None, versions=None):
+def assemble(tables, label=None, parameters=None, versions=None, dtype=np.float32):
     """`Ingredients` from tables in FSPS's units (dict of arrays, see `.tables`).
 
     Parameters
@@ -146,6 +146,8 @@ def assemble(tables, label=None, parameters=None, versions=None):
         Stellar parameters; absent ones are FSPS's defaults.
     versions : dict, optional
         By default those of the installed python-fsps.
+    dtype : numpy dtype
+        Of the largest arrays.
     """
     versions = fsps_versions() if versions is None else versions
     age, wave = tables["log_age"], tables["wave"]
@@ -160,22 +162,22 @@ def assemble(tables, label=None, parameters=None, versions=None):
         resolution=tables["resolution"],
         log_age=age,
         logz=np.log10(tables["metallicity"] / float(np.squeeze(tables["zsol"]))),
-        stars_lnu=(tables["ssp_lnu"] / LNU_UNIT).astype(np.float32),
+        stars_lnu=(tables["ssp_lnu"] / LNU_UNIT).astype(dtype),
         stars_mass=tables["ssp_mass"],
         stars_loglbol=tables["ssp_loglbol"],
         photons=ionising_photons(wave, tables["ssp_lnu"][:, :nneb]) / PHOTON_UNIT,
         neb_logz=tables["neb_logz"],
         neb_log_age=tables["neb_log_age"],
         neb_logu=tables["neb_logu"],
-        neb_logcont=(tables["neb_logcont"] + to_unit).astype(np.float32),
-        neb_logline=(tables["neb_logline"] + to_unit).astype(np.float32),
+        neb_logcont=(tables["neb_logcont"] + to_unit).astype(dtype),
+        neb_logline=(tables["neb_logline"] + to_unit).astype(dtype),
         line_wave=tables["line_wave"],
         dust_qpah=tables["dust_qpah"],
         dust_umin=tables["dust_umin"],
         # Their ratios matter, their unit does not: this brings them near one.
-        dust_lnu=(dust / dust.max()).astype(np.float32),
+        dust_lnu=(dust / dust.max()).astype(dtype),
         agn_tau=tables["agn_tau"],
-        agn_lnu=(tables["agn_lnu"] / LNU_UNIT).astype(np.float32),
+        agn_lnu=(tables["agn_lnu"] / LNU_UNIT).astype(dtype),
         line_names=tuple(tables.get("line_names", ())),
         manifest={
             "label": label,
