@@ -5,7 +5,7 @@ called bright, FSPS's own flux is brighter than AB `BRIGHT`: fainter than that n
 observed, and arsinh magnitudes damp errors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -53,6 +53,18 @@ def statistics(r):
 def residual_statistics(emulator, theta, maggies):
     """`statistics` of an emulator's residuals from FSPS's `maggies` (n, nband)."""
     return statistics(residuals(emulator, theta, maggies))
+
+
+def measured(emulator, test_store):
+    """The emulator with its `residual_statistics` on FSPS samples, which its manifest names."""
+    test = test_store.load()
+    emulator.manifest["test"] = {
+        "samples": len(test["theta"]),
+        "source": "python-fsps",
+        "fingerprint": test_store.fingerprint,
+        "mfrac_std": float(np.std(emulator.mfrac(test["theta"]) - test["mfrac"])),
+    }
+    return replace(emulator, **residual_statistics(emulator, test["theta"], test["maggies"]))
 
 
 def table_of(filters, r):
