@@ -129,7 +129,6 @@ def throughput(prospector, tables, batches):
         ("spectrum", theta, None),
         ("photometry, one redshift", one, "photometry"),
         ("photometry, any redshift", theta, "photometry"),
-        ("factors, one redshift", one, "factors"),
     ):
         for size in batches:
             fsps = prospector.photometry if call else prospector.spectrum

@@ -38,6 +38,7 @@ MOVED = {
     "tables": "observe.tables",
     "vector_priors": "prospector.batched_priors",
     "walks": "sampling.walks",
+    "training.comparison": "training.evaluation_report",
     "training.dust_bands": "training.themis.dust_bands",
     "training.dust_data": "training.themis.dust_data",
     "training.dust_engine": "training.themis.dust_engine",
@@ -50,6 +51,8 @@ MOVED = {
     "training.factored": "training.factored_tables",
     "training.ingredients": "training.ingredient_tables",
     "training.report": "training.evaluation_report",
+    "training.score_figures": "training.evaluation_figures",
+    "training.scores": "training.evaluate",
     "training.stitched": "training.stitch_training",
     "training.tables": "training.exact_tables",
 }

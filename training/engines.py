@@ -11,7 +11,12 @@ import numpy as np
 import torch
 
 from prospect_emu.errors import SetupError
-from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, EmulatorBase, reference_scale
+from prospect_emu.networks.emulator_base import (
+    REFERENCE_LOGMASS,
+    EmulatorBase,
+    reference_scale,
+    unmeasured,
+)
 from prospect_emu.networks.vector import BOX, FIXED, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
 
@@ -89,17 +94,13 @@ def exact_emulator(tables, filters, zred=(0.01, 12.0), quadrature="converged", d
     """
     exact = tables if isinstance(tables, ExactSPS) else ExactSPS(tables, dtype)
     curves = tuple(filters)
-    n = len(curves)
     return ExactEmulator(
         name="exact",
         parameters=PARAMETERS,
         bounds=np.array([zred if p == "zred" else BOX[p] for p in PARAMETERS], dtype=float),
         filters=tuple(f.name for f in curves),
         filter_hashes=tuple(curve_hash(f) for f in curves),
-        bias_mag=np.zeros(n),
-        sigma_mag=np.zeros(n),
-        covariance=np.zeros((n, n)),
-        quantiles=np.zeros((n, 9)),
+        **unmeasured(len(curves)),
         manifest={
             "recipe": {"fixed": dict(FIXED), "quadrature": quadrature},
             "versions": exact.manifest.get("versions", {"libraries": ["unknown"]}),

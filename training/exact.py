@@ -13,23 +13,39 @@ import torch
 
 from prospect_emu.cosmology import MAGGIE
 from prospect_emu.errors import ProspectEmuError
-from prospect_emu.networks.vector import FIXED, PARAMETERS
-from prospect_emu.sps.constants import LNU_UNIT
+from prospect_emu.files import read_kind
+from prospect_emu.networks import sfh
+from prospect_emu.networks.vector import FIXED, PARAMETERS, RATIO_NAMES
+from prospect_emu.parameters import INGREDIENTS
+from prospect_emu.sps import ages, igm, ingredients
+from prospect_emu.sps.constants import LNU_UNIT, between
 from prospect_emu.sps.nebular import frequency_weights
 
-from .exact_dust import Attenuation, Intergalactic, Templates
-from .exact_lines import LineProjector, Lines
-from .exact_photometry import BandProjector
-from .exact_sfh import AgeWeights, Cosmology, bin_edges, bin_masses
-from .exact_stars import Nebular, Stars, sort_by_cell
-from .exact_tables import load_tables
+from . import exact_parts as parts
+from .exact_photometry import BandProjector, line_maggies
+from .exact_tables import KIND, load_tables
+from .ingredient_tables import assemble
 
 # Rows that one matrix product takes, and rows that on a CPU stay in cache
 # through the element-wise stages.
 _BLOCK, _CHUNK = 2048, {"cpu": 128}
-_HERTZ = 1.0 / LNU_UNIT
-# Jy in erg/s/cm2/Hz, for lines: 3631 Jy is one maggie.
 _FREE = ("gas_logu", "dust_tesc", "nebemlineinspec")
+_RATIOS = [PARAMETERS.index(name) for name in RATIO_NAMES]
+
+
+def read(tables):
+    """`Ingredients` in double precision, and a manifest, of what `ExactSPS` takes."""
+    if isinstance(tables, ingredients.Ingredients):
+        return tables, tables.manifest
+    if isinstance(tables, dict):
+        return assemble(tables, versions={}, dtype=float), {}
+    if read_kind(tables, (KIND, ingredients.KIND)) == ingredients.KIND:
+        found = ingredients.read_ingredients(tables)
+        return found, found.manifest
+    arrays, manifest = load_tables(tables)
+    stars = {k: v for k, v in manifest.get("ssp_parameters", {}).items() if k in INGREDIENTS}
+    versions = manifest.get("versions", {})
+    return assemble(arrays, None, stars, versions, float), manifest
 
 
 class ExactSPS:
@@ -37,8 +53,9 @@ class ExactSPS:
 
     Parameters
     ----------
-    tables : path-like or dict of ndarray
-        What `export_tables` wrote, or the arrays themselves.
+    tables : path-like, dict of ndarray or Ingredients
+        What `export_tables` wrote, or the arrays themselves; or ingredients of
+        `prospect_emu.sps` or their file, which are rounded to 1e-4.
     dtype : torch.dtype
         Of spectra and photometry; ages and weights are always float64.
     device : torch.device or str
@@ -63,36 +80,35 @@ class ExactSPS:
     """
 
     def __init__(self, tables, dtype=torch.float64, device="cpu", fixed=None):
-        if not isinstance(tables, dict):
-            tables, self.manifest = load_tables(tables)
-        else:
-            self.manifest = {}
         fixed = {**FIXED, **(fixed or {})}
         other = [k for k, v in fixed.items() if FIXED.get(k) != v]
         if bad := [k for k in other if k not in _FREE]:
             raise ProspectEmuError(f"ExactSPS cannot change {', '.join(bad)}; leave them as FIXED.")
+        g, self.manifest = read(tables)
         self.dtype, self.device = dtype, torch.device(device)
         self._chunk = _CHUNK.get(self.device.type, _BLOCK)
-        self._wave = np.asarray(tables["wave"], dtype=float)
+        self._wave, self.nneb = np.asarray(g.wave, dtype=float), g.nneb
         self.wavelengths = torch.tensor(self._wave, device=device)
-        self.cosmology = Cosmology(device)
-        self.age_weights = AgeWeights(tables["log_age"], device)
-        self.stars = Stars(tables, fixed["dust_tesc"], dtype, device)
-        nebular = (tables, fixed["gas_logu"], self.stars.nneb, self.stars.nyoung)
+        self.cosmology = parts.Cosmology(device)
+        self._log_age = parts.double(g.log_age, device)
+        nyoung = ages.young(g.log_age, fixed["dust_tesc"])
+        self.stars = parts.Stars(g, nyoung, dtype, device)
         self.lines_in_spectrum = bool(fixed["nebemlineinspec"])
-        self.nebular = Nebular(*nebular, self.lines_in_spectrum, dtype, device)
-        self.lines = Lines(*nebular, device)
+        gas = g, fixed["gas_logu"], nyoung
+        self.nebular = parts.Nebular(*gas, self.lines_in_spectrum, dtype, device)
+        self.lines = parts.Lines(*gas, device)
         self.line_wavelengths = self.lines.wavelengths
-        self.attenuation = Attenuation(self._wave, dtype, device)
-        self.igm = Intergalactic(self._wave, dtype, device)
-        nu = frequency_weights(self._wave) / _HERTZ
+        self.attenuation = parts.Attenuation(self._wave, dtype, device)
+        self._igm = tuple(parts.double(a, device) for a in igm.terms(self._wave))
+        nu = frequency_weights(self._wave) * LNU_UNIT
         self._dnu = torch.tensor(nu, dtype=dtype, device=device)
         # gamma mixes the two halves of each template: a third axis from 0 to 1.
-        axes = (tables["dust_qpah"], tables["dust_umin"], np.array([0.0, 1.0]))
+        axes = (g.dust_qpah, g.dust_umin, np.array([0.0, 1.0]))
         # Only the templates' shapes matter; this brings them near one.
-        dust = tables["dust_lnu"] / (tables["dust_lnu"] @ nu).max()
-        self.dust = Templates(axes, dust, dtype, device)
-        self.torus = Templates((tables["agn_tau"],), tables["agn_lnu"] * _HERTZ, dtype, device)
+        dust = np.zeros((*g.dust_lnu.shape[:-1], self._wave.size))
+        dust[..., g.dust_start :] = g.dust_lnu / (g.dust_lnu @ nu[g.dust_start :]).max()
+        self.dust = parts.Templates(axes, dust, dtype, device)
+        self.torus = parts.Templates((g.agn_tau,), g.agn_lnu, dtype, device)
 
     def spectrum(self, theta):
         """Rest-frame L_nu of all stars, gas, dust and AGN, IGM absorption included.
@@ -118,7 +134,7 @@ class ExactSPS:
         """
         p, back = self._sorted(self._parameters(theta))
         lines = torch.cat([line for b in _blocks(p) for _, _, line in self._spectra(b, True)])
-        return (lines * p.mass.sum(-1)[:, None])[back]
+        return (lines * (p.mass.sum(-1) * LNU_UNIT)[:, None])[back]
 
     def mfrac(self, theta):
         """Surviving mass over mass formed, shape (n,), float64."""
@@ -127,7 +143,7 @@ class ExactSPS:
         return (self._weights(p) * mass).sum(-1)
 
     def projector(self, filters, quadrature="converged"):
-        """Filters prepared for `photometry` and `factors`.
+        """Filters prepared for `photometry`.
 
         Parameters
         ----------
@@ -147,50 +163,25 @@ class ExactSPS:
         theta : array_like, shape (n, 18)
         filters : sequence of sedpy.observate.Filter, or what `projector` returns
         quadrature : {"converged", "sedpy"}
-            As in `prospect_emu.training.photometry`; ignored if `filters` is a projector.
+            As in `prospect_emu.observe.photometry`; ignored if `filters` is a projector.
 
         Returns
         -------
         Tensor, shape (n, nband)
         """
-        bands = self._bands(filters, quadrature)
+        bands = filters
+        if not isinstance(bands, BandProjector):
+            bands = self.projector(filters, quadrature)
         p, back = self._sorted(self._parameters(theta))
+        flux = []
+        for b in _blocks(p):
+            for z, lnu, lines in self._spectra(b, not self.lines_in_spectrum):
+                flux.append(bands(lnu[:, None], z)[:, 0])
+                if not self.lines_in_spectrum:
+                    added = line_maggies(bands.filters, lines, self.line_wavelengths, z)
+                    flux[-1] = flux[-1] + added * (MAGGIE / (1.0 + z))[:, None]
         unit = self.cosmology.flux_factor(p.zred) * p.mass.sum(-1) * LNU_UNIT
-        flux = [
-            self._in_bands(bands, lnu[:, None], lines if lines is None else lines[:, None], z)[:, 0]
-            for b in _blocks(p)
-            for z, lnu, lines in self._spectra(b, not self.lines_in_spectrum)
-        ]
         return (torch.cat(flux) * unit.to(self.dtype)[:, None])[back]
-
-    def factors(self, theta, filters, quadrature="converged"):
-        """The parts in which the photometry is linear.
-
-        With m the masses formed per bin (`masses`) and fagn = 10**log_fagn::
-
-            maggies[b] = sum_k m[k] (S[k, b] + L[k] D[b] + fagn B[k] A[b])
-            mfrac      = sum_k m[k] R[k] / sum_k m[k]
-
-        Parameters
-        ----------
-        theta : array_like, shape (n, 18)
-            logmass, logsfr_ratios and log_fagn do not matter.
-        filters, quadrature
-            As for `photometry`.
-
-        Returns
-        -------
-        dict of Tensor
-            ``S`` (n, 7, nband): maggies of attenuated stars and gas per Msun formed in a bin;
-            ``L`` (n, 7): Lsun absorbed per Msun formed; ``D`` (n, nband): maggies of
-            dust emission per Lsun absorbed; ``B`` (n, 7): bolometric Lsun per Msun
-            formed; ``A`` (n, nband): maggies of the AGN per Lsun; ``R`` (n, 7):
-            surviving mass per Msun formed.
-        """
-        bands = self._bands(filters, quadrature)
-        p, back = self._sorted(self._parameters(theta))
-        parts = [self._factors(b, bands) for b in _blocks(p, _BLOCK // 8)]
-        return {k: torch.cat([part[k] for part in parts])[back] for k in parts[0]}
 
     def masses(self, theta):
         """Msun formed per bin, youngest first, shape (n, 7), float64."""
@@ -204,130 +195,61 @@ class ExactSPS:
                 f"theta has shape {tuple(theta.shape)}; "
                 f"ExactSPS needs (n, {len(PARAMETERS)}) with n > 0."
             )
-        p = SimpleNamespace(**dict(zip(PARAMETERS, theta.unbind(1), strict=True)))
-        first = PARAMETERS.index("logsfr_ratios_1")
-        p.edges = bin_edges(self.cosmology.age(p.zred))
-        p.mass = bin_masses(p.logmass, theta[:, first : first + 6], p.edges)
+        columns = theta.T.contiguous().unbind(0)
+        p = SimpleNamespace(**dict(zip(PARAMETERS, columns, strict=True)))
+        p.edges = 10.0 ** sfh.edges_of_age(self.cosmology.age(p.zred))
+        p.mass = sfh.masses_in(torch.diff(p.edges), p.logmass, theta[:, _RATIOS])
         p.share = p.mass / p.mass.sum(-1, keepdim=True)
         return p
-
-    def _bands(self, filters, quadrature):
-        return (
-            filters if isinstance(filters, BandProjector) else self.projector(filters, quadrature)
-        )
 
     def _weights(self, p):
         """Weights of populations in the whole history per Msun formed, shape (n, nage)."""
         if not p.edges.requires_grad and bool((p.edges == p.edges[0]).all()):
-            return p.share @ self.age_weights(p.edges[0])
+            return p.share @ parts.bin_weights(self._log_age, p.edges[0])
         chunks = zip(p.share.split(self._chunk), p.edges.split(self._chunk), strict=True)
-        return torch.cat([(s[:, None] @ self.age_weights(e))[:, 0] for s, e in chunks])
-
-    def _in_bands(self, bands, lnu, lines, zred):
-        """Maggies of spectra (n, k, nwave) and of lines, per `flux_factor` and `LNU_UNIT`."""
-        flux = bands(lnu, zred)
-        if lines is None:
-            return flux
-        per_line = LineProjector(bands.filters, self.device)
-        added = per_line(lines, self.line_wavelengths, zred)
-        added = added * (MAGGIE / LNU_UNIT / (1.0 + zred))[:, None, None]
-        return torch.cat([flux[:, : added.shape[1]] + added, flux[:, added.shape[1] :]], dim=1)
-
-    def _stellar(self, p, weights):
-        """L_nu of young and old stars with their nebulae, each (n, nbin, nwave); photons.
-
-        `weights` are (n, nbin, nage). Rows of `p` must be sorted by metallicity cell.
-        """
-        cell, frac = self.stars.cell(p.logzsol)
-        runs = sort_by_cell(cell, self.stars.logz.numel() - 1)[1]
-        young, old = self.stars.light(weights, frac, runs)
-        photons = self.stars.between(self.stars.photons, cell, frac)
-        photons = weights[..., : self.stars.nneb] * photons[:, None]
-        self.nebular.add_to(young, old, photons, p.gas_logz)
-        return young, old, photons
+        each = ((s[:, None] @ parts.bin_weights(self._log_age, e))[:, 0] for s, e in chunks)
+        return torch.cat(list(each))
 
     def _spectra(self, p, lines=False):
-        """Redshifts, L_nu (n, nwave) in `LNU_UNIT` and lines (n, nline) in Lsun, per Msun formed.
+        """Redshifts, L_nu (n, nwave) and lines (n, nline) in `LNU_UNIT`, per Msun formed.
 
-        A few rows at a time; lines are None unless asked for.
-
-        Rows of `p` must be sorted by metallicity cell.
+        A few rows at a time; lines are None unless asked for. Rows of `p` must be sorted by
+        metallicity cell.
         """
-        weights = self._weights(p)
-        young, old, photons = self._stellar(p, weights[:, None])
-        lbol = (weights * self.stars.luminosity(*self.stars.cell(p.logzsol))).sum(-1)
+        weights, (cell, frac) = self._weights(p), self.stars.cell(p.logzsol)
+        runs = parts.sort_by_cell(cell, self.stars.logz.numel() - 1)[1]
+        young, old = self.stars.light(weights, frac, runs)
+        photons = between(self.stars.photons, cell, frac) * weights[:, : self.nneb]
+        self.nebular.add_to(young, old, photons, p.gas_logz)
+        lbol = (weights * self.stars.luminosity(cell, frac)).sum(-1)
         agn = (lbol * 10.0**p.log_fagn).to(self.dtype)[:, None]
         for rows in _slices(len(p.zred), self._chunk):
             c = _rows(p, rows)
-            stars, absorbed, through = self._attenuate(c, young[rows], old[rows])
+            dust = (a.to(self.dtype)[:, None] for a in (c.dust1_fraction, c.dust2, c.dust_index))
+            light = young[rows], old[rows]
+            total, absorbed, through = self.attenuation(*dust, *light, self._dnu)
             emitted = None
             if lines or not self.lines_in_spectrum:
-                emitted, lost = self._line_light(c, photons[rows], through)
-                emitted, absorbed = emitted[:, 0], absorbed + lost
-            total = stars[:, 0]
-            total[:, self.igm.span] *= self.igm(c.zred)
-            total[:, self.dust.span] += absorbed * self._dust_emission(c, through)
-            total[:, self.torus.span] += agn[rows] * self._agn(c, through)
+                dust1 = c.dust1_fraction * c.dust2
+                emitted, lost = self.lines(photons[rows], c.gas_logz, dust1, through)
+                if not self.lines_in_spectrum:  # otherwise they are counted already
+                    absorbed = absorbed + (lost.sum(-1) * LNU_UNIT).to(self.dtype)
+            passed = igm.transmission(self._igm, c.zred).to(self.dtype)
+            total[:, : passed.shape[1]] *= passed
+            # FSPS lets the dust absorb its own light and emit it again until nothing is
+            # left; the sum of that series is the attenuated template, normalised.
+            span = slice(self.dust.first, self.dust.stop)
+            warm = self.dust(c.duste_qpah, c.duste_umin, 10.0**c.log_duste_gamma)
+            warm = warm * through[:, span]
+            total[:, span] += warm * (absorbed / (warm @ self._dnu[span]))[:, None]
+            span = slice(self.torus.first, self.torus.stop)
+            total[:, span] += agn[rows] * self.torus(10.0**c.log_agn_tau) * through[:, span]
             yield c.zred, total, emitted
-
-    def _factors(self, p, bands):
-        weights = self.age_weights(p.edges)
-        cell = self.stars.cell(p.logzsol)
-        young, old, photons = self._stellar(p, weights)
-        stars, absorbed, through = self._attenuate(p, young, old)
-        lines = None
-        if not self.lines_in_spectrum:
-            lines, lost = self._line_light(p, photons, through)
-            absorbed = absorbed + lost
-        stars[..., self.igm.span] *= self.igm(p.zred)[:, None]
-        rest = stars.new_zeros(len(stars), 2, stars.shape[-1])
-        rest[:, 0, self.dust.span] = self._dust_emission(p, through)
-        rest[:, 1, self.torus.span] = self._agn(p, through)
-        flux = self._in_bands(bands, torch.cat([stars, rest], dim=1), lines, p.zred)
-        flux = flux * (self.cosmology.flux_factor(p.zred) * LNU_UNIT).to(self.dtype)[:, None, None]
-        return {
-            "S": flux[:, :-2],
-            "L": absorbed,
-            "D": flux[:, -2],
-            "B": (weights @ self.stars.luminosity(*cell)[..., None])[..., 0].to(self.dtype),
-            "A": flux[:, -1],
-            "R": (weights @ self.stars.surviving_mass(*cell)[..., None])[..., 0].to(self.dtype),
-        }
 
     def _sorted(self, p):
         """Rows sorted by metallicity cell, and the order that undoes it."""
         order = torch.argsort(self.stars.cell(p.logzsol)[0])
         return _rows(p, order), torch.argsort(order)
-
-    def _attenuate(self, p, young, old):
-        """Attenuated light, Lsun absorbed, and what the diffuse dust transmits."""
-        column = (a.to(self.dtype)[:, None] for a in (p.dust1_fraction, p.dust2, p.dust_index))
-        return self.attenuation(*column, young, old, self._dnu)
-
-    def _line_light(self, p, photons, through):
-        """Lines (n, nbin, nline) in Lsun, and the luminosity absorbed from them, (n, nbin).
-
-        The latter is zero where the lines are in the spectrum, which counts them already.
-        """
-        dust1 = p.dust1_fraction * p.dust2
-        emitted, lost = self.lines(photons, p.gas_logz, dust1, through)
-        if self.lines_in_spectrum:
-            return emitted, 0.0
-        return emitted, lost.sum(-1).to(self.dtype)
-
-    def _dust_emission(self, p, through):
-        """Dust emission on ``wave[dust.span]`` of one absorbed Lsun, (n, nspan).
-
-        FSPS lets the dust absorb its own light and emit it again until nothing is
-        left; the sum of that series is the attenuated template, normalised.
-        """
-        light = self.dust(p.duste_qpah, p.duste_umin, 10.0**p.log_duste_gamma)
-        light = light * through[:, self.dust.span]
-        return light / (light @ self._dnu[self.dust.span])[:, None]
-
-    def _agn(self, p, through):
-        """AGN light on ``wave[torus.span]`` of one Lsun behind the diffuse dust, (n, nspan)."""
-        return self.torus(10.0**p.log_agn_tau) * through[:, self.torus.span]
 
 
 def _rows(p, index):
@@ -338,6 +260,6 @@ def _slices(n, size):
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 
-def _blocks(p, size=_BLOCK):
-    for rows in _slices(len(p.zred), size):
+def _blocks(p):
+    for rows in _slices(len(p.zred), _BLOCK):
         yield _rows(p, rows)

@@ -186,6 +186,34 @@ class BandProjector:
         return torch.where(inside, trans, 0.0) * self._dlnwave[node] * self._per_count[band]
 
 
+def line_maggies(filters, luminosity, wave, zred):
+    """Lines in bands, as Prospector adds them: ``sum T lambda F / ab_zero_counts``.
+
+    Parameters
+    ----------
+    filters : sequence of sedpy.observate.Filter
+    luminosity : Tensor, shape (n, nline)
+    wave : Tensor, shape (nline,)
+        Rest frame, Angstrom.
+    zred : Tensor, shape (n,)
+
+    Returns
+    -------
+    Tensor, shape (n, nband)
+        Maggies per ``flux_factor / (1 + z)`` and per 3631 Jy in cgs.
+    """
+    lam = wave * (1.0 + zred)[:, None]
+    bands = []
+    for f in filters:
+        x, y = (torch.as_tensor(a, device=lam.device) for a in (f.wavelength, f.transmission))
+        cell = (torch.searchsorted(x, lam.detach()) - 1).clamp(0, len(x) - 2)
+        slope = (y[cell + 1] - y[cell]) / (x[cell + 1] - x[cell])
+        inside = (lam >= x[0]) & (lam <= x[-1])
+        weight = torch.where(inside, y[cell] + slope * (lam - x[cell]), 0.0) * lam
+        bands.append((luminosity * weight).sum(-1) / float(f.ab_zero_counts))
+    return torch.stack(bands, dim=-1)
+
+
 # Any order of a sum will do: that lets the compiler use vector instructions.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _project(lnu, shift, nodes, lnwave, per_dx, xmin, xmax, origin, start, cubic, out):

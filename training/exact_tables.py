@@ -30,6 +30,7 @@ import numpy as np
 from prospect_emu.errors import ModelFileError, SetupError
 from prospect_emu.files import check_writable, fingerprint, load_tensors, save_tensors
 from prospect_emu.networks.vector import FIXED
+from prospect_emu.parameters import INGREDIENTS
 from prospect_emu.sps.constants import interpolate, locate
 
 from .generate import fsps_versions, require_fsps
@@ -90,30 +91,9 @@ def export_tables(path, overwrite=False):
         If `path` exists or cannot be written.
     """
     check_writable(path, overwrite)
-    require_fsps()
-    import fsps
-
-    settings = {k: v for k, v in FIXED.items() if k in fsps.fsps.ParameterSet.ssp_params}
-    pop = fsps.StellarPopulation(zcontinuous=1, **settings)
-    if pop.n_afe > 1:
-        raise SetupError("This FSPS varies [alpha/Fe], which ExactSPS lacks; build it without AFE.")
-    isochrones, _, dust = (name.decode().strip() for name in pop.libraries)
-    home = Path(os.environ["SPS_HOME"])
-    wave = np.array(pop.wavelengths, dtype=float)
-    spectra, mass, loglbol = pop._all_ssp_spec(update=True)
-    tensors = {
-        "wave": wave,
-        "resolution": np.array(pop.resolutions, dtype=float),
-        "log_age": np.array(pop.ssp_ages, dtype=float),
-        "metallicity": np.array(pop.zlegend, dtype=float),
-        "zsol": np.array(float(pop.solar_metallicity)),
-        "ssp_lnu": np.ascontiguousarray(spectra.transpose(2, 1, 0)),
-        "ssp_mass": np.ascontiguousarray(mass.T),
-        "ssp_loglbol": np.ascontiguousarray(loglbol.T),
-        **read_nebular(home, isochrones, wave),
-        **read_dust_emission(home, dust, wave),
-        **read_agn(home, wave),
-    }
+    settings = {k: v for k, v in FIXED.items() if k in INGREDIENTS}
+    tensors = {**read_tables(), **compute_stars(settings)}
+    del tensors["line_names"]
     versions = fsps_versions()
     manifest = {
         "kind": KIND,
@@ -132,6 +112,71 @@ def load_tables(path):
     if missing:
         raise ModelFileError(f"{path} lacks {', '.join(missing)}; export the tables again.")
     return tensors, manifest
+
+
+def read_tables():
+    """Tables of the installed FSPS that do not depend on stellar parameters, as a dict.
+
+    See above for names and units.
+    """
+    pop = population({})
+    home = Path(os.environ["SPS_HOME"])
+    isochrones, _, dust = (name.decode().strip() for name in pop.libraries)
+    wave = np.array(pop.wavelengths, dtype=float)
+    return {
+        "wave": wave,
+        "resolution": np.array(pop.resolutions, dtype=float),
+        "zsol": np.array(float(pop.solar_metallicity)),
+        "line_names": read_line_names(home, pop.emline_wavelengths),
+        **read_nebular(home, isochrones, wave),
+        **read_dust_emission(home, dust, wave),
+        **read_agn(home, wave),
+    }
+
+
+def read_line_names(home, wave):
+    """FSPS's names of emission lines at vacuum wavelengths `wave`."""
+    with open(Path(home) / "data" / "emlines_info.dat") as file:
+        rows = [line.rstrip("\n").split(",", 1) for line in file if line.strip()]
+    known, names = np.array([float(a) for a, _ in rows]), [b.strip() for _, b in rows]
+    nearest = np.abs(known[:, None] - wave).argmin(axis=0)
+    if np.abs(known[nearest] / wave - 1.0).max() > 1e-3:
+        raise SetupError(f"{home}/data/emlines_info.dat names other lines than FSPS computes.")
+    return tuple(names[i] for i in nearest)
+
+
+def compute_stars(parameters, report=None):
+    """All simple stellar populations of the installed FSPS, as a dict of arrays."""
+    pop = population(parameters)
+    nz = len(pop.zlegend)
+    for i in range(nz):
+        if report:
+            report(f"Stars of metallicity {i + 1} of {nz}")
+        # Computes this metallicity alone; the rest are taken from memory below.
+        pop.get_spectrum(zmet=i + 1, tage=1.0)
+    spectra, mass, loglbol = pop._all_ssp_spec(update=False)
+    return {
+        "log_age": np.array(pop.ssp_ages, dtype=float),
+        "metallicity": np.array(pop.zlegend, dtype=float),
+        "ssp_lnu": np.ascontiguousarray(spectra.transpose(2, 1, 0)),
+        "ssp_mass": np.ascontiguousarray(mass.T),
+        "ssp_loglbol": np.ascontiguousarray(loglbol.T),
+    }
+
+
+def population(parameters, zcontinuous=0):
+    require_fsps()
+    import fsps
+
+    unknown = [k for k in parameters if k not in INGREDIENTS]
+    if unknown:
+        raise SetupError(
+            f"{unknown[0]} is no parameter of the stars; they have {', '.join(INGREDIENTS)}."
+        )
+    pop = fsps.StellarPopulation(zcontinuous=zcontinuous, **parameters)
+    if pop.n_afe > 1:
+        raise SetupError("This FSPS varies [alpha/Fe], which is not supported; build it without.")
+    return pop
 
 
 def _require(path, what):

@@ -6,57 +6,46 @@ from importlib import metadata
 import numpy as np
 
 from prospect_emu.errors import ProspectEmuError
-from prospect_emu.networks.emulator_base import reference_scale
-from prospect_emu.networks.factored import FactoredEmulator, pack
+from prospect_emu.networks.emulator_base import reference_scale, unmeasured
+from prospect_emu.networks.factored import FactoredEmulator
 from prospect_emu.networks.vector import FIXED, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
-from prospect_emu.sps.constants import LNU_UNIT, PHOTON_UNIT, interpolate, locate
-from prospect_emu.sps.nebular import ionising_photons
+from prospect_emu.sps.constants import interpolate
+from prospect_emu.sps.packing import pack_uniform
 
-from .evaluate import residual_statistics
+from .evaluate import measured
 from .exact_tables import load_tables
+from .ingredient_tables import assemble
+
+_SAME = (
+    "wave", "resolution", "log_age", "logz", "photons", "neb_logz", "neb_log_age", "line_wave",
+    "dust_qpah", "dust_umin", "agn_tau",
+)  # fmt: skip
 
 
 def compress(tables, gas_logu=FIXED["gas_logu"]):
     """Ingredients of a `FactoredEmulator` from the arrays of `load_tables`."""
-    age = tables["log_age"]
-    nneb = int(locate(age, tables["neb_log_age"][-1]))
-    logu = tables["neb_logu"]
-    at_logu = np.clip(gas_logu, logu[0], logu[-1])
+    g = assemble(tables, versions={}, dtype=float)
+    at_logu = np.clip(gas_logu, g.neb_logu[0], g.neb_logu[-1])
     cont, line = (
-        interpolate(logu, np.moveaxis(tables[name], 2, -1), at_logu)
-        + np.log10(PHOTON_UNIT / LNU_UNIT)
-        for name in ("neb_logcont", "neb_logline")
+        interpolate(g.neb_logu, np.moveaxis(table, 2, -1), at_logu)
+        for table in (g.neb_logcont, g.neb_logline)
     )
-    first = int(np.flatnonzero(tables["dust_lnu"].reshape(-1, tables["wave"].size).max(axis=0))[0])
-    dust = tables["dust_lnu"][..., first:]
-    spectra = {
-        "ssp_lnu": tables["ssp_lnu"] / LNU_UNIT,
-        "neb_cont": 10.0**cont,
-        # Their ratios matter, their unit does not: this brings them near one.
-        "dust_lnu": dust / dust.max(),
-    }
     out = {}
+    spectra = {"ssp_lnu": g.stars_lnu, "neb_cont": 10.0**cont, "dust_lnu": g.dust_lnu}
     for name, values in spectra.items():
-        out[name], out[f"{name}_top"] = pack(values)
-    return out | {
-        "wave": tables["wave"],
-        "resolution": tables["resolution"],
-        "log_age": age,
-        "logz": np.log10(tables["metallicity"] / tables["zsol"]),
-        "ssp_mass": tables["ssp_mass"],
-        "ssp_loglbol": tables["ssp_loglbol"],
-        "photons": ionising_photons(tables["wave"], tables["ssp_lnu"][:, :nneb]) / PHOTON_UNIT,
-        "neb_logz": tables["neb_logz"],
-        "neb_log_age": tables["neb_log_age"],
-        "neb_logline": line.astype(np.float32),
-        "line_wave": tables["line_wave"],
-        "dust_qpah": tables["dust_qpah"],
-        "dust_umin": tables["dust_umin"],
-        "agn_tau": tables["agn_tau"],
-        "agn_lnu": (tables["agn_lnu"] / LNU_UNIT).astype(np.float32),
-    }
+        out[name], out[f"{name}_top"] = pack_uniform(values)
+    return (
+        out
+        | {k: getattr(g, k) for k in _SAME}
+        | {
+            "ssp_mass": g.stars_mass,
+            "ssp_loglbol": g.stars_loglbol,
+            "neb_logline": line.astype(np.float32),
+            "agn_lnu": g.agn_lnu.astype(np.float32),
+        }
+    )
 
 
 def build(tables, test_store, name, label=None):
@@ -92,17 +81,13 @@ def build(tables, test_store, name, label=None):
             f"{test_store.manifest['versions']['libraries']}, the tables with "
             f"{versions['libraries']}; make one of them again."
         )
-    data, nband = test_store.load(), len(recipe.filters)
     emulator = FactoredEmulator(
         name=name,
         parameters=PARAMETERS,
         bounds=recipe.bounds,
         filters=recipe.filters,
         filter_hashes=tuple(curve_hash(f) for f in load_filters(recipe.filters)),
-        bias_mag=np.zeros(nband),
-        sigma_mag=np.zeros(nband),
-        covariance=np.zeros((nband, nband)),
-        quantiles=np.zeros((nband, 9)),
+        **unmeasured(len(recipe.filters)),
         manifest={
             "recipe": recipe.as_dict(),
             "versions": versions,
@@ -115,19 +100,15 @@ def build(tables, test_store, name, label=None):
         },
         ingredients=compress(arrays, recipe.fixed["gas_logu"]),
     )
-    stats = residual_statistics(emulator, data["theta"], data["maggies"])
-    folding = np.cov(folding_residuals(emulator, data["theta"]), rowvar=False)
-    stats["covariance"] = stats["covariance"] + folding
-    stats["sigma_mag"] = np.sqrt(np.diag(stats["covariance"]))
-    emulator.manifest["test"] = {
-        "samples": len(data["theta"]),
-        "source": "python-fsps",
-        "fingerprint": test_store.fingerprint,
-        "mfrac_std": float(np.std(emulator.mfrac(data["theta"]) - data["mfrac"])),
-        "folding_std_median": float(np.median(np.sqrt(np.diag(folding)))),
-        "folding_std_worst": float(np.sqrt(np.diag(folding)).max()),
+    emulator = measured(emulator, test_store)
+    folding = np.cov(folding_residuals(emulator, test_store.load()["theta"]), rowvar=False)
+    std = np.sqrt(np.diag(folding))
+    emulator.manifest["test"] |= {
+        "folding_std_median": float(np.median(std)),
+        "folding_std_worst": float(std.max()),
     }
-    return replace(emulator, **stats)
+    covariance = emulator.covariance + folding
+    return replace(emulator, covariance=covariance, sigma_mag=np.sqrt(np.diag(covariance)))
 
 
 def folding_residuals(emulator, theta, n_redshift=12, n_each=300):

@@ -22,7 +22,7 @@ from prospect_emu.observe.magnitudes import U0, A, softening
 from prospect_emu.prospector import priors
 
 from .engines import ExactEmulator
-from .exact_sfh import Cosmology
+from .exact_parts import Cosmology
 
 _UNIFORM = (priors.Uniform, prospect_priors.Uniform, prospect_priors.TopHat)
 _NORMAL = (priors.TruncatedNormal, prospect_priors.ClippedNormal)

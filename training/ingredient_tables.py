@@ -4,7 +4,6 @@
 files that come with the package. Neither needs torch.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ from prospect_emu.sps.ingredients import (
 from prospect_emu.sps.nebular import ionising_photons
 from prospect_emu.sps.spectrum import spectrum
 
-from .exact_tables import read_agn, read_dust_emission, read_nebular
-from .generate import fsps_versions, require_fsps
+from .exact_tables import compute_stars, population, read_tables
+from .generate import fsps_versions
 
 # Of the light at each wavelength, which is taken from 912 A.
 _AGB_TOLERANCE = 3e-4
@@ -69,72 +68,7 @@ def make_ingredients(path, label=None, overwrite=False, report=None, **parameter
     return ingredients
 
 
-def read_tables():
-    """Tables of the installed FSPS that do not depend on stellar parameters, as a dict.
-
-    See `prospect_emu.training.exact_tables` for names and units.
-    """
-    pop = _population({})
-    home = Path(os.environ["SPS_HOME"])
-    isochrones, _, dust = (name.decode().strip() for name in pop.libraries)
-    wave = np.array(pop.wavelengths, dtype=float)
-    return {
-        "wave": wave,
-        "resolution": np.array(pop.resolutions, dtype=float),
-        "zsol": np.array(float(pop.solar_metallicity)),
-        "line_names": read_line_names(home, pop.emline_wavelengths),
-        **read_nebular(home, isochrones, wave),
-        **read_dust_emission(home, dust, wave),
-        **read_agn(home, wave),
-    }
-
-
-def read_line_names(home, wave):
-    """FSPS's names of emission lines at vacuum wavelengths `wave`."""
-    with open(Path(home) / "data" / "emlines_info.dat") as file:
-        rows = [line.rstrip("\n").split(",", 1) for line in file if line.strip()]
-    known, names = np.array([float(a) for a, _ in rows]), [b.strip() for _, b in rows]
-    nearest = np.abs(known[:, None] - wave).argmin(axis=0)
-    if np.abs(known[nearest] / wave - 1.0).max() > 1e-3:
-        raise SetupError(f"{home}/data/emlines_info.dat names other lines than FSPS computes.")
-    return tuple(names[i] for i in nearest)
-
-
-def compute_stars(parameters, report=None):
-    """All simple stellar populations of the installed FSPS, as a dict of arrays."""
-    pop = _population(parameters)
-    nz = len(pop.zlegend)
-    for i in range(nz):
-        if report:
-            report(f"Stars of metallicity {i + 1} of {nz}")
-        # Computes this metallicity alone; the rest are taken from memory below.
-        pop.get_spectrum(zmet=i + 1, tage=1.0)
-    spectra, mass, loglbol = pop._all_ssp_spec(update=False)
-    return {
-        "log_age": np.array(pop.ssp_ages, dtype=float),
-        "metallicity": np.array(pop.zlegend, dtype=float),
-        "ssp_lnu": np.ascontiguousarray(spectra.transpose(2, 1, 0)),
-        "ssp_mass": np.ascontiguousarray(mass.T),
-        "ssp_loglbol": np.ascontiguousarray(loglbol.T),
-    }
-
-
-def _population(parameters, zcontinuous=0):
-    require_fsps()
-    import fsps
-
-    unknown = [k for k in parameters if k not in INGREDIENTS]
-    if unknown:
-        raise SetupError(
-            f"{unknown[0]} is no parameter of the stars; they have {', '.join(INGREDIENTS)}."
-        )
-    pop = fsps.StellarPopulation(zcontinuous=zcontinuous, **parameters)
-    if pop.n_afe > 1:
-        raise SetupError("This FSPS varies [alpha/Fe], which is not supported; build it without.")
-    return pop
-
-
-def assemble(tables, label=None, parameters=None, versions=None):
+def assemble(tables, label=None, parameters=None, versions=None, dtype=np.float32):
     """`Ingredients` from tables in FSPS's units (dict of arrays, see `.tables`).
 
     Parameters
@@ -146,6 +80,8 @@ def assemble(tables, label=None, parameters=None, versions=None):
         Stellar parameters; absent ones are FSPS's defaults.
     versions : dict, optional
         By default those of the installed python-fsps.
+    dtype : numpy dtype
+        Of the largest arrays.
     """
     versions = fsps_versions() if versions is None else versions
     age, wave = tables["log_age"], tables["wave"]
@@ -160,22 +96,22 @@ def assemble(tables, label=None, parameters=None, versions=None):
         resolution=tables["resolution"],
         log_age=age,
         logz=np.log10(tables["metallicity"] / float(np.squeeze(tables["zsol"]))),
-        stars_lnu=(tables["ssp_lnu"] / LNU_UNIT).astype(np.float32),
+        stars_lnu=(tables["ssp_lnu"] / LNU_UNIT).astype(dtype),
         stars_mass=tables["ssp_mass"],
         stars_loglbol=tables["ssp_loglbol"],
         photons=ionising_photons(wave, tables["ssp_lnu"][:, :nneb]) / PHOTON_UNIT,
         neb_logz=tables["neb_logz"],
         neb_log_age=tables["neb_log_age"],
         neb_logu=tables["neb_logu"],
-        neb_logcont=(tables["neb_logcont"] + to_unit).astype(np.float32),
-        neb_logline=(tables["neb_logline"] + to_unit).astype(np.float32),
+        neb_logcont=(tables["neb_logcont"] + to_unit).astype(dtype),
+        neb_logline=(tables["neb_logline"] + to_unit).astype(dtype),
         line_wave=tables["line_wave"],
         dust_qpah=tables["dust_qpah"],
         dust_umin=tables["dust_umin"],
         # Their ratios matter, their unit does not: this brings them near one.
-        dust_lnu=(dust / dust.max()).astype(np.float32),
+        dust_lnu=(dust / dust.max()).astype(dtype),
         agn_tau=tables["agn_tau"],
-        agn_lnu=(tables["agn_lnu"] / LNU_UNIT).astype(np.float32),
+        agn_lnu=(tables["agn_lnu"] / LNU_UNIT).astype(dtype),
         line_names=tuple(tables.get("line_names", ())),
         manifest={
             "label": label,
@@ -207,7 +143,7 @@ def compare_with_fsps(path, n, seed=0):
     """
     ingredients = read_ingredients(path)
     stars = {k: v for k, v in ingredients.parameters.items() if k in INGREDIENTS}
-    pop = _population(stars, zcontinuous=1)
+    pop = population(stars, zcontinuous=1)
     rng = np.random.default_rng(seed)
     fixed = {"sfh": 4, "dust_type": 4, "add_neb_emission": True}
     differ = []

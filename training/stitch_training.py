@@ -4,11 +4,11 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
 from prospect_emu.errors import ProspectEmuError, RangeError
 from prospect_emu.networks.stitched import stitch
 from prospect_emu.networks.vector import PARAMETERS
+
+from .evaluate import measured
 
 # Mathews et al. (2023). Their lowest redshift is 0, where a galaxy has no distance
 # and FSPS no photometry: 0.01, as for the factored emulator.
@@ -90,8 +90,6 @@ def train_stitched(
     ProspectEmuError
         If the test set is too small.
     """
-    from .evaluate import residual_statistics
-
     covered = source.bounds[source.index("zred")]
     if covered[0] > domains[0][0] or covered[1] < domains[-1][1]:
         raise RangeError(
@@ -110,13 +108,7 @@ def train_stitched(
         "settings": asdict(settings),
         "prospect_emu": metadata.version("prospect_emu"),
     }
-    emulator.manifest["test"] = {
-        "samples": len(test["theta"]),
-        "source": "python-fsps",
-        "fingerprint": test_store.fingerprint,
-        "mfrac_std": float(np.std(emulator.mfrac(test["theta"]) - test["mfrac"])),
-    }
-    return replace(emulator, **residual_statistics(emulator, test["theta"], test["maggies"]))
+    return measured(emulator, test_store)
 
 
 def _train_part(source, n_samples, test, settings, name, work, label):

@@ -6,8 +6,11 @@ take turns nevertheless, so that a crowded cache or a slow clock meets all, and 
 fastest of many calls counts.
 """
 
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -16,117 +19,74 @@ from prospect_emu.networks.vector import PARAMETERS
 
 BATCHES = (1, 256)
 _ZRED, _LOGZSOL = PARAMETERS.index("zred"), PARAMETERS.index("logzsol")
-# FSPS takes seconds for each metallicity of its grid that it meets for the first time.
-_LOGZSOL_SPAN = (-0.06, -0.05)
-_FSPS_VECTORS = 6
 
 
-@dataclass(frozen=True)
-class Case:
-    """One thing to time.
+class Case(NamedTuple):
+    """One thing to time: a call without arguments, which computes so many vectors.
 
-    Attributes
-    ----------
-    label : str
-    batch : int
-        Parameter vectors per call.
-    fixed : bool
-        Whether all have one redshift, and what depends on it alone is prepared.
-    call : callable
-        Without arguments.
-    vectors : int
-        So many does a call compute.
+    `batch` of them at once; `fixed`: all at one redshift, and what depends on it alone
+    is prepared.
     """
 
     label: str
     batch: int
     fixed: bool
-    call: object
+    call: Callable
     vectors: int
 
 
 def emulator_cases(label, emulator, theta):
-    """Both batches at any redshift and at one.
-
-    At any redshift the call is ``emulator.maggies``; at one it is what a fit calls,
-    ``emulator.at_redshift(z).reference_maggies``.
-
-    Parameters
-    ----------
-    label : str
-    emulator : EmulatorBase
-    theta : ndarray, shape (n, 18)
-        Repeated as often as a batch needs.
-
-    Returns
-    -------
-    list of Case
-    """
-    cases = []
+    """`emulator.maggies`, and what a fit calls at one redshift, of vectors out of `theta`."""
     zred = float(np.median(theta[:, _ZRED]))
-    at_z = emulator.at_redshift(zred)
-    for batch in BATCHES:
-        some = np.resize(theta, (batch, theta.shape[1]))
+    at_z, cases = emulator.at_redshift(zred), []
+    for n in BATCHES:
+        some = np.resize(theta, (n, theta.shape[1]))
         same = some.copy()
         same[:, _ZRED] = zred
         cases += [
-            Case(label, batch, False, lambda t=some: emulator.maggies(t, check=False), batch),
-            Case(label, batch, True, lambda t=same: at_z.reference_maggies(t), batch),
+            Case(label, n, False, lambda t=some: emulator.maggies(t, check=False), n),
+            Case(label, n, True, lambda t=same: at_z.reference_maggies(t), n),
         ]
     return cases
 
 
-def fsps_cases(recipe, theta):
-    """FSPS through Prospector, which takes one vector at a time.
-
-    Raises
-    ------
-    SetupError
-        If FSPS is not available.
-    """
+def fsps_cases(recipe, theta, n=6):
+    """FSPS through Prospector, which takes one vector at a time; `SetupError` without FSPS."""
     from .generate import FSPSPhotometry
 
     photometry = FSPSPhotometry(recipe)
-    few = np.resize(theta, (_FSPS_VECTORS, theta.shape[1]))
-    few[:, _LOGZSOL] = np.linspace(*_LOGZSOL_SPAN, len(few))
-    return [Case("FSPS", 1, False, lambda: [photometry(t) for t in few], len(few))]
+    few = np.resize(theta, (n, theta.shape[1]))
+    # FSPS takes seconds for each metallicity of its grid that it meets for the first time.
+    few[:, _LOGZSOL] = np.linspace(-0.06, -0.05, n)
+    return [Case("FSPS", 1, False, lambda: [photometry(t) for t in few], n)]
 
 
 def measure(cases, rounds=20, turn=0.05, enough=2.0):
-    """Processor seconds per vector of each case, on one thread.
+    """Processor seconds per vector of the fastest call of each case, on one thread.
 
-    Parameters
-    ----------
-    cases : sequence of Case
-    rounds : int
-        So often is it every case's turn.
-    turn : float
-        Seconds per turn, one call at least.
-    enough : float
-        Seconds after which a slow case is not called again.
+    It is every case's turn `rounds` times, for `turn` seconds (one call at least), until
+    it had `enough` seconds.
 
     Returns
     -------
     dict
-        ``(label, batch, fixed)``: seconds of the fastest call over its vectors.
+        Seconds by ``(label, batch, fixed)``.
     """
     calls: list = [[] for _ in cases]
-    with threadpool_limits(1), _torch_on_one_thread():
+    with _one_thread():
         for case in cases:  # caches, and FSPS's populations
             case.call()
         for _ in range(rounds):
             for case, took in zip(cases, calls, strict=True):
                 if sum(took) < enough:
                     took += _calls(case.call, turn)
-    return {
-        (case.label, case.batch, case.fixed): min(took) / case.vectors
-        for case, took in zip(cases, calls, strict=True)
-    }
+    fastest = (min(took) for took in calls)
+    return {c[:3]: took / c.vectors for c, took in zip(cases, fastest, strict=True)}
 
 
 def _calls(call, turn):
     """Seconds of each of as many calls as a turn has time for."""
-    out = []
+    out: list = []
     while not out or sum(out) < turn:
         start = time.process_time()
         call()
@@ -134,18 +94,14 @@ def _calls(call, turn):
     return out
 
 
-class _torch_on_one_thread:
-    """Torch has threads of its own; without torch this does nothing."""
-
-    def __enter__(self):
-        import sys
-
-        # Nothing to limit unless an engine has loaded it.
-        self._torch = sys.modules.get("torch")
-        if self._torch is not None:
-            self._threads = self._torch.get_num_threads()
-            self._torch.set_num_threads(1)
-
-    def __exit__(self, *error):
-        if self._torch is not None:
-            self._torch.set_num_threads(self._threads)
+@contextmanager
+def _one_thread():
+    """Torch, if an engine has loaded it, has threads of its own."""
+    torch = sys.modules.get("torch")
+    threads = torch and torch.get_num_threads()
+    with threadpool_limits(1):
+        if torch:
+            torch.set_num_threads(1)
+        yield
+    if torch:
+        torch.set_num_threads(threads)

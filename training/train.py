@@ -17,13 +17,13 @@ from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import fingerprint, load_tensors, save_tensors
 from prospect_emu.networks import sfh
 from prospect_emu.networks.emulator import Emulator
-from prospect_emu.networks.emulator_base import reference_scale
+from prospect_emu.networks.emulator_base import reference_scale, unmeasured
 from prospect_emu.networks.network import MLP
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
 from prospect_emu.observe.magnitudes import U0, A, maggies_to_arsinh
 
-from .evaluate import residual_statistics
+from .evaluate import measured
 
 CHECKPOINT_KIND = "prospect_emu training checkpoint"
 LOGMASS, LOGZSOL, ZRED = (PARAMETERS.index(p) for p in ("logmass", "logzsol", "zred"))
@@ -405,11 +405,8 @@ def train_emulator(samples, mfrac, test_store, settings, name, work, source, lab
     Emulator
     """
     recipe, work = test_store.recipe, Path(work)
-    test = test_store.load()
     flux_net, history = train_flux(samples, settings, work / f"{name}.checkpoint.safetensors")
     mfrac_net = train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors")
-    filters = load_filters(recipe.filters)
-    nband = len(filters)
     manifest = {
         "recipe": recipe.as_dict(),
         "versions": test_store.manifest["versions"],
@@ -429,21 +426,10 @@ def train_emulator(samples, mfrac, test_store, settings, name, work, source, lab
         parameters=PARAMETERS,
         bounds=recipe.bounds,
         filters=recipe.filters,
-        filter_hashes=tuple(curve_hash(f) for f in filters),
-        bias_mag=np.zeros(nband),
-        sigma_mag=np.zeros(nband),
-        covariance=np.zeros((nband, nband)),
-        quantiles=np.zeros((nband, 9)),
+        filter_hashes=tuple(curve_hash(f) for f in load_filters(recipe.filters)),
+        **unmeasured(len(recipe.filters)),
         manifest=manifest,
         flux_net=flux_net,
         mfrac_net=mfrac_net,
     )
-    stats = residual_statistics(emulator, test["theta"], test["maggies"])
-    mfrac_error = np.std(emulator.mfrac(test["theta"]) - test["mfrac"])
-    manifest["test"] = {
-        "samples": len(test["theta"]),
-        "source": "python-fsps",
-        "fingerprint": test_store.fingerprint,
-        "mfrac_std": float(mfrac_error),
-    }
-    return dataclasses.replace(emulator, **stats)
+    return measured(emulator, test_store)

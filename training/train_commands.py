@@ -1,135 +1,170 @@
-"""`prospect-emu train` and `prospect-emu evaluate`.
+"""`prospect-emu train`, `train-stitched` and `evaluate`.
 
 The command line finds these through the entry-point group
 ``prospect_emu.commands``: prospect_emu itself imports nothing from here.
 """
 
+import os
 from pathlib import Path
 
 
 def register_train(subparsers):
     """Add ``prospect-emu train``."""
-    p = subparsers.add_parser(
+    p = _training_command(
+        subparsers,
         "train",
-        help="make FSPS samples, train a network on them and package an emulator",
-        description=(
-            "Makes FSPS photometry of random galaxies (needs python-fsps and SPS_HOME), trains a "
-            "network (needs torch), measures its errors on samples it has not seen, and writes one "
-            "emulator file. Each part resumes where a killed run stopped."
-        ),
-    )
-    add_training_arguments(p)
-    p.add_argument(
-        "--source",
-        default="mathews23-factored",
-        metavar="EMULATOR",
-        help="factored emulator that makes the training samples, or 'fsps' for FSPS itself; the "
-        "test set is always FSPS's (%(default)s)",
+        "make FSPS samples, train a network on them and package an emulator",
+        "Makes FSPS photometry of random galaxies (needs python-fsps and SPS_HOME), trains a "
+        "network (needs torch), measures its errors on samples it has not seen, and writes one "
+        "emulator file. Each part resumes where a killed run stopped.",
+        6_000_000,
     )
     p.add_argument(
         "--factored",
         action="store_true",
         help="package FSPS's own ingredients instead of a network (nothing is trained)",
     )
-    p.add_argument("--train", type=int, default=6_000_000, help="training samples (%(default)s)")
     p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
     p.add_argument("--zmin", type=float, default=0.5)
     p.add_argument("--zmax", type=float, default=3.0)
     p.set_defaults(run=_train)
 
 
-def add_training_arguments(p):
-    """Arguments of every command that trains networks on samples of FSPS."""
+def register_train_stitched(subparsers):
+    """Add ``prospect-emu train-stitched``."""
+    _training_command(
+        subparsers,
+        "train-stitched",
+        "train networks for six redshift domains and stitch them into one",
+        "Trains a network for each of six overlapping redshift domains on samples "
+        "of a factored emulator (needs torch), measures the errors of the whole on FSPS "
+        "samples over 0.01 < z < 12 (needs python-fsps and SPS_HOME), and writes one "
+        "emulator file. Each domain resumes where a killed run stopped.",
+        2_097_152,
+    ).set_defaults(run=_train_stitched)
+
+
+def _training_command(subparsers, name, about, description, n_train):
+    """A command that trains networks on samples of FSPS, with what all of them take."""
+    p = subparsers.add_parser(name, help=about, description=description)
     p.add_argument("work", type=Path, help="folder for samples and checkpoints")
     p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
     p.add_argument("--name", help="name of the emulator (default: the file's)")
     p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
-    p.add_argument("--epochs", type=int, default=100, help="of 262,144 samples each (%(default)s)")
+    each = " per domain" if name == "train-stitched" else ""
+    fsps = "" if each else ", or 'fsps' for FSPS itself; the test set is always FSPS's"
+    p.add_argument(
+        "--source",
+        default="mathews23-factored",
+        metavar="EMULATOR",
+        help=f"factored emulator that makes the training samples{fsps} (%(default)s)",
+    )
+    p.add_argument(
+        "--train", type=int, default=n_train, help=f"training samples{each} (%(default)s)"
+    )
     p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
+    p.add_argument("--epochs", type=int, default=100, help="of 262,144 samples each (%(default)s)")
     p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
     p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
     p.add_argument("--workers", type=int, help="FSPS processes (default: one per core)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing emulator file")
+    return p
 
 
-def save_and_report(emulator, path, test_store):
-    """Write an emulator and print its errors on the test set."""
-    from .evaluate import band_table, summary
+def need(module, for_what):
+    """Raise `SetupError` unless a module of the extra ``train`` is installed."""
+    from importlib import import_module
 
-    emulator.save(path)
-    test = test_store.load()
-    print(summary(band_table(emulator, test["theta"], test["maggies"])))
-    print(f"Wrote {path}")
-
-
-def need_torch():
-    """Raise `SetupError` unless torch is installed."""
     from prospect_emu.errors import SetupError
 
     try:
-        import torch  # noqa: F401
+        import_module(module)
     except ModuleNotFoundError as err:
         raise SetupError(
-            f"Training needs torch, which is not installed ({err}); pip install "
+            f"{for_what} needs {module}, which is not installed ({err}); pip install "
             "'prospect_emu[train]'."
         ) from err
 
 
 def _train(args):
-    from prospect_emu.files import check_writable
-
-    need_torch()
-    from . import train
-    from .generate import generate
     from .recipe import Recipe
 
-    check_writable(args.out, args.overwrite)
     recipe = Recipe(distribution=args.distribution, zred_range=(args.zmin, args.zmax))
-    test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
-    name = args.name or args.out.stem
-    if args.factored:
-        from .factored_tables import build
-
-        emulator = build(_tables(args), test_store, name, args.label)
-    else:
-        emulator = _trained(args, recipe, test_store, name, train)
-    save_and_report(emulator, args.out, test_store)
+    _make(args, recipe, _factored if args.factored else _network)
 
 
-def _trained(args, recipe, test_store, name, train):
-    source = _fsps_source if args.source == "fsps" else _folded_source
-    samples, mfrac, described = source(args, recipe)
-    settings = train.Settings(args.width, args.depth, **train.long_schedule(args.epochs))
-    return train.train_emulator(
-        samples, mfrac, test_store, settings, name, args.work, described, args.label
-    )
-
-
-def _tables(args):
-    """FSPS's tables in the work folder, exported at the first use."""
-    from .exact_tables import export_tables
-
-    tables = args.work / "tables.safetensors"
-    return tables if tables.exists() else export_tables(tables)
-
-
-def _fsps_source(args, recipe):
-    from .generate import generate
-    from .train import FixedSamples
-
-    data = generate(recipe, args.work / "train", args.train, "train", args.workers).load()
-    described = {"source": "python-fsps", "samples": len(data["theta"])}
-    return FixedSamples(data["theta"], data["maggies"]), (data["theta"], data["mfrac"]), described
-
-
-def _folded_source(args, recipe):
+def _train_stitched(args):
     from prospect_emu.networks.loading import load_emulator
 
-    from .folded_samples import folded_samples
+    from .recipe import Recipe
+    from .stitch_training import DOMAINS, train_stitched
 
-    folder = args.work / "folded"
-    samples, described = folded_samples(recipe, load_emulator(args.source), folder, args.train)
-    return samples, samples.mfrac(), described
+    source = load_emulator(args.source)
+
+    def stitched(args, test_store, name):
+        settings = _settings(args)
+        return train_stitched(source, args.train, test_store, settings, name, args.work, args.label)
+
+    _make(args, Recipe(zred_range=(DOMAINS[0][0], DOMAINS[-1][1])), stitched)
+
+
+def _make(args, recipe, trained):
+    """Make the test set, then ``trained(args, test_store, name)``; write it and say its errors."""
+    from prospect_emu.files import check_writable
+
+    need("torch", "Training")
+    from .evaluate import band_table, summary
+    from .generate import generate
+
+    check_writable(args.out, args.overwrite)
+    test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
+    emulator = trained(args, test_store, args.name or args.out.stem)
+    emulator.save(args.out)
+    test = test_store.load()
+    print(summary(band_table(emulator, test["theta"], test["maggies"])))
+    print(f"Wrote {args.out}")
+
+
+def _settings(args):
+    from .train import Settings, long_schedule
+
+    return Settings(args.width, args.depth, **long_schedule(args.epochs))
+
+
+def _factored(args, test_store, name):
+    """FSPS's tables, exported into the work folder at the first use, as an emulator."""
+    from .exact_tables import export_tables
+    from .factored_tables import build
+
+    tables = args.work / "tables.safetensors"
+    if not tables.exists():
+        export_tables(tables)
+    return build(tables, test_store, name, args.label)
+
+
+def _network(args, test_store, name):
+    from .train import FixedSamples, train_emulator
+
+    recipe = test_store.recipe
+    if args.source == "fsps":
+        from .generate import generate
+
+        data = generate(recipe, args.work / "train", args.train, "train", args.workers).load()
+        described = {"source": "python-fsps", "samples": len(data["theta"])}
+        samples = FixedSamples(data["theta"], data["maggies"])
+        mfrac = data["theta"], data["mfrac"]
+    else:
+        from prospect_emu.networks.loading import load_emulator
+
+        from .folded_samples import folded_samples
+
+        source, folder = load_emulator(args.source), args.work / "folded"
+        samples, described = folded_samples(recipe, source, folder, args.train)
+        mfrac = samples.mfrac()
+    settings = _settings(args)
+    return train_emulator(
+        samples, mfrac, test_store, settings, name, args.work, described, args.label
+    )
 
 
 def register_evaluate(subparsers):
@@ -170,7 +205,7 @@ def _evaluate(args):
     from prospect_emu.errors import ProspectEmuError
     from prospect_emu.files import check_writable
 
-    from . import comparison, evaluation_report
+    from . import evaluation_report as report
     from .evaluate import summary
 
     if args.out is not None:
@@ -180,11 +215,16 @@ def _evaluate(args):
     if args.report is not None:
         if not 0.0 < args.floor < 1.0:
             raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
-        check_writable(args.report / evaluation_report.PAGE, args.overwrite)
-    test = comparison.TestSet.read(args.samples)
-    emulators = comparison.read_emulators(args.emulators, test)
-    seconds = _time_all(args, emulators, test) if args.report is not None else {}
-    scored = comparison.score(emulators, test)
+        check_writable(args.report / report.PAGE, args.overwrite)
+    test = report.TestSet.read(args.samples)
+    emulators = report.read_emulators(args.emulators, test)
+    seconds = {}
+    if args.report is not None:
+        tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
+        if tables:
+            need("torch", "ExactSPS")
+        seconds = report.time_all(emulators, test, tables, args.fsps)
+    scored = report.score(emulators, test)
     for s in scored:
         if args.report is None:
             shown = s.table.copy()
@@ -195,18 +235,5 @@ def _evaluate(args):
     if args.out is not None:
         scored[0].table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
     if args.report is not None:
-        print(
-            evaluation_report.write_report(scored, seconds, args.report, args.floor, args.overwrite)
-        )
-        print(f"Wrote {args.report / evaluation_report.PAGE}")
-
-
-def _time_all(args, emulators, test):
-    import os
-
-    from .comparison import time_all
-
-    tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
-    if tables:
-        need_torch()
-    return time_all(emulators, test, tables, args.fsps)
+        print(report.write_report(scored, seconds, args.report, args.floor, args.overwrite))
+        print(f"Wrote {args.report / report.PAGE}")

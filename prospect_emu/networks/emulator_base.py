@@ -27,6 +27,16 @@ def reference_scale(logmass, zred):
     return 10.0 ** (np.asarray(logmass) - REFERENCE_LOGMASS) * (1.0 + np.asarray(zred)) * ratio**2
 
 
+def unmeasured(nband, value=0.0):
+    """Error statistics of an emulator that was compared with nothing yet."""
+    return {
+        "bias_mag": np.full(nband, value),
+        "sigma_mag": np.full(nband, value),
+        "covariance": np.full((nband, nband), value),
+        "quantiles": np.full((nband, 9), value),
+    }
+
+
 @dataclass(frozen=True, repr=False)
 class EmulatorBase:
     """What every emulator of FSPS photometry for the 18-parameter model has.

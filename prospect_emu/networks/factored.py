@@ -24,6 +24,7 @@ from ..sps.ages import step_weights
 from ..sps.constants import LNU_UNIT, REFERENCE, between, find_cell, interpolate, locate
 from ..sps.dust_laws import bump, calzetti
 from ..sps.nebular import frequency_weights, ionising, line_profiles
+from ..sps.packing import unpack_uniform
 from ..workers import single_thread
 from . import sfh
 from .emulator_base import EmulatorBase, reference_scale
@@ -41,36 +42,9 @@ _FOLD_FROM = 200
 _CHUNK = 64
 
 
-def pack(values, decades=20.0):
-    """Positive spectra (..., nwave) as 16-bit logarithms.
-
-    Each spectrum keeps `decades` below its maximum, in steps of `decades`/65534
-    (0.035 % at the default's half step); what is fainter becomes zero.
-
-    Returns
-    -------
-    codes : ndarray of uint16, shape (..., nwave)
-    top : ndarray, shape (...)
-        log10 of each spectrum's maximum.
-    """
-    with np.errstate(divide="ignore"):
-        log = np.log10(values)
-    top = log.max(axis=-1)
-    depth = (log - top[..., None]) / decades
-    codes = np.where(depth > -1.0, np.rint(65534.0 * (1.0 + depth)) + 1.0, 0.0)
-    return codes.astype(np.uint16), top
-
-
-def unpack_log(codes, top, decades=20.0):
-    """log10 of packed spectra, in single precision; zeros as `decades` below the maximum."""
-    log = (codes.astype(np.float32) - np.float32(65535.0)) * np.float32(decades / 65534.0)
-    return log + top[..., None].astype(np.float32)
-
-
-def unpack(codes, top, decades=20.0):
-    """Inverse of `pack`, in single precision."""
-    log = unpack_log(codes, top, decades)
-    return np.where(codes == 0, np.float32(0.0), np.power(np.float32(10.0), log))
+def unpack(codes, top):
+    """Inverse of `pack_uniform`, in single precision."""
+    return np.power(np.float32(10.0), unpack_uniform(codes, top))
 
 
 @dataclass(frozen=True, repr=False)
@@ -200,7 +174,7 @@ class FactoredEmulator(EmulatorBase):
         g, nodes = self.ingredients, self.ingredients["neb_logz"]
         age = np.clip(g["log_age"][: self.nneb], g["neb_log_age"][0], g["neb_log_age"][-1])
         profiles = line_profiles(self.wavelengths, g["resolution"], g["line_wave"])
-        cont = unpack_log(g["neb_cont"], g["neb_cont_top"])
+        cont = unpack_uniform(g["neb_cont"], g["neb_cont_top"], zero=None)
         out = 0.0
         for log, shape in ((cont, None), (g["neb_logline"], profiles.astype(np.float32))):
             log = interpolate(nodes, np.moveaxis(log, 0, -1), self.gas_logz)

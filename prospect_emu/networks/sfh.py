@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..cosmology import age_of_universe, luminosity_distance
+from ..sps.constants import namespace
 
 NBINS = 7
 
@@ -44,13 +45,15 @@ def _bin_edges_at(zred):
 
 
 def _bin_edges(zred):
-    t = np.asarray(age_of_universe(zred))
-    edges = np.empty((*t.shape, NBINS + 1))
-    edges[..., 0] = 0.0
-    edges[..., 1] = np.log10(3e7)
-    edges[..., 2:7] = 8.0 + (np.log10(0.9 * t)[..., None] - 8.0) * np.linspace(0.0, 1.0, 5)
-    edges[..., 7] = np.log10(t)
-    return edges
+    return edges_of_age(np.asarray(age_of_universe(zred)))
+
+
+def edges_of_age(age):
+    """`bin_edges` from the age of the universe in years, of numpy or torch."""
+    xp = namespace(age)
+    late = xp.log10(0.9 * age)
+    middle = [8.0 + (late - 8.0) * step for step in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    return xp.stack([0.0 * age, 0.0 * age + np.log10(3e7), *middle, xp.log10(age)], -1)
 
 
 def agebins(zred):
@@ -82,11 +85,16 @@ def bin_masses(logmass, logsfr_ratios, zred):
     ndarray, shape (..., 7)
         Msun, youngest bin first; sums to ``10**logmass``.
     """
-    dt = bin_durations(zred)
-    log_sfr = np.zeros((*np.broadcast_shapes(dt.shape[:-1], np.shape(logsfr_ratios)[:-1]), NBINS))
-    log_sfr[..., 1:] = -np.cumsum(logsfr_ratios, axis=-1)
-    m = dt * 10.0 ** (log_sfr - log_sfr.max(axis=-1, keepdims=True))
-    return 10.0 ** np.asarray(logmass)[..., None] * m / m.sum(axis=-1, keepdims=True)
+    return masses_in(bin_durations(zred), np.asarray(logmass), np.asarray(logsfr_ratios))
+
+
+def masses_in(durations, logmass, logsfr_ratios):
+    """`bin_masses` from the lengths of the bins (..., 7), of numpy or torch."""
+    xp = namespace(durations)
+    steps = xp.concatenate([0.0 * logsfr_ratios[..., :1], logsfr_ratios], -1)
+    log_sfr = -xp.cumsum(steps, -1)
+    m = durations * 10.0 ** (log_sfr - xp.amax(log_sfr, axis=-1, keepdims=True))
+    return 10.0 ** logmass[..., None] * m / m.sum(-1)[..., None]
 
 
 def sfr_ratios_from_masses(masses, zred):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ProspectEmuError, RangeError
 from .emulator import Emulator
-from .emulator_base import EmulatorBase
+from .emulator_base import EmulatorBase, unmeasured
 
 KIND = "prospect_emu stitched emulator"
 _SCHEMA = 1
@@ -134,7 +134,7 @@ def stitch(name, parts):
             f"These emulators cannot be stitched: {problem}; train the parts alike, in "
             "overlapping redshift ranges."
         )
-    first, nband = parts[0], len(parts[0].filters)
+    first = parts[0]
     bounds = _whole_bounds(parts)
     recipe = first.manifest["recipe"] | {"zred_range": bounds[first.index("zred")].tolist()}
     return StitchedEmulator(
@@ -143,10 +143,7 @@ def stitch(name, parts):
         bounds=bounds,
         filters=first.filters,
         filter_hashes=first.filter_hashes,
-        bias_mag=np.full(nband, np.nan),
-        sigma_mag=np.full(nband, np.nan),
-        covariance=np.full((nband, nband), np.nan),
-        quantiles=np.full((nband, 9), np.nan),
+        **unmeasured(len(first.filters), np.nan),
         manifest={
             "recipe": recipe,
             "versions": first.manifest["versions"],

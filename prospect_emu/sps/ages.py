@@ -18,7 +18,7 @@ from scipy.special import expi
 
 from ..errors import RangeError
 from ..parameters import DEFAULTS
-from .constants import TINY, find_cell, locate
+from .constants import TINY, find_cell, locate, namespace
 
 # FastStepBasis tabulates the SFR on both sides of each bin edge, this far off
 # (relative); between the two FSPS draws a straight line.
@@ -68,30 +68,40 @@ def step_weights(log_age, agebins):
     rate = 1.0 / np.diff(edges, axis=-1)
     edges[..., 0] *= 1.0 + EDGE
     edges[..., -1] *= 1.0 - EDGE
-    return np.diff(_constant_since(log_age, edges), axis=-2) * rate[..., None]
+    return np.diff(constant_since(log_age, edges), axis=-2) * rate[..., None]
 
 
-def _constant_since(log_age, t):
-    """Weights (..., nage) of one Msun/yr from lookback times t (...) in years to 1 yr."""
+def constant_since(log_age, t):
+    """Weights (..., nage) of one Msun/yr from lookback times t (...) in years to 1 yr.
+
+    Both of numpy or both of torch.
+    """
+    xp = namespace(t)
     x, node = log_age, 10.0**log_age
-    t = np.maximum(t, 1.0)
+    t = xp.clip(t, 1.0, None)
     # What whole intervals give to the node at their young end and at their old end.
-    mass = np.diff(node)
-    old = node[1:] - _LOG_E * mass / np.diff(x)
-    left = np.concatenate([[node[0] - 1.0], old])
-    full = left + np.append(mass - old, 0.0)
-    cell = np.searchsorted(node, t, side="right") - 1
-    out = np.where(np.arange(x.size) < cell[..., None], full, 0.0)
+    mass, dx = xp.diff(node), xp.diff(x)
+    old = node[1:] - _LOG_E * mass / dx
+    left = xp.concatenate([node[:1] - 1.0, old])
+    full = left + xp.concatenate([mass - old, 0.0 * mass[:1]])
+    cell = xp.searchsorted(node, t, side="right") - 1
     # The interval that t lies in gives a part; beyond the oldest node nothing.
-    c = np.clip(cell, 0, x.size - 2)
-    end = np.minimum(t, node[-1])
+    c = xp.clip(cell, 0, len(x) - 2)
+    out = xp.where(x < x[c][..., None], full, 0.0)
+    end = xp.minimum(t, node[-1])
     part = end - node[c]
-    share = (end * (np.log10(end) - x[c]) - _LOG_E * part) / np.diff(x)[c]
+    share = (end * (xp.log10(end) - x[c]) - _LOG_E * part) / dx[c]
     inside = cell >= 0
-    young = np.where(inside, left[c] + part - share, end - 1.0)
-    np.put_along_axis(out, c[..., None], young[..., None], axis=-1)
-    np.put_along_axis(out, c[..., None] + 1, np.where(inside, share, 0.0)[..., None], axis=-1)
+    young = xp.where(inside, left[c] + part - share, end - 1.0)
+    put = np.put_along_axis if xp is np else _scatter
+    put(out, c[..., None], young[..., None], -1)
+    put(out, c[..., None] + 1, xp.where(inside, share, 0.0)[..., None], -1)
     return out
+
+
+def _scatter(out, index, value, axis):
+    """`numpy.put_along_axis` for torch."""
+    out.scatter_(axis, index, value)
 
 
 def bin_edges(agebins):

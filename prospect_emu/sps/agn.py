@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from .constants import find_cell
+from . import constants
 
 
 def mixture(ingredients, agn_tau):
     """Templates (n, 2) around an optical depth and their weights; the ends hold beyond."""
-    cell, f = find_cell(ingredients.agn_tau, np.atleast_1d(agn_tau))
-    return cell[:, None] + np.arange(2), np.stack([1.0 - f, f], axis=-1)
+    return constants.mixture([ingredients.agn_tau], [np.atleast_1d(agn_tau)])
 
 
 def torus(ingredients, agn_tau):

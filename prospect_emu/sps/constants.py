@@ -1,4 +1,10 @@
-"""Numbers as FSPS holds them, and its interpolation."""
+"""Numbers as FSPS holds them, and its interpolation.
+
+Functions that take a `namespace` of their arguments work on torch's tensors too, with
+gradients.
+"""
+
+import sys
 
 import numpy as np
 
@@ -15,6 +21,12 @@ LYMAN_EDGE = 912.0  # Angstrom
 TINY = 1e-70  # FSPS takes what is no larger for zero
 LNU_UNIT = 1e-15  # Lsun/Hz: brings L_nu per Msun near one
 PHOTON_UNIT = 1e46  # ionising photons per second, likewise
+
+
+def namespace(x):
+    """torch for its tensors, otherwise numpy."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(x, torch.Tensor) else np
 
 
 def locate(grid, x):
@@ -39,10 +51,29 @@ def find_cell(axis, x, extrapolate=False):
     Outside the axis the position is that of the nearest end, or (`extrapolate`)
     the end cells are continued.
     """
-    x = np.asarray(x, dtype=float)
-    cell = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
+    xp = namespace(x)
+    x = np.asarray(x, dtype=float) if xp is np else x
+    cell = xp.clip(xp.searchsorted(axis, x, side="right") - 1, 0, len(axis) - 2)
     frac = (x - axis[cell]) / (axis[cell + 1] - axis[cell])
-    return cell, frac if extrapolate else np.clip(frac, 0.0, 1.0)
+    return cell, frac if extrapolate else xp.clip(frac, 0.0, 1.0)
+
+
+def mixture(axes, coordinates):
+    """Nodes of a grid around points, as rows of the flattened grid, and their weights.
+
+    Coordinates (n,), one array for each of the axes; the ends of an axis hold beyond it.
+    Both results have the shape (n, 2**naxes).
+    """
+    index = weight = None
+    for axis, x in zip(axes, coordinates, strict=True):
+        cell, f = find_cell(axis, x)
+        stack = namespace(f).stack
+        nodes, shares = stack([cell, cell + 1], -1), stack([1.0 - f, f], -1)
+        if index is not None:
+            nodes = ((index * len(axis))[..., None] + nodes[:, None]).reshape(len(f), -1)
+            shares = (weight[..., None] * shares[:, None]).reshape(len(f), -1)
+        index, weight = nodes, shares
+    return index, weight
 
 
 def between(table, cell, frac):
@@ -53,4 +84,5 @@ def between(table, cell, frac):
 
 def column(value, dtype=float):
     """A parameter, scalar or (n,), as a column (n, 1), n = 1 for a scalar."""
-    return np.asarray(value, dtype=dtype).reshape(-1, 1)
+    value = np.asarray(value, dtype=dtype) if namespace(value) is np else value
+    return value.reshape(-1, 1)

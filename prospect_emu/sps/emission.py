@@ -9,7 +9,7 @@ table, where nothing is left over to speak of).
 
 import numpy as np
 
-from .constants import find_cell
+from . import constants
 
 # FSPS's loop ends where what is left to emit is no more than this, Lsun.
 LEFT_OVER = float(np.float32(1e-2))
@@ -34,13 +34,8 @@ def mixture(ingredients, qpah, umin, gamma):
     """
     axes = ingredients.dust_qpah, ingredients.dust_umin, np.array([0.0, 1.0])
     n = np.broadcast(qpah, umin, gamma).size
-    index, weight = np.zeros((n, 1), dtype=int), np.ones((n, 1))
-    for axis, x in zip(axes, (qpah, umin, gamma), strict=True):
-        cell, f = find_cell(axis, np.broadcast_to(np.atleast_1d(x), n))
-        index = index * axis.size + cell[:, None]
-        index = (index[..., None] + np.arange(2)).reshape(n, -1)
-        weight = (weight[..., None] * np.stack([1.0 - f, f], -1)[:, None]).reshape(n, -1)
-    return index, weight
+    point = (np.broadcast_to(np.atleast_1d(x), n) for x in (qpah, umin, gamma))
+    return constants.mixture(axes, point)
 
 
 def templates(ingredients, qpah, umin, gamma):

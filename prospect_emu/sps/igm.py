@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .constants import TINY, single
+from .constants import TINY, column, namespace, single
 
 _LYMAN = np.array([
     1215.67, 1025.72, 972.537, 949.743, 937.803, 930.748, 926.226, 923.150, 920.963, 919.352,
@@ -55,15 +55,18 @@ def transmission(wave_terms, zred, igm_factor=1.0):
     wave_terms : tuple
         Of `terms`.
     zred, igm_factor : array_like, scalar or (n,)
+        Or torch's, if all are.
 
     Returns
     -------
     ndarray, shape (n, m)
     """
     exponent, vector = wave_terms
-    zred = np.atleast_1d(np.asarray(zred, dtype=float))[:, None]
+    zred = column(zred)
+    xp = namespace(zred)
     tau = (1.0 + zred) ** exponent @ vector
     top = tau.argmax(axis=1)[:, None]
-    tau = np.where(np.arange(tau.shape[1]) <= top, tau.max(axis=1, keepdims=True), tau)
-    factor = np.atleast_1d(np.asarray(igm_factor, dtype=float))[:, None]
-    return np.where(zred > TINY, np.exp(-tau * factor), 1.0)
+    place = xp.cumsum(xp.ones_like(tau[0]), 0) - 1.0
+    tau = xp.where(place <= top, xp.amax(tau, axis=1, keepdims=True), tau)
+    factor = igm_factor if np.ndim(igm_factor) == 0 else column(igm_factor)
+    return xp.where(zred > TINY, xp.exp(-tau * factor), 1.0)

@@ -12,9 +12,10 @@ from scipy.stats import norm
 
 from prospect_emu.commands import cli
 from prospect_emu.errors import FilterError, ProspectEmuError
+from prospect_emu.networks.loading import load_emulator
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.magnitudes import A, maggies_to_arsinh
-from prospect_emu.training import comparison, evaluation_report, scores, timing
+from prospect_emu.training import evaluate, evaluation_report, timing
 from prospect_emu.training.evaluate import residuals, statistics
 from prospect_emu.training.generate import SampleStore
 from prospect_emu.training.recipe import Recipe
@@ -34,10 +35,10 @@ def gaussian():
 def test_gaussian_residuals_reach_their_sigma(gaussian):
     # 800,000 values: the quantile at 4 sigma, beyond which 51 are expected, scatters by
     # 0.03; the tolerance is five times that. Those at 1 and 2 sigma are good to 0.002.
-    np.testing.assert_allclose(scores.reach(gaussian)[:2], [1, 2], atol=0.01)
-    np.testing.assert_allclose(scores.reach(gaussian), [1, 2, 3, 4], atol=0.15)
+    np.testing.assert_allclose(evaluate.reach(gaussian)[:2], [1, 2], atol=0.01)
+    np.testing.assert_allclose(evaluate.reach(gaussian), [1, 2, 3, 4], atol=0.15)
     levels = np.array([0.5, 1.0, 2.0])
-    shares = scores.beyond(scores.scaled(gaussian), levels)
+    shares = evaluate.beyond(evaluate.scaled(gaussian), levels)
     # Binomial error of 800,000: at most 0.0006.
     np.testing.assert_allclose(shares, 2 * norm.sf(levels), atol=0.003)
 
@@ -47,17 +48,17 @@ def test_share_within(gaussian):
     bright[:, 3] = True
     # Closed form: the fourth band alone is bright, 0.05 is half its sigma. Binomial error 0.001.
     expected = 1 - 2 * norm.sf(0.5)
-    assert scores.share_within(gaussian, bright) == pytest.approx(expected, abs=0.005)
-    assert np.isnan(scores.share_within(gaussian, np.zeros_like(bright)))
+    assert evaluate.share_within(gaussian, bright) == pytest.approx(expected, abs=0.005)
+    assert np.isnan(evaluate.share_within(gaussian, np.zeros_like(bright)))
 
 
 def test_bright_is_ab_30():
-    assert scores.is_bright(10 ** (-0.4 * np.array([29.9, 30.1]))).tolist() == [True, False]
+    assert evaluate.is_bright(10 ** (-0.4 * np.array([29.9, 30.1]))).tolist() == [True, False]
 
 
 def test_error_needed(gaussian):
     everything = np.ones(gaussian.shape, dtype=bool)
-    found = scores.error_needed(gaussian, everything)
+    found = evaluate.error_needed(gaussian, everything)
     # Closed forms: three times the largest sigma, and where the mixture of the four
     # Gaussians leaves 1 %, found by bisection; A turns magnitudes to relative errors.
     # Sigma is good to 0.2 % and the quantile to about 0.5 %.
@@ -71,27 +72,27 @@ def test_error_needed(gaussian):
     # Faint residuals do not count for the second condition, only for the first.
     faint = everything.copy()
     faint[:, 3] = False
-    other = scores.error_needed(gaussian, faint)
+    other = evaluate.error_needed(gaussian, faint)
     assert other.std == found.std and other.tail < found.tail
-    assert scores.error_needed(gaussian, ~everything).tail == 0.0
+    assert evaluate.error_needed(gaussian, ~everything).tail == 0.0
 
 
 def test_heavy_tails_set_what_is_needed():
     """2 % of errors of 1 mag: the standard deviation forgives them, the large errors do not."""
     r = np.zeros((10_000, 1))
     r[:200, 0] = np.tile([1.0, -1.0], 100)
-    found = scores.error_needed(r, np.ones_like(r, dtype=bool))
+    found = evaluate.error_needed(r, np.ones_like(r, dtype=bool))
     assert found.tail == pytest.approx(1.0 / A, rel=1e-12) and found.error == found.tail
     assert found.std == pytest.approx(3 * np.sqrt(0.02) / A, rel=1e-3)  # n - 1 for n
 
 
 def test_independent_bands(gaussian):
     # 200,000 samples: correlations of 0.002, whose squares do not show.
-    assert scores.independent_bands(gaussian) == pytest.approx(4, abs=0.01)
+    assert evaluate.independent_bands(gaussian) == pytest.approx(4, abs=0.01)
     same = gaussian[:, :1] * np.array([1.0, 2.0, -3.0])
-    assert scores.independent_bands(same) == pytest.approx(1, rel=1e-9)
+    assert evaluate.independent_bands(same) == pytest.approx(1, rel=1e-9)
     # A band without errors is correlated with none.
-    assert np.array_equal(scores.correlation(np.zeros((5, 2))), np.eye(2))
+    assert np.array_equal(evaluate.correlation(np.zeros((5, 2))), np.eye(2))
 
 
 def test_binned_std_is_that_of_each_bin(gaussian):
@@ -99,9 +100,9 @@ def test_binned_std_is_that_of_each_bin(gaussian):
     x = np.random.default_rng(2).uniform(0.0, 1.0, len(r))
     x[0] = 1.0  # the last bin includes its end
     edges = [0.0, 0.003, 0.5, 1.0]
-    count, std = scores.binned_std(x, r, edges)
+    count, std = evaluate.binned_std(x, r, edges)
     assert count.sum() == len(r)
-    assert count[0] < scores.LEAST and np.isnan(std[0]).all()
+    assert count[0] < evaluate.LEAST and np.isnan(std[0]).all()
     np.testing.assert_allclose(std[1], r[(x >= 0.003) & (x < 0.5)].std(axis=0, ddof=1))
     np.testing.assert_allclose(std[2], r[x >= 0.5].std(axis=0, ddof=1))
 
@@ -112,27 +113,27 @@ def test_history_std(gaussian, prior_draws):
     largest = np.array([max(abs(row[i]) for i in columns) for row in theta])
     # Errors that grow with the history: the bins must be these.
     r = gaussian[:5000] * largest[:, None]
-    count, std = scores.history_std(theta, r)
+    count, std = evaluate.history_std(theta, r)
     for i, (a, b) in enumerate(((0, 1), (1, 2), (2, 3), (3, 5.1))):
         part = r[(largest >= a) & (largest < b)]
-        assert count[i] == len(part) > scores.LEAST
+        assert count[i] == len(part) > evaluate.LEAST
         np.testing.assert_allclose(std[i], part.std(axis=0, ddof=1))
 
 
 def test_power_law():
     widths = np.array([32, 64, 128, 256])
-    law = scores.power_law(widths, 3.0 / widths)
+    law = evaluate.power_law(widths, 3.0 / widths)
     assert law.exponent == pytest.approx(-1, rel=1e-12)
     assert law.at_100 == pytest.approx(0.03, rel=1e-12) and law.error < 1e-10
     assert law(64) == pytest.approx(3 / 64) and law.width(3 / 77) == pytest.approx(77)
     noisy = 3.0 / widths * np.array([1.1, 0.9, 1.05, 1.0])
     slope, covariance = np.polyfit(np.log(widths), np.log(noisy), 1, cov=True)
-    law = scores.power_law(widths, noisy)
+    law = evaluate.power_law(widths, noisy)
     assert law.exponent == pytest.approx(slope[0])
     assert law.error == pytest.approx(np.sqrt(covariance[0, 0]))
-    assert np.isnan(scores.power_law([1, 2], [1.0, 0.5]).error)
-    assert scores.power_law([64, 64], [0.1, 0.2]) is None
-    assert scores.power_law([64, 128], [0.1, 0.0]) is None
+    assert np.isnan(evaluate.power_law([1, 2], [1.0, 0.5]).error)
+    assert evaluate.power_law([64, 64], [0.1, 0.2]) is None
+    assert evaluate.power_law([64, 128], [0.1, 0.0]) is None
 
 
 # ---- the answer -----------------------------------------------------------------------------
@@ -148,8 +149,8 @@ FAMILY = numbers(("a", 64, 0.12), ("b", 128, 0.06), ("c", 256, 0.03), ("f", None
 
 
 def test_answer_names_the_smallest_width():
-    assert scores.smallest_width([64, 128, 256, None], [0.12, 0.06, 0.03, 1e-4], 0.1) == 128
-    assert scores.smallest_width([64, None], [0.12, 1e-4], 0.1) is None
+    assert evaluate.smallest_width([64, 128, 256, None], [0.12, 0.06, 0.03, 1e-4], 0.1) == 128
+    assert evaluate.smallest_width([64, None], [0.12, 1e-4], 0.1) is None
     text = evaluation_report.answer(FAMILY, 0.05)
     assert "errors of 5 % the smallest width that is good enough is 256 (c" in text
     assert text.endswith("; f, without a width, is good enough.")
@@ -213,7 +214,7 @@ def test_exact_sps_is_timed_with_the_rest(toy_emulator, toy_tables, test_set, qu
     pytest.importorskip("torch", reason="ExactSPS needs torch")
     from prospect_emu.training.exact import ExactSPS
 
-    found = comparison.time_all({"toy": toy_emulator}, test_set, ExactSPS(toy_tables))
+    found = evaluation_report.time_all({"toy": toy_emulator}, test_set, ExactSPS(toy_tables))
     assert {label for label, _, _ in found} == {"toy", "ExactSPS"}
     assert all(value > 0.0 for value in found.values())
 
@@ -246,14 +247,14 @@ def samples(tmp_path_factory, toy_emulator):
 
 @pytest.fixture
 def test_set(samples):
-    return comparison.TestSet.read(samples)
+    return evaluation_report.TestSet.read(samples)
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Every case timed once: tests are not about how long it takes."""
     once = functools.partial(timing.measure, rounds=1, turn=0.0)
-    monkeypatch.setattr(comparison.timing, "measure", once)
+    monkeypatch.setattr(evaluation_report.timing, "measure", once)
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ def test_report(files, samples, test_set, tmp_path, capsys, quick, monkeypatch):
     assert [n["width"] for n in found["emulators"].values()] == [8, 16, 32]
     for path in files:
         # Everything again, from the file and the samples, with NumPy alone.
-        emulator = comparison.load_emulator(path)
+        emulator = load_emulator(path)
         label = path.split("/")[-1].removesuffix(".safetensors")
         truth = maggies_to_arsinh(test_set.maggies)
         r = maggies_to_arsinh(emulator.maggies(test_set.theta)) - truth
@@ -353,7 +354,7 @@ def test_one_emulator_without_report(files, samples, test_set, tmp_path, capsys)
     out_file = tmp_path / "bands.ecsv"
     status, out, err = run(capsys, files[0], samples, "--out", out_file)
     assert status == 0, err
-    emulator = comparison.load_emulator(files[0])
+    emulator = load_emulator(files[0])
     assert all(band in out for band in emulator.filters) and "12 bands: std median" in out
     stats = statistics(residuals(emulator, test_set.theta, test_set.maggies))
     table = Table.read(out_file)
@@ -378,11 +379,11 @@ def test_emulators_must_fit_the_test_set(files, test_set, make_emulator, tmp_pat
     other = make_emulator(bands=make_emulator().filters[:3])
     other.save(tmp_path / "three.safetensors")
     with pytest.raises(FilterError, match="other bands than emulator 'three'"):
-        comparison.read_emulators([tmp_path / "three.safetensors"], test_set)
+        evaluation_report.read_emulators([tmp_path / "three.safetensors"], test_set)
     with pytest.raises(ProspectEmuError, match="'w8'"):
-        comparison.read_emulators([files[0], files[0]], test_set)
+        evaluation_report.read_emulators([files[0], files[0]], test_set)
 
 
 def test_width_is_that_of_equal_hidden_layers(toy_emulator):
-    assert comparison.network_width(toy_emulator) == 16
-    assert comparison.network_width(object()) is None
+    assert evaluation_report.network_width(toy_emulator) == 16
+    assert evaluation_report.network_width(object()) is None

@@ -22,7 +22,9 @@ from prospect_emu.networks import sfh  # noqa: E402
 from prospect_emu.networks.vector import BOX, PARAMETERS  # noqa: E402
 from prospect_emu.observe.filters import load_filters  # noqa: E402
 from prospect_emu.observe.photometry import FilterProjector  # noqa: E402
-from prospect_emu.training import exact_sfh, exact_stars, exact_tables  # noqa: E402
+from prospect_emu.sps.constants import LNU_UNIT, interpolate, locate  # noqa: E402
+from prospect_emu.sps.nebular import line_profiles  # noqa: E402
+from prospect_emu.training import exact_parts, exact_tables  # noqa: E402
 from prospect_emu.training.exact import ExactSPS  # noqa: E402
 from prospect_emu.training.exact_photometry import BandProjector  # noqa: E402
 
@@ -75,8 +77,8 @@ def test_age_weights_by_brute_force(zred):
     """
     log_age = np.arange(5.5, 10.15, 0.05)
     age = torch.tensor([float(sfh.age_of_universe(zred))], dtype=torch.float64)
-    edges = exact_sfh.bin_edges(age)
-    got = exact_sfh.AgeWeights(log_age)(edges)[0].numpy()
+    edges = 10.0 ** sfh.edges_of_age(age)
+    got = exact_parts.bin_weights(torch.tensor(log_age), edges)[0].numpy()
 
     edges = edges[0].numpy()
     nodes = np.sort(np.concatenate([edges * (1 - 1e-4), edges * (1 + 1e-4)]))[1:-1]
@@ -96,22 +98,6 @@ def test_age_weights_by_brute_force(zred):
             want[k, i] += ((1.0 - frac) * mass).sum()
             want[k, i + 1] += (frac * mass).sum()
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
-
-
-@pytest.mark.parametrize("one_redshift", [True, False])
-@pytest.mark.parametrize("quadrature", ["converged", "sedpy"])
-def test_factors_recombine(toy, filters, quadrature, one_redshift):
-    """The photometry is linear in masses, absorbed light and fagn: to 1e-10 in float64."""
-    theta = draw_theta(40, zred=(0.5, 0.5) if one_redshift else (0.01, 12.0))
-    bands = toy.projector(filters, quadrature)
-    f = toy.factors(theta, bands)
-    mass, fagn = toy.masses(theta), 10.0 ** torch.tensor(theta[:, [INDEX["log_fagn"]]])
-    stars = torch.einsum("nk,nkb->nb", mass, f["S"])
-    dust = (mass * f["L"]).sum(-1, keepdim=True) * f["D"]
-    agn = fagn * (mass * f["B"]).sum(-1, keepdim=True) * f["A"]
-    np.testing.assert_allclose(stars + dust + agn, toy.photometry(theta, bands), rtol=1e-10)
-    mfrac = (mass * f["R"]).sum(-1) / mass.sum(-1)
-    np.testing.assert_allclose(mfrac, toy.mfrac(theta), rtol=1e-12)
 
 
 def test_rows_do_not_depend_on_their_batch(toy, filters):
@@ -205,23 +191,25 @@ def test_compiled_loops_are_the_lists_of_weights(toy, filters, dtype, rtol):
 def test_nebular_interpolation(toy, toy_tables):
     """A polynomial through the nodes of a gas cell against the exponential itself: 1e-6."""
     t = toy_tables
-    young, old = (torch.zeros(5, 1, t["wave"].size, dtype=torch.float64) for _ in range(2))
+    young, old = (torch.zeros(5, t["wave"].size, dtype=torch.float64) for _ in range(2))
     gas = torch.tensor([-2.5, -1.7, -1.1, 0.13, 0.5], dtype=torch.float64)
-    nneb = toy.stars.nneb
-    photons = torch.rand(5, 1, nneb, dtype=torch.float64, generator=torch.manual_seed(0))
+    photons = torch.rand(5, toy.nneb, dtype=torch.float64, generator=torch.manual_seed(0))
     toy.nebular.add_to(young, old, photons, gas)
+    # At the last gas_logu, -1, and at the ages of the populations: (nlogz, nneb, ...).
+    ages = np.clip(t["log_age"][: toy.nneb], *t["neb_log_age"][[0, -1]])
     cont, line = (
-        exact_stars.at_populations(t, name, -1.0, nneb) for name in ("neb_logcont", "neb_logline")
+        np.apply_along_axis(lambda v: np.interp(ages, t["neb_log_age"], v), 1, t[name][:, :, -1])
+        for name in ("neb_logcont", "neb_logline")
     )
-    profiles = exact_stars.line_profiles(t["wave"], t["resolution"], t["line_wave"])
+    profiles = line_profiles(t["wave"], t["resolution"], t["line_wave"])
     for row, z in enumerate(np.clip(gas.numpy(), -2.0, 0.3)):
         log = [
             np.apply_along_axis(lambda v, z=z: np.interp(z, t["neb_logz"], v), 0, a)
             for a in (cont, line)
         ]
-        light = (10.0 ** log[0] + 10.0 ** log[1] @ profiles) * 1e46 / exact_stars.LNU_UNIT
-        want = photons[row, 0].numpy() @ light
-        np.testing.assert_allclose(young[row, 0] + old[row, 0], want, rtol=1e-6)
+        light = (10.0 ** log[0] + 10.0 ** log[1] @ profiles) * 1e46 / LNU_UNIT
+        want = photons[row].numpy() @ light
+        np.testing.assert_allclose(young[row] + old[row], want, rtol=1e-6)
 
 
 def test_complaints(toy, toy_tables, filters, tmp_path):
@@ -251,10 +239,8 @@ def test_tables_round_trip(toy, toy_tables, filters, tmp_path):
 def test_locate_and_interpolate():
     """FSPS's conventions: the last node belongs to the cell before it; ends are continued."""
     grid = np.array([1.0, 2.0, 4.0])
-    np.testing.assert_array_equal(
-        exact_tables.locate(grid, np.array([0.5, 1, 2, 3, 4, 5])), [0, 1, 2, 2, 2, 3]
-    )
-    got = exact_tables.interpolate(grid, np.array([0.0, 1.0, 5.0]), np.array([0.0, 3.0, 5.0]))
+    np.testing.assert_array_equal(locate(grid, np.array([0.5, 1, 2, 3, 4, 5])), [0, 1, 2, 2, 2, 3])
+    got = interpolate(grid, np.array([0.0, 1.0, 5.0]), np.array([0.0, 3.0, 5.0]))
     np.testing.assert_allclose(got, [-1.0, 3.0, 7.0])
 
 
@@ -377,12 +363,6 @@ def test_lines_in_bands_hold_the_light_of_lines_in_the_spectrum(toy_tables):
     lines = inside - without.photometry(theta, wide).numpy()
     assert np.abs(lines / inside).max() > 1e-3
     assert np.abs(added / inside - 1.0).max() < 0.3 * np.abs(lines / inside).max()
-    factors, mass = apart.factors(theta, wide), apart.masses(theta)
-    total = torch.einsum("nk,nkb->nb", mass, factors["S"])
-    total += (mass * factors["L"]).sum(1, keepdim=True) * factors["D"]
-    fagn = 10.0 ** torch.tensor(theta[:, [INDEX["log_fagn"]]])
-    total += fagn * (mass * factors["B"]).sum(1, keepdim=True) * factors["A"]
-    np.testing.assert_allclose(total.numpy(), added, rtol=1e-9)
 
 
 @pytest.mark.fsps

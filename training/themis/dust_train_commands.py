@@ -5,7 +5,7 @@ The command line finds this through the entry-point group ``prospect_emu.command
 
 from pathlib import Path
 
-from ..train_commands import need_torch
+from ..train_commands import need
 
 
 def register_train_dust(subparsers):
@@ -20,25 +20,62 @@ def register_train_dust(subparsers):
         ),
     )
     steps = p.add_subparsers(dest="step", required=True, metavar="STEP")
-    _grid(steps)
-    _random(steps)
-    _network(steps)
-    _inverse(steps)
-    _report(steps)
+
+    p = steps.add_parser("grid", help="emission on a grid of U, tau and a_min")
+    _engine(p)
+    axes = {"nargs": 3, "default": (91, 51, 51), "metavar": ("U", "TAU", "AMIN")}
+    p.add_argument("--shape", type=int, help="nodes per parameter (91 51 51)", **axes)
+    p.set_defaults(run=lambda args: _make(args, "grid", tuple(args.shape), 0))
+
+    p = steps.add_parser("random", help="emission of random models, for tests or training")
+    _engine(p)
+    p.add_argument("--fields", type=int, default=2000, help="random U and tau (%(default)s)")
+    p.add_argument("--per-field", type=int, default=4, help="random a_min for each (%(default)s)")
+    p.add_argument("--seed", type=int, default=8000, help="random seed (%(default)s)")
+    p.set_defaults(run=lambda a: _make(a, "random", (a.fields, a.per_field), a.seed))
+
+    p = steps.add_parser("network", help="make the network of spectrum and bands from a grid")
+    p.add_argument("grid", type=Path, help="folder of the grid")
+    _measured(p)
+    p.add_argument("--out", type=Path, required=True, help="emulator file to write")
+    axes = {"nargs": 4, "metavar": ("U", "TAU", "AMIN", "WAVE")}
+    p.add_argument("--ranks", type=int, help="singular vectors per axis (40 10 40 80)", **axes)
+    share = "share of the variance that products left out may hold (%(default)s)"
+    p.add_argument("--negligible", type=float, default=1e-7, help=share)
+    p.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    p.set_defaults(run=_train)
+
+    p = steps.add_parser("inverse", help="train the inverse networks and put them into an emulator")
+    p.add_argument("emulator", type=Path, help="dust emulator file, which is replaced")
+    which = {"choices": ("bands", "spectrum", "both"), "default": "both"}
+    p.add_argument("--of", help="which one (%(default)s)", **which)
+    p.add_argument("--quiet", action="store_true")
+    p.set_defaults(run=_train_inverse)
+
+    p = steps.add_parser("report", help="accuracy and time of an emulator, table and figures")
+    p.add_argument("emulator", help="bundled name or file of a dust emulator")
+    p.add_argument("--grid", type=Path, required=True, help="folder of the grid")
+    _measured(p)
+    _inputs(p)
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
+    p.set_defaults(run=_evaluate)
+
+
+def _measured(p):
+    p.add_argument("--test", type=Path, required=True, help="folder of random models")
+    p.add_argument("--filters", type=Path, required=True, help="folder of curves sedpy lacks")
 
 
 def _inputs(p):
-    p.add_argument(
-        "--dust", type=Path, required=True, metavar="DIR",
-        help="folder with LAMBDA.DAT, GRAIN_J13.DAT, Q_*.DAT and C_*.DAT",
-    )  # fmt: skip
-    p.add_argument(
-        "--field", type=Path, required=True, metavar="NPZ",
-        help="stellar fields by age: wave_um, log_age_51, four_pi_jnu_51",
-    )  # fmt: skip
+    files = "folder with LAMBDA.DAT, GRAIN_J13.DAT, Q_*.DAT and C_*.DAT"
+    p.add_argument("--dust", type=Path, required=True, metavar="DIR", help=files)
+    field = "stellar fields by age: wave_um, log_age_51, four_pi_jnu_51"
+    p.add_argument("--field", type=Path, required=True, metavar="NPZ", help=field)
 
 
-def _resolution(p):
+def _engine(p):
+    p.add_argument("work", type=Path, help="folder for the shards")
+    _inputs(p)
     p.add_argument("--small", type=float, default=0.032, help="step in ln(a) below 12 nm")
     p.add_argument("--large", type=float, default=0.1, help="step in ln(a) above 12 nm")
     p.add_argument("--n-wave", type=int, default=481, help="wavelengths (%(default)s)")
@@ -46,66 +83,17 @@ def _resolution(p):
     p.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
-def _grid(steps):
-    p = steps.add_parser("grid", help="emission on a grid of U, tau and a_min")
-    p.add_argument("work", type=Path, help="folder for the shards")
-    _inputs(p)
-    p.add_argument(
-        "--shape", type=int, nargs=3, default=(91, 51, 51), metavar=("U", "TAU", "AMIN"),
-        help="nodes per parameter (91 51 51)",
-    )  # fmt: skip
-    _resolution(p)
-    p.set_defaults(run=lambda args: _make(args, "grid", tuple(args.shape), 0))
-
-
-def _random(steps):
-    p = steps.add_parser("random", help="emission of random models, for tests or training")
-    p.add_argument("work", type=Path, help="folder for the shards")
-    _inputs(p)
-    p.add_argument("--fields", type=int, default=2000, help="random U and tau (%(default)s)")
-    p.add_argument("--per-field", type=int, default=4, help="random a_min for each (%(default)s)")
-    p.add_argument("--seed", type=int, default=8000, help="random seed (%(default)s)")
-    _resolution(p)
-    p.set_defaults(run=lambda args: _make(args, "random", (args.fields, args.per_field), args.seed))
-
-
 def _make(args, kind, shape, seed):
-    from prospect_emu.errors import SetupError
-
-    try:
-        from . import dust_grid
-    except ModuleNotFoundError as err:
-        raise SetupError(
-            f"The dust engine needs numba, which is not installed ({err}); pip install "
-            "'prospect_emu[train]'."
-        ) from err
+    need("numba", "The dust engine")
+    from . import dust_grid
     from .dust_engine import Resolution
 
-    recipe = dust_grid.GridRecipe(
-        kind, shape, seed, args.n_wave, resolution=Resolution(small=args.small, large=args.large)
-    )
+    resolution = Resolution(small=args.small, large=args.large)
+    recipe = dust_grid.GridRecipe(kind, shape, seed, args.n_wave, resolution=resolution)
     store = dust_grid.make(
         recipe, args.work, args.dust, args.field, args.threads, progress=not args.quiet
     )
     print(f"{args.work} is complete: {recipe.n_shards} shards, {store.wave.size} wavelengths.")
-
-
-def _network(steps):
-    p = steps.add_parser("network", help="make the network of spectrum and bands from a grid")
-    p.add_argument("grid", type=Path, help="folder of the grid")
-    p.add_argument("--test", type=Path, required=True, help="folder of random models")
-    p.add_argument("--filters", type=Path, required=True, help="folder of curves sedpy lacks")
-    p.add_argument("--out", type=Path, required=True, help="emulator file to write")
-    p.add_argument(
-        "--ranks", type=int, nargs=4, metavar=("U", "TAU", "AMIN", "WAVE"),
-        help="singular vectors per axis (40 10 40 80)",
-    )  # fmt: skip
-    p.add_argument(
-        "--negligible", type=float, default=1e-7,
-        help="share of the variance that products left out may hold (%(default)s)",
-    )  # fmt: skip
-    p.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    p.set_defaults(run=_train)
 
 
 def _train(args):
@@ -119,14 +107,9 @@ def _train(args):
     check_writable(args.out, args.overwrite)
     grid, test = DustStore.open(args.grid), DustStore.open(args.test)
     matrix, bands = bands_for(grid.wave, args.filters)
+    ranks = args.ranks or dust_train.RANKS
     emulator = dust_train.train_dust(
-        grid,
-        matrix,
-        bands,
-        args.out.stem,
-        provenance(grid, test),
-        args.ranks or dust_train.RANKS,
-        args.negligible,
+        grid, matrix, bands, args.out.stem, provenance(grid, test), ranks, args.negligible
     )
     emulator, figures = measured(emulator, test, matrix)
     emulator.save(args.out)
@@ -143,23 +126,12 @@ def provenance(grid, test):
     return {**{k: first[k] for k in keys}, **samples}
 
 
-def _inverse(steps):
-    p = steps.add_parser("inverse", help="train the inverse networks and put them into an emulator")
-    p.add_argument("emulator", type=Path, help="dust emulator file, which is replaced")
-    p.add_argument(
-        "--of", choices=("bands", "spectrum", "both"), default="both",
-        help="which one (%(default)s)",
-    )  # fmt: skip
-    p.add_argument("--quiet", action="store_true")
-    p.set_defaults(run=_train_inverse)
-
-
 def _train_inverse(args):
     import dataclasses
 
     from prospect_emu.dust.dust_emulator import load_dust_emulator
 
-    need_torch()
+    need("torch", "Training")
     from .dust_inverse_train import train_inverse
 
     for kind, part in (("bands", "inverse"), ("spectrum", "spectrum_inverse")):
@@ -173,17 +145,6 @@ def _train_inverse(args):
         manifest = {**emulator.manifest, part: described}
         dataclasses.replace(emulator, manifest=manifest, **{part: net}).save(args.emulator)
         print(f"Wrote {args.emulator}")
-
-
-def _report(steps):
-    p = steps.add_parser("report", help="accuracy and time of an emulator, table and figures")
-    p.add_argument("emulator", help="bundled name or file of a dust emulator")
-    p.add_argument("--grid", type=Path, required=True, help="folder of the grid")
-    p.add_argument("--test", type=Path, required=True, help="folder of random models")
-    _inputs(p)
-    p.add_argument("--filters", type=Path, required=True, help="folder of curves sedpy lacks")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
-    p.set_defaults(run=_evaluate)
 
 
 def _evaluate(args):
