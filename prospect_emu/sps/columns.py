@@ -5,6 +5,8 @@ free, its transmission multiplies the columns for each galaxy; where it is fixed
 the weights and each band is one column.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..cosmology import MAGGIE
@@ -33,20 +35,63 @@ def line_weights(filters, line_wave, zred):
     return out
 
 
+class Targets(NamedTuple):
+    """What is computed of a spectrum: sums over its samples and over its lines.
+
+    Attributes
+    ----------
+    runs : list of tuple (node, weight)
+        Samples of L_nu in each target and their weights; none for a target of lines alone.
+    lines : ndarray, shape (ntarget, nline)
+        Weights of line luminosities that are not in the spectrum.
+    igm : ndarray, shape (nwave,)
+        What the intergalactic gas lets through of all but the AGN.
+    """
+
+    runs: list
+    lines: np.ndarray
+    igm: np.ndarray
+
+
+def band_targets(ingredients, projector, fixed, settings, lines):
+    """Bands at one redshift as `Targets`.
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    projector : FilterProjector
+    fixed, settings : dict
+    lines : ndarray of bool, shape (nline,), or None
+        Lines whose flux is added to the bands.
+    """
+    zred = float(np.asarray(fixed.get("zred", 0.0)))
+    wave = ingredients.wave
+    node, weight, start = projector.weights(zred)
+    stops = np.append(start[1:], node.size)
+    runs = [(node[a:b], weight[a:b]) for a, b in zip(start, stops, strict=True)]
+    past = np.ones(wave.size)
+    if settings["add_igm_absorption"]:
+        factor = float(np.asarray(fixed.get("igm_factor", 1.0)))
+        blue = igm.transmission(igm.terms(wave), zred, factor)[0]
+        past[: blue.size] = blue
+    flux = np.zeros((len(runs), ingredients.line_wave.size))
+    if lines is not None:
+        flux = line_weights(projector.filters, ingredients.line_wave, zred) * lines
+    return Targets(runs, flux, past)
+
+
 class Columns:
     """Weights of samples of L_nu in all columns.
 
     Parameters
     ----------
     ingredients : Ingredients
-    projector : FilterProjector
+    targets : Targets
     fixed : dict
     free : set of str
     ranges : dict
     settings : dict
         Switches, see `prospect_emu.sps.inputs.SETTINGS`.
-    lines : ndarray of bool, shape (nline,), or None
-        Lines whose flux is added to the bands.
 
     Attributes
     ----------
@@ -60,31 +105,19 @@ class Columns:
     bands, lost, leaving : PreparedLaw or None
         Transmission at the nodes; None where the dust is fixed.
     owner : ndarray of int, shape (nb,)
-        Band of each column.
+        Target of each column.
     ranges : dict
         Of the law's free parameters.
     """
 
-    def __init__(self, ingredients, projector, fixed, free, ranges, settings, lines):
+    def __init__(self, ingredients, targets, fixed, free, ranges, settings):
         self.g, self.fixed = ingredients, fixed
         self.dust_type = int(settings["dust_type"])
-        zred = float(np.asarray(fixed.get("zred", 0.0)))
-        wave, nband = ingredients.wave, len(projector.filters)
-        node, weight, start = projector.weights(zred)
-        stops = np.append(start[1:], node.size)
-        self._runs = [(node[a:b], weight[a:b]) for a, b in zip(start, stops, strict=True)]
-        self._igm = np.ones(wave.size)
-        if settings["add_igm_absorption"]:
-            factor = float(np.asarray(fixed.get("igm_factor", 1.0)))
-            past = igm.transmission(igm.terms(wave), zred, factor)[0]
-            self._igm[: past.size] = past
+        wave = ingredients.wave
+        self._runs, self._in_bands, self._igm = targets
         self._hertz = frequency_weights(wave) * LNU_UNIT
         apart = not settings["nebemlineinspec"] and settings["add_neb_emission"]
         self.apart = apart
-        nline = ingredients.line_wave.size
-        self._in_bands = np.zeros((nband, nline))
-        if lines is not None and apart:
-            self._in_bands = line_weights(projector.filters, ingredients.line_wave, zred) * lines
         lo = np.clip(locate(wave, ingredients.line_wave), 1, wave.size - 1) - 1
         self._line_lo = lo
         self._line_f = (ingredients.line_wave - wave[lo]) / (wave[lo + 1] - wave[lo])
@@ -108,11 +141,15 @@ class Columns:
         curves = np.concatenate(list(kinds.values())).astype(np.float32)
         nodes, parts, owner = [], [], []
         # From blue to red, so that those with dust emission lie together.
-        for b in np.argsort([run[-1] for run, _ in self._runs], kind="stable"):
+        last = [run[-1] if run.size else -1 for run, _ in self._runs]
+        for b in np.argsort(last, kind="stable"):
             at, full, count = self._samples(b, *self._runs[b])
-            # A line at a band's edge may be all that is seen there.
-            tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
-            pick, matrix = skeleton(curves[:, at], count, tolerance)
+            if at.size == 1:
+                pick, matrix = np.zeros(1, dtype=int), np.ones((1, 1))
+            else:
+                # A line at a band's edge may be all that is seen there.
+                tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
+                pick, matrix = skeleton(curves[:, at], count, tolerance)
             nodes.append(at[pick])
             parts.append((b, at, full, matrix))
             owner += [b] * pick.size
@@ -167,7 +204,7 @@ class Columns:
         full[np.searchsorted(every, run)] = weight
         # A line may outshine all else in its band.
         count = np.abs(full)
-        count[np.searchsorted(every, beside)] = count.max()
+        count[np.searchsorted(every, beside)] = count.max(initial=0.0) or 1.0
         return every, full, count if count.any() else np.ones(every.size)
 
     def _at_lines(self, table):

@@ -21,8 +21,6 @@ from .nodes import low_rank
 _LBOL_NODES = 256
 # Of the largest value of each column, over the templates of dust emission.
 _DUST_TOLERANCE = 1e-6
-# Rows that stay in cache.
-_CHUNK = 512
 HISTORY = (
     "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
     "agebins", "tabular_time", "tabular_sfr", "mass",
@@ -73,27 +71,28 @@ class Folded:
     Parameters
     ----------
     ingredients : Ingredients
-    projector : FilterProjector
+    targets : Targets
+        The bands.
     fixed : dict
     free : set of str
     ranges : dict
     settings : dict
-    lines : ndarray of bool, shape (nline,), or None
-        Lines apart whose flux is added to the bands.
     """
 
-    def __init__(self, ingredients, projector, fixed, free, ranges, settings, lines):
+    # Rows that stay in cache.
+    chunk = 512
+
+    def __init__(self, ingredients, targets, fixed, free, ranges, settings):
         g = self.g = ingredients
         self.fixed, self.free = fixed, free
         self.history = History(g.log_age, fixed, free)
-        self.columns = c = Columns(g, projector, fixed, free, ranges, settings, lines)
+        self.columns = c = Columns(g, targets, fixed, free, ranges, settings)
         self._metals = None
         if "logzsol" not in free:
             cell, f = find_cell(g.logz, self._value("logzsol"), extrapolate=True)
             self._metals = int(cell), float(f)
         self._fold_light(settings)
-        self._sum = np.zeros((c.nb, len(projector.filters)), np.float32)
-        self._sum[np.arange(c.nb), c.owner] = 1.0
+        self._sum_nodes()
         self._plain = c.bands is None
         if c.emits:
             self._fold_dust()
@@ -111,6 +110,12 @@ class Folded:
         return float(np.asarray(self.fixed.get(name, ages.DEFAULTS[name])))
 
     # ---- once per fit ----------------------------------------------------------
+
+    def _sum_nodes(self):
+        c = self.columns
+        self._sum = np.zeros((c.nb, c.owner.max() + 1), np.float32)
+        self._sum[np.arange(c.nb), c.owner] = 1.0
+        self.nband = self._sum.shape[1]
 
     def _fold_light(self, on):
         g, c = self.g, self.columns
@@ -199,9 +204,9 @@ class Folded:
             cell = f = np.zeros(n)
         if mfrac:
             left = self._left(raw, cell, f)
-        out = np.empty((n, self._sum.shape[1]))
-        for i in range(0, n, _CHUNK):
-            at = slice(i, i + _CHUNK)
+        out = np.empty((n, self.nband))
+        for i in range(0, n, self.chunk):
+            at = slice(i, i + self.chunk)
             some = {k: v[at] for k, v in p.items()}
             out[at] = self._chunk(some, raw[at], formed[at], cell[at], f[at])
         if order is not None:
@@ -232,6 +237,7 @@ class Folded:
             metals = f.astype(np.float32)[:, None], runs(cell)
         gas = self._gas_weights(p, n) if self._gas_varies else None
         old, young = self._old(share, metals, gas), self._young(share, metals, gas)
+        self._past_gas(p, old, young)
         nb = c.nb
         torus = dust = None
         if self._torus is not None:
@@ -243,7 +249,7 @@ class Folded:
                 light[:, self._warm] += self._warm_dust(p, old[:, nb], formed)
             if torus is not None:
                 light += torus
-            return light
+            return self._bands(p, light)
         law = {k: p[k].astype(np.float32) for k in c.ranges}
         through = c.bands(law)
         if c.emits:
@@ -271,7 +277,14 @@ class Folded:
             if torus is not None:
                 old += torus * through.agn
         old += young
-        return old @ self._sum
+        return self._bands(p, old)
+
+    def _past_gas(self, p, *light):
+        """Intergalactic absorption in place; at one redshift it is in the columns."""
+
+    def _bands(self, p, light):
+        """Bands (n, nband) from light at the nodes (n, nb)."""
+        return light if self._plain else light @ self._sum
 
     def _gas_weights(self, p, n):
         (z, wz), (u, wu) = (axis.weights(p, n) for axis in self._gas)

@@ -1,7 +1,7 @@
 """Compile FSPS's physics for one model and its bands: microseconds per galaxy.
 
-`compile_sps` folds what is fixed (redshift, bins, switches, curves) into matrices. What comes
-out agrees with `spectrum` through the bands to about 1e-5; it is measured for every model
+`compile_sps` folds what is fixed (redshift, bins, switches, curves) into matrices; where the
+redshift is free, all but it (`prospect_emu.sps.redshifts`). What comes out agrees with `spectrum` through the bands to about 1e-5; it is measured for every model
 (`Compiled.error`). Rows that the matrices do not hold go through whole spectra.
 """
 
@@ -15,14 +15,16 @@ from ..observe.photometry import FilterProjector
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..workers import single_thread
 from . import inputs
-from .columns import line_weights
+from .columns import band_targets, line_weights
 from .compiled import Folded
 from .constants import TINY
 from .nodes import RANGES
+from .redshifts import ZRED, Redshifts
 from .spectrum import spectrum
 
 # What bands need beside FSPS's own parameters: the distance in Mpc.
 _DISTANCE = "lumdist"
+_PLACE = {"zred": 0.0, _DISTANCE: None}
 # Rows on which the folding is measured.
 _PROBES = 32
 _CHUNK = 64
@@ -48,8 +50,8 @@ def compile_sps(
         Names that vary from row to row.
     ranges : dict, optional
         ``{name: (low, high)}`` of free parameters, in which the folding must hold: quantiles
-        of the priors. Rows outside the dust's are computed from whole spectra; so ranges
-        decide about speed, not about results.
+        of the priors. Rows outside those of the dust and the redshift are computed from whole
+        spectra; so ranges decide about speed, not about results.
     lines_apart : bool or array_like of bool, shape (nline,)
         Add the flux of the lines to the bands where ``nebemlineinspec`` is False, as
         Prospector does; of all lines or some.
@@ -96,9 +98,9 @@ class Compiled:
         self._projector = FilterProjector(self.filters, ingredients.wave, quadrature)
         settings = inputs.settings(self._physics(self.fixed))
         self._lines = None
-        if "zred" not in self.free:
-            zred = float(np.asarray(self.fixed.get("zred", 0.0)))
-            self._factor = flux_factor(zred, self.fixed.get(_DISTANCE))
+        self._factor = None
+        if not any(k in self.free for k in _PLACE):
+            self._factor = self._factors({})
         apart = not settings["nebemlineinspec"] and settings["add_neb_emission"]
         if apart and np.any(lines_apart):
             self._lines = np.broadcast_to(lines_apart, ingredients.line_wave.shape).astype(bool)
@@ -108,15 +110,22 @@ class Compiled:
         if not self.why:
             # These products are small: several threads would wait for each other.
             with single_thread():
-                self._folded = Folded(
-                    ingredients, self._projector, self._physics(self.fixed), set(self.free),
-                    self._ranges, settings, self._lines,
-                )  # fmt: skip
+                self._folded = self._fold_all(settings, quadrature)
                 self.error = self._measure()
 
     def __repr__(self):
         how = f"not folded: {self.why}" if self.why else "folded"
         return f"Compiled({len(self.filters)} bands, free: {', '.join(self.free)}; {how})"
+
+    def _fold_all(self, settings, quadrature):
+        g, fixed, free = self.ingredients, self._physics(self.fixed), set(self.free)
+        # What acts on wavelengths as they are observed.
+        if "zred" in free or ("igm_factor" in free and settings["add_igm_absorption"]):
+            return Redshifts(
+                g, self.filters, fixed, free, self._ranges, settings, self._lines, quadrature
+            )
+        targets = band_targets(g, self._projector, fixed, settings, self._lines)
+        return Folded(g, targets, fixed, free, self._ranges, settings)
 
     @property
     def folded(self):
@@ -231,19 +240,19 @@ class Compiled:
         flux, left = self._folded(physics, n, mfrac or mstar)
         if mstar:
             flux /= left[:, None]
-        factor = self._factor
-        if _DISTANCE in p:
-            factor = flux_factor(self.fixed.get("zred", 0.0), p[_DISTANCE])[:, None]
-        flux *= factor
+        flux *= self._factor if self._factor is not None else self._factors(p)[:, None]
         return flux, left
+
+    def _factors(self, p):
+        zred, distance = (p.get(k, self.fixed.get(k, v)) for k, v in _PLACE.items())
+        return flux_factor(zred, distance)
 
     def _direct(self, p):
         n = len(next(iter(p.values()))) if p else 1
         flux, left = np.empty((n, len(self.filters))), np.empty(n)
         zred = p.get("zred", self.fixed.get("zred", 0.0))
         zred = np.broadcast_to(np.ravel(np.asarray(zred, dtype=float)), (n,))
-        distance = p.get(_DISTANCE, self.fixed.get(_DISTANCE))
-        factor = np.broadcast_to(flux_factor(zred, distance), (n,))
+        factor = np.broadcast_to(self._factors(p), (n,))
         known = None
         for i in range(0, n, _CHUNK):
             at = slice(i, min(i + _CHUNK, n))
@@ -286,7 +295,7 @@ class Compiled:
             "gas_logu": (g.neb_logu[0], g.neb_logu[-1]),
             "duste_qpah": (0.5, 7.0), "duste_umin": (0.1, 25.0), "duste_gamma": (0.0, 0.5),
             "fagn": (1e-4, 3.0), "agn_tau": (5.0, 150.0), "igm_factor": (0.5, 1.5),
-            "zred": (0.1, 6.0), "tau": (0.1, 10.0), "const": (0.0, 0.4), "fburst": (0.0, 0.4),
+            "zred": ZRED, "tau": (0.1, 10.0), "const": (0.0, 0.4), "fburst": (0.0, 0.4),
             "tburst": (0.1, 10.0), "sf_start": (0.0, 0.05), "sf_trunc": (0.5, 10.0),
             "sf_slope": (-1.0, 1.0), "lumdist": (10.0, 1e4),
         } | self._ranges  # fmt: skip
@@ -337,10 +346,6 @@ def _unfoldable(g, fixed, free, settings):
     def value(name):
         return float(np.asarray(fixed.get(name, DEFAULTS[name])))
 
-    if "zred" in free:
-        return "zred varies"
-    if settings["add_igm_absorption"] and "igm_factor" in free and value("zred") > TINY:
-        return "igm_factor varies"
     law = [k for k in ("wgp1", "wgp2", "wgp3") if k in free]
     if law and settings["dust_type"] == 3:
         return f"{law[0]} varies"

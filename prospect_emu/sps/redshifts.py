@@ -1,0 +1,234 @@
+"""A model compiled for bands at any redshift: the spectrum where bands may see it, then bands.
+
+`Folded` of single wavelengths in place of bands gives the rest-frame spectrum of a batch, with
+all that is fixed in matrices. For each row the bands' curves are then read from tables that
+are even in ln(lambda), shifted by ln(1 + z), and multiplied in: no weight is interpolated in
+redshift. Intergalactic absorption, age bins and distance are each row's own.
+"""
+
+import numpy as np
+
+from ..cosmology import LIGHTSPEED, MAGGIE
+from ..observe.photometry import Curves
+from . import igm
+from .columns import Targets
+from .compiled import Folded
+
+# Step of the tables in ln(lambda).
+STEP = 2e-5
+# Where nothing is known about redshifts.
+ZRED = (0.0, 20.0)
+# Margin in 1 + z: draws of a prior do not reach its ends.
+_MARGIN = 1.02
+# Samples beyond a band on each side: those next to it have weights in the converged quadrature.
+_PAD = 2
+# Distance in ln(lambda) of samples that continue FSPS's grid at its ends.
+_BEYOND = 1e-6
+# Transmission below which light is taken for zero, lest single precision run out.
+_OPAQUE = 1e-25
+
+
+class BandIntegrals:
+    """Bands of spectra whose redshifts differ, as `FilterProjector` defines them.
+
+    Parameters
+    ----------
+    filters : sequence of sedpy.observate.Filter
+    x : ndarray, shape (m,)
+        ln(lambda) of the samples at rest, increasing.
+    quadrature : {"converged", "sedpy", "lines"}
+        What multiplies a sample: the weights of `FilterProjector`, for "sedpy" without its
+        dlambda / lambda; or for "lines" maggies per luminosity over wavelength, see
+        `prospect_emu.sps.columns.line_weights`.
+    """
+
+    def __init__(self, filters, x, quadrature):
+        curves = Curves(filters)
+        zero = np.array([f.ab_zero_counts for f in filters]) / curves.peak
+        self._converged = quadrature == "converged"
+        self.x = x
+        self.scale = {
+            "converged": 1.0 / curves.norm,
+            "sedpy": LIGHTSPEED * MAGGIE / zero,
+            "lines": MAGGIE / zero,
+        }[quadrature]
+        self._gap = 1.0 / np.diff(x)
+        self._bands = [self._band(curves, b) for b in range(len(filters))]
+
+    def _band(self, curves, b):
+        """First ln(lambda), step, places (m,) of samples in the table, the table, and width."""
+        low, high = curves.xmin[b], curves.xmax[b]
+        n = int(np.ceil((high - low) / STEP))
+        step = (high - low) / n
+        node = np.linspace(low, high, n + 1)
+        band = np.full(node.size, b)
+        if self._converged:
+            # Twice the integral of the curve; its slope beyond the band is the whole.
+            c0, c1 = curves.integrals(node, band)
+            value = (node - low) * (c0 - c0[0]) - (c1 - c1[0])
+            last = value[-1], curves.norm[b] * step
+        else:
+            ends = curves.lam[[curves.first[b], curves.last_cell[b] + 1]]
+            lam = np.clip(np.exp(node), *ends)
+            value, last = curves.transmission(lam, band), (0.0, 0.0)
+        kind = float if self._converged else np.float32
+        start = np.concatenate([[0.0], value[:-1], last[:1]]).astype(kind)
+        slope = np.concatenate([[0.0], np.diff(value), last[1:]]).astype(kind)
+        ends = np.searchsorted(self.x, self.x + (high - low), side="right")
+        width = int((ends - np.arange(self.x.size)).max()) + 2 * _PAD + 1
+        width = min(width, self.x.size)
+        return low, step, (self.x - low) / step + 1.0, start, slope, width
+
+    def __call__(self, light, lnz):
+        """Maggies (n, nband) per unit of light, at the distance of the light.
+
+        Parameters
+        ----------
+        light : ndarray, shape (n, m)
+        lnz : ndarray, shape (n,)
+            ln(1 + z).
+        """
+        n, m = light.shape
+        out, flat = np.empty((n, len(self._bands))), np.ascontiguousarray(light).reshape(-1)
+        row = m * np.arange(n)[:, None]
+        for b, (low, step, place, start, slope, width) in enumerate(self._bands):
+            first = np.searchsorted(self.x, low - lnz) - _PAD
+            node = np.clip(first, 0, m - width)[:, None] + np.arange(width)
+            at = place[node]
+            at += (lnz / step)[:, None]
+            cell = at.astype(np.intp)
+            np.clip(cell, 0, start.size - 1, out=cell)
+            at -= cell
+            weight = slope[cell]
+            weight *= at if self._converged else at.astype(np.float32)
+            weight += start[cell]
+            node += row
+            if self._converged:
+                weight = self._hats(weight, node - row)
+                node = node[:, 1:-1]
+            out[:, b] = np.einsum("nk,nk->n", flat[node], weight)
+        return out * self.scale
+
+    def _hats(self, twice, node):
+        """Integrals of curve times hat function from its double integral at the nodes."""
+        mean = np.diff(twice, axis=1)
+        mean *= self._gap[node[:, :-1]]
+        return np.diff(mean, axis=1)
+
+
+class Redshifts(Folded):
+    """Band fluxes of rows of any redshift inside a range; made by `compile_sps`.
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    filters : sequence of sedpy.observate.Filter
+    fixed : dict
+    free : set of str
+    ranges : dict
+    settings : dict
+    lines : ndarray of bool, shape (nline,), or None
+        Lines apart whose flux is added to the bands.
+    quadrature : {"converged", "sedpy"}
+
+    Attributes
+    ----------
+    zred : tuple (low, high)
+        Redshifts that are covered.
+    """
+
+    # The rows' spectra stay in cache.
+    chunk = 64
+
+    def __init__(self, ingredients, filters, fixed, free, ranges, settings, lines, quadrature):
+        self.zred = _redshifts(fixed, free, ranges)
+        g = ingredients
+        at, x = _samples(g.wave, Curves(filters), self.zred)
+        weight = np.ones(g.wave.size)
+        if quadrature == "sedpy":
+            weight = (np.pad(np.diff(g.wave), (0, 1)) + np.pad(np.diff(g.wave), (1, 0))) / 2.0
+            weight /= g.wave
+        self._spectral = BandIntegrals(filters, x, quadrature)
+        runs = [(at[i : i + 1], weight[at[i : i + 1]]) for i in range(at.size)]
+        seen = np.zeros(0, dtype=int)
+        if lines is not None:
+            seen = np.argsort(g.line_wave, kind="stable")
+            seen = seen[lines[seen]]
+        self._emission = None
+        if seen.size:
+            self._emission = BandIntegrals(filters, np.log(g.line_wave[seen]), "lines")
+        nothing = np.zeros(0, dtype=int)
+        targets = Targets(
+            [(nothing, np.zeros(0))] * seen.size + runs,
+            np.zeros((seen.size + at.size, g.line_wave.size)),
+            np.ones(g.wave.size),
+        )
+        targets.lines[np.arange(seen.size), seen] = g.line_wave[seen]
+        self._nline = seen.size
+        self._igm = None
+        if settings["add_igm_absorption"]:
+            self._igm = igm.terms(g.wave)
+            self._blue = at[at < self._igm[1].shape[1]]
+        super().__init__(ingredients, targets, fixed, free, ranges, settings)
+
+    def _sum_nodes(self):
+        """Nodes of the lines come first, then one for each sample."""
+        owner = self.columns.owner
+        nodes = owner[owner < self._nline]
+        self._of_lines = np.zeros((nodes.size, self._nline), np.float32)
+        self._of_lines[np.arange(nodes.size), nodes] = 1.0
+        self.nband = len(self._spectral.scale)
+
+    def inside(self, p, n):
+        """Rows (n,) inside the metallicities, the ranges of the dust and those of redshift."""
+        out = super().inside(p, n)
+        if "zred" in p:
+            out &= (p["zred"] >= self.zred[0]) & (p["zred"] <= self.zred[1])
+        return out
+
+    def _past_gas(self, p, *light):
+        if self._igm is None or not self._blue.size:
+            return
+        n, k = len(light[0]), len(self._of_lines)
+        zred = np.broadcast_to(p.get("zred", self._value("zred")), (n,))
+        factor = p["igm_factor"] if "igm_factor" in p else self._value("igm_factor")
+        past = igm.transmission(self._igm, zred, factor)[:, self._blue]
+        past = np.where(past > _OPAQUE, past, 0.0).astype(np.float32)
+        for part in light:
+            part[:, k : k + self._blue.size] *= past
+
+    def _bands(self, p, light):
+        k = len(self._of_lines)
+        lnz = np.log1p(np.broadcast_to(p.get("zred", self._value("zred")), (len(light),)))
+        out = self._spectral(light[:, k:], lnz)
+        if k:
+            out += self._emission(light[:, :k] @ self._of_lines, lnz)
+        return out
+
+
+def _redshifts(fixed, free, ranges):
+    """Range of redshifts to prepare for."""
+    if "zred" not in free:
+        zred = float(np.asarray(fixed.get("zred", 0.0)))
+        return zred, zred
+    low, high = ranges.get("zred", ZRED)
+    return max((1.0 + low) / _MARGIN - 1.0, min(low, 0.0)), (1.0 + high) * _MARGIN - 1.0
+
+
+def _samples(wave, curves, zred):
+    """Indices (m,) of wavelengths that bands see at some redshift, and their ln(lambda).
+
+    With the ones beside them; at the ends of the grid these are its ends again, a little
+    farther out.
+    """
+    x = np.log(wave)
+    beyond = _BEYOND * np.arange(1, _PAD + 1)
+    x = np.concatenate([x[0] - beyond[::-1], x, x[-1] + beyond])
+    at = np.clip(np.arange(x.size) - _PAD, 0, wave.size - 1)
+    low, high = (np.log1p(z) for z in zred)
+    some = np.zeros(x.size, dtype=bool)
+    for first, last in zip(curves.xmin - high, curves.xmax - low, strict=True):
+        start = np.searchsorted(x, first) - _PAD - 1
+        stop = np.searchsorted(x, last, side="right") + _PAD + 1
+        some[max(start, 0) : stop] = True
+    return at[some], x[some]
