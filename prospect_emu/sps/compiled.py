@@ -13,7 +13,7 @@ from . import ages, agn, emission
 from .columns import Columns, dust_rows, fixed_mixture
 from .constants import LNU_UNIT, TINY, between, find_cell
 from .inputs import Rows
-from .light import GasAxis, Stars, runs
+from .light import TOLERANCE, GasAxis, Stars, runs
 from .nebular import line_profiles
 from .nodes import low_rank
 
@@ -81,6 +81,7 @@ class Folded:
 
     # Rows that stay in cache.
     chunk = 512
+    gas_tolerance = TOLERANCE
 
     def __init__(self, ingredients, targets, fixed, free, ranges, settings):
         g = self.g = ingredients
@@ -132,7 +133,7 @@ class Folded:
                 lines = profiles @ c.young, profiles @ c.old
         common = (
             self.history.basis, self._metals, self._gas, self._value("frac_obrun"),
-            bool(on["add_neb_continuum"]),
+            bool(on["add_neb_continuum"]), self.gas_tolerance,
         )  # fmt: skip
         self._young = Stars(g, slice(0, nyoung), c.young, lines[0], *common)
         self._old = Stars(g, slice(nyoung, None), c.old, lines[1], *common)

@@ -17,7 +17,6 @@ from ..workers import single_thread
 from . import inputs
 from .columns import band_targets, line_weights
 from .compiled import Folded
-from .constants import TINY
 from .nodes import RANGES
 from .redshifts import ZRED, Redshifts
 from .spectrum import spectrum

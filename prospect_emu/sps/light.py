@@ -17,8 +17,7 @@ _CELL_NODES = 5
 _LOBATTO = -np.cos(np.pi * np.arange(_CELL_NODES) / (_CELL_NODES - 1))
 _LAGRANGE = np.linalg.inv(np.vander(_LOBATTO, increasing=True))
 # Of the largest value of each column, over ages and gas.
-_AGE_TOLERANCE = 3e-5
-_RANK_TOLERANCE = 3e-5
+TOLERANCE = 3e-5
 
 
 class GasAxis:
@@ -68,6 +67,8 @@ class Stars:
     outside : float
         ``frac_obrun``.
     continuum : bool
+    tolerance : float
+        Of the gas, relative to the largest value of each column.
 
     Attributes
     ----------
@@ -75,8 +76,12 @@ class Stars:
         Of the basis (or populations) that have light here.
     """
 
-    def __init__(self, ingredients, ages, weights, lines, basis, metals, gas, outside, continuum):
+    def __init__(
+        self, ingredients, ages, weights, lines, basis, metals, gas, outside, continuum,
+        tolerance=TOLERANCE,
+    ):  # fmt: skip
         g = self.g = ingredients
+        self._tolerance = tolerance
         self._ages = np.arange(g.log_age.size)[ages]
         self.ncol = weights.shape[1]
         self.continuum = continuum
@@ -145,15 +150,15 @@ class Stars:
         if some.sum() < nage:
             # Fewer mixtures of ages than ages.
             mixtures = amount[some] / total[some][:, None]
-            left, right = low_rank(mixtures @ light, _AGE_TOLERANCE)
+            left, right = low_rank(mixtures @ light, self._tolerance)
             amplitudes = np.zeros((*total.shape, left.shape[1]))
             amplitudes[some] = left * total[some][:, None]
         else:
-            left, right = low_rank(light, _AGE_TOLERANCE)
+            left, right = low_rank(light, self._tolerance)
             amplitudes = amount @ left
         r = left.shape[1]
         tables = right.reshape(r, nnode, ncol).transpose(1, 0, 2)
-        left, right = low_rank(tables.reshape(nnode * r, ncol), _RANK_TOLERANCE)
+        left, right = low_rank(tables.reshape(nnode * r, ncol), self._tolerance)
         left = left.reshape(gas[0].nodes.size, gas[1].nodes.size, r, -1)
         cells = []
         for i in range(gas[0].ncell):

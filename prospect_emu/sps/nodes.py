@@ -96,11 +96,11 @@ def skeleton(curves, weight, tolerance):
     return np.array(nodes), matrix * weight[nodes, None] / weight
 
 
-def low_rank(matrix, tolerance, most=120):
+def low_rank(matrix, tolerance, most=400):
     """Factors (m, r), (r, n) of a matrix by a random projection, double precision.
 
     Errors are relative to each column's largest value. The projection onto `most`
-    directions is far wider than the rank that `tolerance` asks for here (about 50). The
+    directions is wider than the rank that `tolerance` asks for here (50 to 250). The
     first factor has orthonormal columns.
     """
     scale = np.abs(matrix).max(axis=0)

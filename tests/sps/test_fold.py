@@ -162,8 +162,6 @@ def test_rows_outside_are_computed_directly(kroupa, filters):
 @pytest.mark.parametrize(
     ("fixed", "free", "why"),
     [
-        ({"sfh": 4, "tage": 1.0}, "mass zred", "zred"),
-        (STEPS, "mass igm_factor", "igm_factor"),
         (STEPS, "mass frac_obrun dust2", "frac_obrun"),
         (STEPS | {"logzsol": 1.0}, "mass dust2", "metallicities"),
         (APART | {"dust3": 0.3}, "mass dust2", "dust3"),
