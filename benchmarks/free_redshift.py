@@ -1,0 +1,108 @@
+"""Free redshift: time per vector beside whole spectra and a fixed redshift, and a fit.
+
+    OMP_NUM_THREADS=1 python benchmarks/free_redshift.py [--fit] [--nlive 500]
+
+All in one run, so that a busy machine slows all alike. Bands of HST and JWST as UNCOVER has
+them (27) and from the ultraviolet to the far infrared (12); the model has step bins that vary
+with redshift, dust emission and an AGN.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.sps.fold import compile_sps, relative_error
+from prospect_emu.sps.ingredients import find_ingredients
+
+JWST = [f"jwst_f{k}" for k in (
+    "070w", "090w", "115w", "140m", "150w", "162m", "182m", "200w", "210m", "250m", "277w",
+    "300m", "335m", "356w", "360m", "410m", "430m", "444w", "460m", "480m",
+)]  # fmt: skip
+HST = ["acs_wfc_f435w", "acs_wfc_f606w", "acs_wfc_f814w"]
+HST += [f"wfc3_ir_f{k}w" for k in (105, 125, 140, 160)]
+WIDE = [
+    "galex_FUV", "galex_NUV", "sdss_u0", "acs_wfc_f606w", "sdss_z0", "wfc3_ir_f160w",
+    "twomass_Ks", "spitzer_irac_ch1", "spitzer_irac_ch4", "spitzer_mips_24",
+    "herschel_pacs_100", "herschel_spire_500",
+]  # fmt: skip
+FIXED = {"add_neb_emission": True, "add_igm_absorption": True, "dust_type": 4, "imf_type": 2}
+FREE = (
+    "mass", "agebins", "logzsol", "dust1", "dust2", "dust_index", "gas_logz", "fagn", "agn_tau",
+    "duste_qpah", "duste_umin", "duste_gamma",
+)  # fmt: skip
+RANGES = {"dust1": (0.0, 4.0), "dust2": (0.0, 4.0), "dust_index": (-1.2, 0.4), "zred": (0.01, 15.0)}
+
+
+def seconds(call, repeat=7):
+    """Shortest wall time of a call."""
+    spent = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        call()
+        spent.append(time.perf_counter() - start)
+    return min(spent)
+
+
+def vectors(names, batch=256):
+    """Print microseconds per vector and errors in some bands."""
+    filters, g = load_filters(names), find_ingredients(imf_type=2)
+    start = time.perf_counter()
+    free = compile_sps(g, filters, FIXED, (*FREE, "zred"), RANGES, quadrature="sedpy")
+    made = time.perf_counter() - start
+    at_one = {k: v for k, v in RANGES.items() if k != "zred"}
+    one = compile_sps(g, filters, FIXED | {"zred": 2.0}, FREE, at_one, quadrature="sedpy")
+    p, q = free.draw(batch), one.draw(batch)
+    exact = free.direct(p)
+    error = relative_error(free.maggies(p), exact)
+    bright = exact > 1e-4 * exact.max(axis=1, keepdims=True)
+    error = error[bright]
+    us = 1e6 / batch
+    print(
+        f"{len(names)} bands: free {us * seconds(lambda: free.maggies(p)):.0f} us, fixed "
+        f"{us * seconds(lambda: one.maggies(q)):.0f} us, whole spectra "
+        f"{us * seconds(lambda: free.direct(p), 1):.0f} us; made in {made:.1f} s; error "
+        f"{error.max():.1e} at most, {np.median(error):.1e} median"
+    )
+
+
+def fit(nlive):
+    """Time of a fit of Prospector's parametric template with free redshift."""
+    from prospect.models import SpecModel, priors
+    from prospect.models.templates import TemplateLibrary
+
+    from prospect_emu import BatchedPosterior, EmulatorSPS, fit_model
+
+    params = TemplateLibrary["parametric_sfh"] | TemplateLibrary["nebular"]
+    params["zred"] |= {"isfree": True, "init": 1.3, "prior": priors.TopHat(mini=0.1, maxi=6.0)}
+    model, filters = SpecModel(params), load_filters(HST + JWST)
+    obs = {"filters": filters, "wavelength": None, "spectrum": None, "unc": None, "mask": None}
+    obs |= {"maggies": np.ones(len(filters)), "maggies_unc": np.ones(len(filters))}
+    sps = EmulatorSPS()
+    truth = BatchedPosterior(model, obs, sps).maggies(model.theta[None])[0]
+    obs |= {"maggies": truth, "maggies_unc": 0.05 * truth}
+    start = time.perf_counter()
+    output = fit_model(
+        obs, model, sps, nested_nlive_init=nlive, nested_walks=100, nested_dlogz_init=0.05
+    )
+    spent = time.perf_counter() - start
+    result = output["sampling"][0]
+    weight = np.exp(result["logwt"] - result["logz"][-1])
+    at = model.theta_index["zred"].start
+    mean = np.average(result["samples"][:, at], weights=weight)
+    print(
+        f"fit: nlive {nlive}, {model.ndim} free, {np.sum(result['ncall'])} calls, {spent:.0f} s; "
+        f"zred {mean:.2f}, true 1.30"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--nlive", type=int, default=500)
+    given = parser.parse_args()
+    for some in (HST + JWST, WIDE):
+        vectors(some)
+    if given.fit:
+        fit(given.nlive)
