@@ -19,8 +19,6 @@ from .nodes import low_rank
 
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
 _LBOL_NODES = 256
-# Of the largest value of each column, over the templates of dust emission.
-_DUST_TOLERANCE = 1e-6
 HISTORY = (
     "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
     "agebins", "tabular_time", "tabular_sfr", "mass",
@@ -81,7 +79,8 @@ class Folded:
 
     # Rows that stay in cache.
     chunk = 512
-    gas_tolerance = TOLERANCE
+    # Of the largest value of each column, over ages and gas and over templates of dust emission.
+    gas_tolerance, dust_tolerance = TOLERANCE, 1e-6
 
     def __init__(self, ingredients, targets, fixed, free, ranges, settings):
         g = self.g = ingredients
@@ -150,7 +149,7 @@ class Folded:
         if not any(k in self.free for k in _SHAPE):
             index, weight = fixed_mixture(self.g, self.fixed)
             table = weight @ table[index[0]]
-        left, right = low_rank(table, _DUST_TOLERANCE)
+        left, right = low_rank(table, self.dust_tolerance)
         self._dust, self._warmth = left.astype(np.float32)[None], right.astype(np.float32)
         if left.shape[0] > 1:
             # At Umin and up to Umax side by side.

@@ -1,8 +1,9 @@
 """Compile FSPS's physics for one model and its bands: microseconds per galaxy.
 
 `compile_sps` folds what is fixed (redshift, bins, switches, curves) into matrices; where the
-redshift is free, all but it (`prospect_emu.sps.redshifts`). What comes out agrees with `spectrum` through the bands to about 1e-5; it is measured for every model
-(`Compiled.error`). Rows that the matrices do not hold go through whole spectra.
+redshift is free, all but it (`prospect_emu.sps.redshifts`). What comes out agrees with
+`spectrum` through the bands to about 1e-5; it is measured for every model (`Compiled.error`).
+Rows that the matrices do not hold go through whole spectra.
 """
 
 from functools import partial

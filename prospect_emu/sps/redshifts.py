@@ -140,7 +140,7 @@ class Redshifts(Folded):
     # The rows' spectra stay in cache.
     chunk = 64
     # Single wavelengths and lines: nothing averages over a band.
-    gas_tolerance = 1e-5
+    gas_tolerance, dust_tolerance = 1e-5, 1e-7
 
     def __init__(self, ingredients, filters, fixed, free, ranges, settings, lines, quadrature):
         self.zred = _redshifts(fixed, free, ranges)
