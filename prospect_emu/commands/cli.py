@@ -51,7 +51,7 @@ def build_parser():
     """The parser with every subcommand."""
     parser = argparse.ArgumentParser(
         prog="prospect-emu",
-        description="Fit galaxies with neural emulators of FSPS inside Prospector.",
+        description="Fit galaxies with Prospector's models, without FSPS and in batches.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {_own_version()}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
