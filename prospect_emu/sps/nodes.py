@@ -55,7 +55,11 @@ def family(ranges):
     u = np.concatenate([np.array(list(itertools.product((0.0, 1.0), repeat=d))), u])
     out = {}
     for i, (name, (low, high)) in enumerate(ranges.items()):
-        x = u[:, i] ** 2 if name in _DEPTHS else u[:, i]
+        x = u[:, i]
+        if name in _DEPTHS:
+            # Every third down to where what is absorbed is proportional to the depth.
+            thin = (np.arange(x.size) % 3 == 0) & (x > 0.0) & (x < 1.0)
+            x = np.where(thin, 10.0 ** (4.0 * (x - 1.0)), x**2)
         out[name] = low + (high - low) * x
     return out
 
