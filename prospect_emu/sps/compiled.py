@@ -251,7 +251,9 @@ class Folded:
         through = c.bands(law)
         if c.emits:
             absorbed = c.lost.absorbed(law)
-            lost = np.einsum("nj,nj->n", old[:, nb:], np.broadcast_to(absorbed[1], old[:, nb:].shape))
+            lost = np.einsum(
+                "nj,nj->n", old[:, nb:], np.broadcast_to(absorbed[1], old[:, nb:].shape)
+            )
             lost += np.einsum(
                 "nj,nj->n", young[:, nb:], np.broadcast_to(absorbed[0], young[:, nb:].shape)
             )
