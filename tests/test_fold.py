@@ -40,7 +40,9 @@ MODELS = {
     ),
     "SMC": (STEPS | {"dust_type": 5}, "mass logzsol dust1 dust2"),
     "Reddy": (STEPS | {"dust_type": 6}, "mass logzsol dust2 fagn"),
-    "fixed dust": (STEPS | {"dust_type": 1, "dust1": 0.3, "dust2": 0.4}, "mass logzsol gas_logz fagn"),
+    "fixed dust": (
+        STEPS | {"dust_type": 1, "dust1": 0.3, "dust2": 0.4}, "mass logzsol gas_logz fagn",
+    ),
     "no dust": (STEPS, "mass logzsol"),
     "fixed metallicity": (STEPS | {"logzsol": -0.31}, "mass dust1 dust2 dust_index"),
     "leaks": (
