@@ -20,7 +20,7 @@ from .nodes import low_rank
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
 _LBOL_NODES = 256
 # Of the largest value of each column, over the templates of dust emission.
-_DUST_TOLERANCE = 1e-6
+_DUST_TOLERANCE = 3e-7
 # Rows that stay in cache.
 _CHUNK = 512
 HISTORY = (
@@ -144,7 +144,10 @@ class Folded:
         if not any(k in self.free for k in _SHAPE):
             index, weight = fixed_mixture(self.g, self.fixed)
             table = weight @ table[index[0]]
-        left, right = low_rank(table, _DUST_TOLERANCE)
+        # Relative to each template's own luminosity, which span many decades.
+        total = table[:, -1:]
+        left, right = low_rank(table / total, _DUST_TOLERANCE)
+        left *= total
         self._dust, self._warmth = left.astype(np.float32)[None], right.astype(np.float32)
         if left.shape[0] > 1:
             # At Umin and up to Umax side by side.

@@ -23,7 +23,7 @@ RANGES = {
 # Optical depths: never below zero in a family, and denser near it.
 _DEPTHS = ("dust1", "dust2", "dust3")
 # Curves of a family: the first, three times as many with each parameter more, the second.
-_FEW, _MOST = 40, 1000
+_FEW, _MOST = 80, 1000
 # The worst curve of a family may be so many times worse than the average.
 WORST = 6.0
 
@@ -55,7 +55,11 @@ def family(ranges):
     u = np.concatenate([np.array(list(itertools.product((0.0, 1.0), repeat=d))), u])
     out = {}
     for i, (name, (low, high)) in enumerate(ranges.items()):
-        x = u[:, i] ** 2 if name in _DEPTHS else u[:, i]
+        x = u[:, i]
+        if name in _DEPTHS:
+            # Every third down to where what is absorbed is proportional to the depth.
+            thin = (np.arange(x.size) % 3 == 0) & (x > 0.0) & (x < 1.0)
+            x = np.where(thin, 10.0 ** (6.0 * (x - 1.0)), x**2)
         out[name] = low + (high - low) * x
     return out
 
