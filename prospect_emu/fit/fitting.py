@@ -163,7 +163,7 @@ def describe_problem(obs, model, sps, noise=(None, None)):
     names = ("maggies", "maggies_unc", "phot_mask", "upper_limits", "maggies_covariance")
     names += ("wavelength", "spectrum", "unc", "mask")
     arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
-    filters = observation.filter_list(obs.get("filters") or [])
+    filters = observation.filter_list(obs.get("filters"))
     kernels = getattr((noise or (None, None))[1], "kernels", ())
     weights = getattr((noise or (None, None))[1], "weight_names", ())
     return {
