@@ -4,6 +4,8 @@ import difflib
 import time
 import warnings
 from dataclasses import fields
+from numbers import Real
+from typing import get_args
 
 import numpy as np
 
@@ -36,6 +38,8 @@ _OWN = (
     "seed", "queue_size", "max_seconds", "progress", "checkpoint_file", "checkpoint_every",
     "verbose", "print_progress",
 )  # fmt: skip
+_NUMBERS = dict.fromkeys(("seed", "queue_size"), (int,))
+_NUMBERS |= dict.fromkeys(("max_seconds", "checkpoint_every"), (float,))
 _FUNCTIONS = ("stop_function", "wt_function")
 
 
@@ -103,6 +107,8 @@ def fit_model(
     """
     _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
+    if model.ndim == 0:
+        raise ModelMismatchError("The model has no free parameters; there is nothing to fit.")
     if settings.sample in ("slice", "rslice"):
         warnings.warn(
             f"nested_sample={settings.sample!r} ('slice' is the default of Prospector's parser) "
@@ -177,6 +183,20 @@ def describe_problem(obs, model, sps, noise=(None, None)):
     }
 
 
+def _check_numbers(given):
+    """Refuse text and the like where `NestedSettings` and `run_nested` want numbers; 60.0 is 60."""
+    wanted = {f.name: get_args(f.type) or (f.type,) for f in fields(NestedSettings)} | _NUMBERS
+    for name, value in given.items():
+        kinds = {int, float} & set(wanted.get(name, ()))
+        if not kinds or value is None:
+            continue
+        plain = isinstance(value, Real) and not isinstance(value, bool)
+        if not plain or (float not in kinds and not float(value).is_integer()):
+            kind = "number" if float in kinds else "whole number"
+            raise ProspectEmuError(f"{name} = {value!r} must be a {kind}.")
+        given[name] = value if float in kinds else int(value)
+
+
 def parse_keywords(kwargs):
     """Sort Prospector's keywords.
 
@@ -212,6 +232,8 @@ def parse_keywords(kwargs):
             functions[key] = value
         elif key != "pool" and key not in _ELSEWHERE:
             unknown.append(key)
+    _check_numbers(values)
+    _check_numbers(own)
     known = [f"nested_{n}" for n in sorted(names)] + [*_OWN, *_FUNCTIONS, *_ALIASES]
     for key in unknown:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)

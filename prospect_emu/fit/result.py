@@ -122,8 +122,8 @@ class FitResult:
         DataError
             If the output holds no nested samples.
         """
-        results, seconds = output["sampling"]
-        if results is None or "logwt" not in results.keys():
+        results, seconds = output["sampling"] if isinstance(output, dict) else (output, 0.0)
+        if "logwt" not in getattr(results, "keys", dict)():
             raise DataError(
                 "The output of the fit holds no nested samples; run fit_model with dynesty."
             )
