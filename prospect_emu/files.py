@@ -109,6 +109,37 @@ def read_kind(path, kinds):
     return _read(path, kinds, arrays=False)[1]["kind"]
 
 
+def bundled(*folders):
+    """Files of tensors that come with the package, by name: {name: path}."""
+    folder = Path(__file__).parent.joinpath("data", *folders)
+    return {p.stem: p for p in sorted(folder.glob("*.safetensors"))}
+
+
+def find_bundled(name, known, what):
+    """The path of a bundled file by its name, or of any file.
+
+    Parameters
+    ----------
+    name : str or path-like
+    known : dict
+        Of `bundled`.
+    what : str
+        For the error: "emulator".
+
+    Raises
+    ------
+    ModelFileError
+        If there is neither.
+    """
+    path = known.get(str(name), name)
+    if not Path(path).is_file():
+        raise ModelFileError(
+            f"There is no {what} {str(name)!r}: it is no file, and the bundled ones are "
+            f"{', '.join(known) or '(none)'}."
+        )
+    return str(path)
+
+
 def _read(path, kinds, arrays=True):
     path = Path(path)
     if not path.is_file():

@@ -6,13 +6,11 @@ that shines it, and the radius ``a_min`` in nm of the smallest grains.
 """
 
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError, FilterError, ModelFileError, RangeError
-from ..files import load_tensors, save_tensors
+from ..files import bundled, find_bundled, load_tensors, save_tensors
 from ..networks.network import MLP
 from .tensor_net import TensorNet
 
@@ -348,16 +346,9 @@ def flux_density(luminosity, mass, distance):
     return watts / (4.0 * np.pi * (distance * _MPC) ** 2) / 1e-26
 
 
-def _bundled():
-    # A folder of their own: every file beside it is a galaxy emulator.
-    folder = files("prospect_emu") / "data" / "dust"
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    return {n.removesuffix(".safetensors"): folder / n for n in names if n.endswith(".safetensors")}
-
-
 def list_dust_emulators():
     """Names of the bundled dust emulators."""
-    return list(_bundled())
+    return list(bundled("dust"))
 
 
 def load_dust_emulator(name="themis"):
@@ -377,12 +368,4 @@ def load_dust_emulator(name="themis"):
     ModelFileError
         If there is no such emulator, or the file is foreign or damaged.
     """
-    bundled = _bundled()
-    if str(name) in bundled:
-        return DustEmulator.load(str(bundled[str(name)]))
-    if Path(name).is_file():
-        return DustEmulator.load(name)
-    raise ModelFileError(
-        f"There is no dust emulator {str(name)!r}: it is no file, and the bundled ones are "
-        f"{', '.join(bundled) or '(none)'}."
-    )
+    return DustEmulator.load(find_bundled(name, bundled("dust"), "dust emulator"))

@@ -27,6 +27,15 @@ def reference_scale(logmass, zred):
     return 10.0 ** (np.asarray(logmass) - REFERENCE_LOGMASS) * (1.0 + np.asarray(zred)) * ratio**2
 
 
+# Error statistics by their name in a file.
+STATISTICS = {
+    "stats/bias": "bias_mag",
+    "stats/sigma": "sigma_mag",
+    "stats/covariance": "covariance",
+    "stats/quantiles": "quantiles",
+}
+
+
 def unmeasured(nband, value=0.0):
     """Error statistics of an emulator that was compared with nothing yet."""
     return {
@@ -203,13 +212,7 @@ class EmulatorBase:
 
     def save(self, path):
         """Write the emulator into one safetensors file (atomic)."""
-        tensors = {
-            **self._tensors(),
-            "stats/bias": self.bias_mag,
-            "stats/sigma": self.sigma_mag,
-            "stats/covariance": self.covariance,
-            "stats/quantiles": self.quantiles,
-        }
+        tensors = self._tensors() | {k: getattr(self, v) for k, v in STATISTICS.items()}
         manifest = {
             **self.manifest,
             "kind": self.KIND,
@@ -238,10 +241,7 @@ class EmulatorBase:
                 "bounds": np.array(m["bounds"], dtype=float),
                 "filters": tuple(m["filters"]),
                 "filter_hashes": tuple(m["filter_hashes"]),
-                "bias_mag": tensors["stats/bias"],
-                "sigma_mag": tensors["stats/sigma"],
-                "covariance": tensors["stats/covariance"],
-                "quantiles": tensors["stats/quantiles"],
+                **{v: tensors[k] for k, v in STATISTICS.items()},
                 "manifest": m,
             }
             emulator = cls._from_tensors(common, tensors, str(path))
