@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import DataError, FilterError, ModelFileError, RangeError
-from ..files import bundled, find_bundled, load_tensors, save_tensors
+from ..errors import DataError, FilterError, RangeError
+from ..files import bundled, find_bundled, load_model, save_tensors
 from ..networks.network import MLP
 from .tensor_net import TensorNet
 
@@ -274,14 +274,9 @@ class DustEmulator:
     @classmethod
     def load(cls, path):
         """Read an emulator file; see `load_dust_emulator`."""
-        tensors, m = load_tensors(path, KIND)
-        if m.get("schema") != SCHEMA:
-            raise ModelFileError(
-                f"{path} has schema {m.get('schema')}, this version reads schema {SCHEMA}; "
-                "update prospect_emu or make the file again."
-            )
-        where = str(path)
-        try:
+
+        def build(tensors, m):
+            where = str(path)
             found = [p for p in _INVERSES if any(k.startswith(f"{p}/") for k in tensors)]
             emulator = cls(
                 name=str(m["name"]),
@@ -295,15 +290,9 @@ class DustEmulator:
                 error_modes=tensors.get("error/modes"),
                 **{part: MLP.from_tensors(tensors, part, where) for part in found},
             )
-            problem = emulator._inconsistency(tuple(m["parameters"]))
-        except (KeyError, TypeError, ValueError, IndexError) as err:
-            raise ModelFileError(
-                f"{path} is not a complete dust emulator ({type(err).__name__}: {err}); make it "
-                "again."
-            ) from err
-        if problem:
-            raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
-        return emulator
+            return emulator, emulator._inconsistency(tuple(m["parameters"]))
+
+        return load_model(path, KIND, SCHEMA, build)
 
     def _inconsistency(self, parameters):
         nwave, nband = self.wavelengths.size, len(self.bands)

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import FilterError, ModelFileError, RangeError
-from ..files import load_tensors, save_tensors
+from ..errors import FilterError, RangeError
+from ..files import load_model, save_tensors
 from ..observe.filters import nearest_names
 from ..observe.magnitudes import maggies_to_arsinh
 from . import sfh
@@ -228,13 +228,8 @@ class EmulatorBase:
     @classmethod
     def load(cls, path):
         """Read an emulator file; see `load_emulator`."""
-        tensors, m = load_tensors(path, cls.KIND)
-        if m.get("schema") != cls.SCHEMA:
-            raise ModelFileError(
-                f"{path} has schema {m.get('schema')}, this version reads schema {cls.SCHEMA}; "
-                "update prospect_emu or make the file again."
-            )
-        try:
+
+        def build(tensors, m):
             common = {
                 "name": str(m["name"]),
                 "parameters": tuple(m["parameters"]),
@@ -246,14 +241,9 @@ class EmulatorBase:
             }
             emulator = cls._from_tensors(common, tensors, str(path))
             emulator.fixed, m["versions"]["libraries"]
-        except (KeyError, TypeError, ValueError, AttributeError) as err:
-            raise ModelFileError(
-                f"{path} is not a complete emulator ({type(err).__name__}: {err}); make it again."
-            ) from err
-        problem = emulator._inconsistency()
-        if problem:
-            raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
-        return emulator
+            return emulator, emulator._inconsistency()
+
+        return load_model(path, cls.KIND, cls.SCHEMA, build)
 
     # ---- what a kind of emulator must supply ---------------------------------
 
