@@ -45,9 +45,13 @@ class Cosmology:
         """Age of the universe in years, shape of `zred`."""
         return self._spline(zred, 0)
 
+    def luminosity_distance(self, zred):
+        """Mpc, shape of `zred`."""
+        return zred * self._spline(zred, 1)
+
     def flux_factor(self, zred):
         """`prospect_emu.cosmology.flux_factor`, shape of `zred`, above zero."""
-        return MAGGIES_AT_10PC * (1.0 + zred) / (1e5 * zred * self._spline(zred, 1)) ** 2
+        return MAGGIES_AT_10PC * (1.0 + zred) / (1e5 * self.luminosity_distance(zred)) ** 2
 
 
 def bin_weights(log_age, edges):
