@@ -38,8 +38,9 @@ _OWN = (
     "seed", "queue_size", "max_seconds", "progress", "checkpoint_file", "checkpoint_every",
     "verbose", "print_progress",
 )  # fmt: skip
-_NUMBERS = dict.fromkeys(("seed", "queue_size"), (int,))
-_NUMBERS |= dict.fromkeys(("max_seconds", "checkpoint_every"), (float,))
+_NUMBERS: dict[str, tuple[type, ...]] = {
+    "seed": (int,), "queue_size": (int,), "max_seconds": (float,), "checkpoint_every": (float,)
+}  # fmt: skip
 _FUNCTIONS = ("stop_function", "wt_function")
 
 
