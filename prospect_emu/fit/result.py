@@ -10,6 +10,7 @@ from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
 from ..observe import observation
+from ..parameters import PARAMETERS as FSPS
 from ..prospector.stand_in import ExactBasis
 from ..sps.history import QUANTITIES
 from . import result_file
@@ -22,6 +23,9 @@ from .quantiles import weighted_quantiles
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 
 UNITS = {
+    **{name: p.unit for name, p in FSPS.items() if p.unit},
+    "mass": "Msun",
+    "total_mass": "Msun",
     "logmass": "log10(Msun)",
     "logzsol": "log10(Z/Zsun)",
     **{name: "dex" for name in PARAMETERS if name.startswith("logsfr_ratios")},
@@ -231,7 +235,18 @@ class FitResult:
         return rng.permutation(np.minimum(index, self.weights.size - 1))
 
     def certified(self, exact, **kwargs):
-        """This result with a certificate; see `prospect_emu.fit.certificate.certify`."""
+        """This result with a certificate; see `prospect_emu.fit.certificate.certify`.
+
+        Raises
+        ------
+        DataError
+            If no emulator was used: there is nothing to certify.
+        """
+        if self.vectors is None:
+            raise DataError(
+                f"This fit used no emulator ({self.info['emulator']}); its fluxes are those that a "
+                "certificate would compare with."
+            )
         return replace(self, certificate=certify(self, exact, **kwargs))
 
     def all_truth(self):
