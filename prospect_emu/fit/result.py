@@ -18,6 +18,7 @@ from .certificate import Certificate, certify
 from .description import package_versions, plain
 from .fluxes import Photometry, compared
 from .predictions import predictions
+from .quality import effective_size, problems
 from .quantiles import weighted_quantiles
 
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
@@ -177,6 +178,8 @@ class FitResult:
             "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
             "notes": list(obs.get("notes", [])),
         }
+        photometry = compared(obs, model, sps, fluxes, quick, weights, best)
+        info["problems"] = problems(model, samples, weights, photometry)
         return cls(
             parameters=_free_names(model),
             samples=samples,
@@ -189,7 +192,7 @@ class FitResult:
             history=history,
             logz=float(np.asarray(results["logz"])[-1]),
             logz_err=float(np.asarray(results["logzerr"])[-1]),
-            photometry=compared(obs, model, sps, fluxes, quick, weights, best),
+            photometry=photometry,
             truth=dict(obs.get("truth") or {}),
             info=info,
             _run=(results, float(seconds), model, obs, sps),
@@ -199,12 +202,12 @@ class FitResult:
 
     @property
     def n_eff(self):
-        """Kish's effective number of samples, ``1 / sum(weights**2)``.
+        """Kish's effective number of samples, ``1 / sum(weights**2)``, copies counted once.
 
         It counts the weights only: correlations between samples make the
         posterior less precise than this number says.
         """
-        return float(1.0 / np.sum(self.weights**2))
+        return effective_size(self.samples, self.weights)
 
     @property
     def best(self):
@@ -300,6 +303,7 @@ class FitResult:
             "chi2": self.photometry.chi2,
             "bands_fitted": int(self.photometry.mask.sum()),
             "n_eff": self.n_eff,
+            "problems": self.info.get("problems", []),
             **{k: self.info[k] for k in ("status", "emulator", "zred", "ncall", "seconds", "seed")},
             **{k: v for k, v in self.info["diagnostics"].items() if k in _DIAGNOSTICS},
         }
