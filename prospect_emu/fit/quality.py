@@ -46,7 +46,7 @@ def problems(model, samples, weights, photometry):
     if used and chi2.sf(photometry.chi2, used) < _MISFIT:
         out.append(
             f"chi2 of the best sample is {photometry.chi2:.0f} for {used} bands: the model does "
-            "not reach these fluxes within their errors; check their units, the redshift and the errors"
+            "not reach these fluxes within their errors; check their units, errors and the redshift"
         )
     edges = _at_edges(model, samples, weights)
     if edges:
