@@ -1,4 +1,4 @@
-"""prospect_emu: emulated FSPS photometry, with its errors, inside Prospector fits."""
+"""prospect_emu: exact and emulated FSPS, in batches, for Prospector fits."""
 
 import importlib
 

@@ -26,6 +26,8 @@ from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
 # to 1e-5 where rounding moves a node over a curve's steep edge, and the exact physics is
 # compiled to 1e-4; anything that a model adds by itself is far larger.
 _FLUX_TOLERANCE = {"rtol": 2e-3, "atol": 1e-14}
+# Relative error of compiled fluxes, far below a photometric error, of which to tell.
+_ERROR = 1e-3
 # Draws of the prior that show in which range parameters vary; fewer where each costs.
 _DRAWS, _FEW_DRAWS = 4096, 256
 
@@ -52,7 +54,7 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     ModelMismatchError
         If an emulator was not made for this model.
     """
-    filters = observation.filter_list(obs.get("filters") or [])
+    filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
     # A FilterSet's own sampling of curves would be another quadrature.
     obs, draws = {**obs, "filters": filters}, _draws(model)
@@ -145,6 +147,13 @@ class ExactFluxes:
         )
         if self.map.cost:
             warnings.warn(self.map.cost, stacklevel=4)
+        error = max((self.compiled.error or {"": 0.0}).values())
+        if error > _ERROR:
+            warnings.warn(
+                f"The compiled fluxes are off by up to {error:.1e} of whole spectra; narrow the "
+                "priors of the dust parameters.",
+                stacklevel=4,
+            )
         if not self.compiled.folded:
             warnings.warn(
                 f"Whole spectra are computed for each vector ({self.compiled.why}), milliseconds "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cosmology import MAGGIE
-from . import attenuation, emission, igm
+from . import attenuation, emission, igm, nebular
 from .constants import LNU_UNIT, REFERENCE, TINY, interpolate, locate
 from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
@@ -117,7 +117,7 @@ class Columns:
         self._runs, self._in_bands, self._igm = targets
         self._hertz = frequency_weights(wave) * LNU_UNIT
         apart = not settings["nebemlineinspec"] and settings["add_neb_emission"]
-        self.apart = apart
+        self.apart, self.gas = apart, settings["add_neb_emission"]
         lo = np.clip(locate(wave, ingredients.line_wave), 1, wave.size - 1) - 1
         self._line_lo = lo
         self._line_f = (ingredients.line_wave - wave[lo]) / (wave[lo + 1] - wave[lo])
@@ -214,12 +214,18 @@ class Columns:
 
     def _absorbed_nodes(self, curves):
         g = self.g
-        solar = np.argmin(np.abs(g.logz))
-        light = g.stars_lnu[solar] * self._hertz
+        light = [g.stars_lnu[np.argmin(np.abs(g.logz))]]
+        if self.gas:
+            light[0] = light[0].copy()
+            light[0][: g.nneb, : nebular.ionising(g.wave)] = 0.0
+            # Lines, Ly alpha above all, hold much of the light of the youngest.
+            for logu in g.neb_logu[[0, -1]]:
+                light.append(nebular.continuum(g, 0.0, logu)[0][::9])
+                lines = nebular.lines(g, 0.0, logu)[0][::9]
+                profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)
+                light.append(lines @ profiles)
+        light = np.concatenate(light) * self._hertz
         weight = (light / light.sum(axis=1, keepdims=True)).max(axis=0)
-        if self.apart:
-            beside = np.concatenate([self._line_lo, self._line_lo + 1])
-            weight[beside] = np.maximum(weight[beside], 0.01 * weight.max())
         return skeleton(curves[curves.max(axis=1) > 0.0], weight, _DUST_TOLERANCE)
 
     def _emitted_nodes(self, diffuse):
@@ -227,7 +233,7 @@ class Columns:
         hertz = self._hertz[g.dust_start :]
         light = g.dust_lnu.reshape(-1, hertz.size) * hertz
         weight = np.abs(light / light.sum(axis=1, keepdims=True)).max(axis=0)
-        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, _DUST_TOLERANCE)
+        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, 0.3 * _DUST_TOLERANCE)
         return nodes + g.dust_start, matrix
 
     # ---- fixed dust ----------------------------------------------------------------

@@ -80,7 +80,7 @@ class Folded:
     # Rows that stay in cache.
     chunk = 512
     # Of the largest value of each column, over ages and gas and over templates of dust emission.
-    gas_tolerance, dust_tolerance = TOLERANCE, 1e-6
+    gas_tolerance, dust_tolerance = TOLERANCE, 3e-7
 
     def __init__(self, ingredients, targets, fixed, free, ranges, settings):
         g = self.g = ingredients
@@ -149,7 +149,10 @@ class Folded:
         if not any(k in self.free for k in _SHAPE):
             index, weight = fixed_mixture(self.g, self.fixed)
             table = weight @ table[index[0]]
-        left, right = low_rank(table, self.dust_tolerance)
+        # Relative to each template's own luminosity, which span many decades.
+        total = table[:, -1:]
+        left, right = low_rank(table / total, self.dust_tolerance)
+        left *= total
         self._dust, self._warmth = left.astype(np.float32)[None], right.astype(np.float32)
         if left.shape[0] > 1:
             # At Umin and up to Umax side by side.

@@ -11,11 +11,9 @@ from . import nebular
 from .constants import find_cell
 from .nodes import low_rank
 
-# Chebyshev-Lobatto nodes across a cell of a gas parameter: five reproduce an exponential
-# between the nodes of the tables to 3e-5 (tested).
-_CELL_NODES = 5
-_LOBATTO = -np.cos(np.pi * np.arange(_CELL_NODES) / (_CELL_NODES - 1))
-_LAGRANGE = np.linalg.inv(np.vander(_LOBATTO, increasing=True))
+# Chebyshev-Lobatto nodes across a cell of a gas parameter, in which the light per photon is
+# an exponential: steep in log U, where a line may change tenfold between nodes of the tables.
+_CELL_NODES = {"gas_logz": 5, "gas_logu": 7}
 # Of the largest value of each column, over ages and gas.
 TOLERANCE = 3e-5
 
@@ -33,16 +31,18 @@ class GasAxis:
         if self.fixed:
             self.nodes, self.size, self.ncell = np.array([float(np.asarray(fixed))]), 1, 1
             return
-        x = 0.5 + 0.5 * _LOBATTO[:-1]
+        self.size, self.ncell = _CELL_NODES[name], axis.size - 1
+        lobatto = -np.cos(np.pi * np.arange(self.size) / (self.size - 1))
+        self._lagrange = np.linalg.inv(np.vander(lobatto, increasing=True))
+        x = 0.5 + 0.5 * lobatto[:-1]
         self.nodes = np.append((axis[:-1, None] + np.diff(axis)[:, None] * x).ravel(), axis[-1])
-        self.size, self.ncell = _CELL_NODES, axis.size - 1
 
     def weights(self, p, n):
         """Cell (n,) and weights (n, size) of its nodes."""
         if self.fixed:
             return np.zeros(n, dtype=int), np.ones((n, 1))
         cell, f = find_cell(self._axis, p[self.name])
-        return cell, np.vander(2.0 * f - 1.0, _CELL_NODES, increasing=True) @ _LAGRANGE
+        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self._lagrange
 
     def of_cell(self, cell):
         """Indices of the nodes of a cell."""
@@ -120,17 +120,20 @@ class Stars:
 
     def _gas(self, gas, weights, lines):
         """Light per unit of photons at all nodes, (nnode, nage of those with gas, ncol)."""
-        g, single_weights = self.g, weights.astype(np.float32)
-        some = self._ages[self._ages < g.nneb]
-        out = []
-        for logz in gas[0].nodes:
-            for logu in gas[1].nodes:
-                light = nebular.lines(g, logz, logu)[0][some] @ lines
-                if self.continuum:
-                    cont = nebular.continuum(g, logz, logu)[0][some]
-                    light = light + cont.astype(np.float32) @ single_weights
-                out.append(light)
-        return np.array(out)
+        g = self.g
+        log_age = g.log_age[self._ages[self._ages < g.nneb]]
+        kinds = [(g.neb_logline, lines)]
+        if self.continuum:
+            kinds.append((g.neb_logcont, weights))
+        size = gas[0].nodes.size, gas[1].nodes.size
+        out = np.zeros((*size, log_age.size, self.ncol), np.float32)
+        for table, columns in kinds:
+            columns = columns.astype(np.float32)
+            for i, logz in enumerate(gas[0].nodes):
+                at = nebular.at_ages(g, table, logz, log_age)
+                for j, logu in enumerate(gas[1].nodes):
+                    out[i, j] += nebular.at_logu(g, at, logu) @ columns
+        return out.reshape(-1, *out.shape[2:])
 
     def _fold_gas(self, light, gas, amount):
         """Tables of the gas; returns amplitudes (nz, nrow, r).

@@ -23,7 +23,7 @@ RANGES = {
 # Optical depths: never below zero in a family, and denser near it.
 _DEPTHS = ("dust1", "dust2", "dust3")
 # Curves of a family: the first, three times as many with each parameter more, the second.
-_FEW, _MOST = 40, 1000
+_FEW, _MOST = 80, 1000
 # The worst curve of a family may be so many times worse than the average.
 WORST = 6.0
 
@@ -55,12 +55,16 @@ def family(ranges):
     u = np.concatenate([np.array(list(itertools.product((0.0, 1.0), repeat=d))), u])
     out = {}
     for i, (name, (low, high)) in enumerate(ranges.items()):
-        x = u[:, i] ** 2 if name in _DEPTHS else u[:, i]
+        x = u[:, i]
+        if name in _DEPTHS:
+            # Every third down to where what is absorbed is proportional to the depth.
+            thin = (np.arange(x.size) % 3 == 0) & (x > 0.0) & (x < 1.0)
+            x = np.where(thin, 10.0 ** (6.0 * (x - 1.0)), x**2)
         out[name] = low + (high - low) * x
     return out
 
 
-def skeleton(curves, weight, tolerance):
+def skeleton(curves, weight, tolerance, worst=WORST):
     """Columns of `curves` from which all others follow linearly.
 
     Parameters
@@ -70,6 +74,8 @@ def skeleton(curves, weight, tolerance):
     weight : ndarray, shape (n,)
         How much each column counts. Errors are relative to a row's weighted sum.
     tolerance : float
+    worst : float
+        By how much a single row may exceed it; no more than the mean counts if infinite.
 
     Returns
     -------
@@ -86,8 +92,8 @@ def skeleton(curves, weight, tolerance):
     while len(nodes) < min(scaled.shape):
         size = np.einsum("mn,mn->n", left, left)
         mean = np.sqrt(size.sum() / len(left))
-        worst = np.sqrt(np.einsum("mn,mn->m", left, left).max())
-        if nodes and max(mean, worst / WORST) <= tolerance / np.sqrt(size.size):
+        largest = np.sqrt(np.einsum("mn,mn->m", left, left).max())
+        if nodes and max(mean, largest / worst) <= tolerance / np.sqrt(size.size):
             break
         nodes.append(int(np.argmax(size)))
         q = left[:, nodes[-1]] / np.sqrt(size[nodes[-1]])
