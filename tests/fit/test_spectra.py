@@ -89,6 +89,8 @@ def test_equals_prospector(case, photometry):
         )
         expected = lnprobfn(row, model=model, obs=full, sps=SPS, nested=True)
         chi2 = (((want - full["spectrum"]) / full["unc"])[used] ** 2).sum()
+        if photometry:
+            chi2 += (((phot - full["maggies"]) / full["maggies_unc"]) ** 2).sum()
         assert value == pytest.approx(expected, rel=0.0, abs=0.02 + 2e-5 * chi2)
         if photometry:
             np.testing.assert_allclose(posterior.maggies(row[None])[0], phot, rtol=2e-4)
