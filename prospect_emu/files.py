@@ -98,6 +98,41 @@ def load_tensors(path, kind):
     return tensors, manifest
 
 
+def load_model(path, kind, schema, build):
+    """Read a file of `save_tensors` into an object.
+
+    Parameters
+    ----------
+    path : path-like
+    kind, schema
+        Required in the manifest.
+    build : callable
+        ``build(tensors, manifest)`` gives the object, and what in it does not fit together
+        or None.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, foreign, damaged or incomplete, or does not fit together.
+    """
+    tensors, manifest = load_tensors(path, kind)
+    if manifest.get("schema") != schema:
+        raise ModelFileError(
+            f"{path} has schema {manifest.get('schema')}, this version reads schema {schema}; "
+            "update prospect_emu or make the file again."
+        )
+    try:
+        made, problem = build(tensors, manifest)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as err:
+        raise ModelFileError(
+            f"{path} is not a complete {kind.split()[-1]} ({type(err).__name__}: {err}); make it "
+            "again."
+        ) from err
+    if problem:
+        raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
+    return made
+
+
 def read_kind(path, kinds):
     """The kind of a file that `save_tensors` wrote, one of `kinds`; arrays are not read.
 
@@ -107,6 +142,37 @@ def read_kind(path, kinds):
         If the file is missing, not safetensors or of another kind.
     """
     return _read(path, kinds, arrays=False)[1]["kind"]
+
+
+def bundled(*folders):
+    """Files of tensors that come with the package, by name: {name: path}."""
+    folder = Path(__file__).parent.joinpath("data", *folders)
+    return {p.stem: p for p in sorted(folder.glob("*.safetensors"))}
+
+
+def find_bundled(name, known, what):
+    """The path of a bundled file by its name, or of any file.
+
+    Parameters
+    ----------
+    name : str or path-like
+    known : dict
+        Of `bundled`.
+    what : str
+        For the error: "emulator".
+
+    Raises
+    ------
+    ModelFileError
+        If there is neither.
+    """
+    path = known.get(str(name), name)
+    if not Path(path).is_file():
+        raise ModelFileError(
+            f"There is no {what} {str(name)!r}: it is no file, and the bundled ones are "
+            f"{', '.join(known) or '(none)'}."
+        )
+    return str(path)
 
 
 def _read(path, kinds, arrays=True):

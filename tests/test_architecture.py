@@ -17,7 +17,8 @@ TABLE = ROOT / "docs" / "architecture.md"
 
 
 def table():
-    lines = [line for line in TABLE.read_text().splitlines() if line.startswith("| `")]
+    first = TABLE.read_text().split("\n## ")[0]
+    lines = [line for line in first.splitlines() if line.startswith("| `")]
     names = [line.split("|")[1].strip(" `").replace("/", ".") for line in lines]
     return [n if n.startswith("prospect_emu") else f"prospect_emu.{n}" for n in names]
 

@@ -6,12 +6,15 @@ observed, and arsinh magnitudes damp errors.
 """
 
 from dataclasses import dataclass, replace
+from importlib import metadata
 
 import numpy as np
 from astropy.table import Table
 from scipy.stats import norm
 
+from prospect_emu.networks.emulator_base import unmeasured
 from prospect_emu.networks.vector import PARAMETERS, RATIO_NAMES
+from prospect_emu.observe.filters import curve_hash, load_filters
 from prospect_emu.observe.magnitudes import A, maggies_to_arsinh
 
 # Probabilities of -4..4 Gaussian sigma, as in Mathews et al. (2023).
@@ -53,6 +56,42 @@ def statistics(r):
 def residual_statistics(emulator, theta, maggies):
     """`statistics` of an emulator's residuals from FSPS's `maggies` (n, nband)."""
     return statistics(residuals(emulator, theta, maggies))
+
+
+def package(kind, name, test_store, label, training, **fields):
+    """An emulator of a test set's recipe, measured on it.
+
+    Parameters
+    ----------
+    kind : type
+        Of emulator.
+    name : str
+    test_store : SampleStore
+        FSPS samples. Their recipe names bands, fixed parameters and ranges.
+    label : str or None
+        What to call the isochrones and spectral library.
+    training : dict
+        For the manifest.
+    **fields
+        What this kind of emulator has besides.
+    """
+    recipe = test_store.recipe
+    emulator = kind(
+        name=name,
+        parameters=PARAMETERS,
+        bounds=recipe.bounds,
+        filters=recipe.filters,
+        filter_hashes=tuple(curve_hash(f) for f in load_filters(recipe.filters)),
+        **unmeasured(len(recipe.filters)),
+        manifest={
+            "recipe": recipe.as_dict(),
+            "versions": test_store.manifest["versions"],
+            "label": label,
+            "training": training | {"prospect_emu": metadata.version("prospect_emu")},
+        },
+        **fields,
+    )
+    return measured(emulator, test_store)
 
 
 def measured(emulator, test_store):

@@ -146,7 +146,7 @@ def time_all(emulators, test, tables=None, fsps=False):
 
 
 def write_report(scored, seconds, folder, floor=FLOOR, overwrite=False):
-    """Write ``report.md``, its figures, ``report.json`` and a table of bands per emulator.
+    """Write ``report.md``, its folder, ``report.json`` and a table of bands per emulator.
 
     Parameters
     ----------
@@ -176,14 +176,14 @@ def write_report(scored, seconds, folder, floor=FLOOR, overwrite=False):
     series = {k: np.array([n[k] for n in nets]) for k in ("width", "std_median", "std_worst")}
     widths = series.pop("width")
     laws = {k: evaluate.power_law(widths, y) for k, y in series.items()}
-    sentence, figures = answer(numbers, floor), _Figures(folder)
+    sentence = answer(numbers, floor)
     body = [
         _head(test, sentence),
         _overview(numbers),
-        *([_precision(widths, series, laws, floor, figures)] if nets else []),
-        _times({s.label: s.width for s in scored}, seconds, figures),
-        _histories(numbers, evaluate.history_std(test.theta, scored[0].residuals)[0], figures),
-        *(_one(s, floor, figures) for s in scored),
+        *([_precision(widths, series, laws, floor, folder)] if nets else []),
+        _times({s.label: s.width for s in scored}, seconds, folder),
+        _histories(numbers, evaluate.history_std(test.theta, scored[0].residuals)[0], folder),
+        *(_one(s, floor, folder) for s in scored),
     ]
     stored = {
         "samples": len(test.theta),
@@ -234,15 +234,10 @@ def answer(numbers, floor):
 # ---- the page --------------------------------------------------------------------------
 
 
-class _Figures:
-    """Saves figures and returns the lines that show them."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __call__(self, title, name, figure):
-        save(figure, self.folder / name, dpi=110)
-        return f"![{title}]({name})"
+def _show(folder, title, name, figure):
+    """Save a figure; the line that shows it."""
+    save(figure, folder / name, dpi=110)
+    return f"![{title}]({name})"
 
 
 def _head(test, sentence):
@@ -280,7 +275,7 @@ def _overview(numbers):
     )
 
 
-def _precision(widths, stds, laws, floor, figures):
+def _precision(widths, stds, laws, floor, folder):
     shown = evaluation_figures.width_figure(widths, stds.values(), laws.values(), floor)
     said = [
         f"{name} {law.at_100:.2g} mag at width 100, ∝ width^{law.exponent:.2f}"
@@ -290,11 +285,13 @@ def _precision(widths, stds, laws, floor, figures):
     ]
     text = "Least squares: " + "; ".join(said) if said else "A power law needs two widths"
     title = "Precision against width"
-    return f"## {title}\n\n{figures(title, 'widths.png', shown)}\n\n{text}."
+    return f"## {title}\n\n{_show(folder, title, 'widths.png', shown)}\n\n{text}."
 
 
-def _times(widths, seconds, figures):
-    shown = figures("Time per vector", "times.png", evaluation_figures.time_figure(widths, seconds))
+def _times(widths, seconds, folder):
+    shown = _show(
+        folder, "Time per vector", "times.png", evaluation_figures.time_figure(widths, seconds)
+    )
     kinds = [(b, fixed) for fixed in (False, True) for b in timing.BATCHES]
     rows = [
         (label, widths.get(label) or "–",
@@ -315,18 +312,19 @@ def _times(widths, seconds, figures):
     )
 
 
-def _histories(numbers, count, figures):
+def _histories(numbers, count, folder):
     std, ratio = (
         {k: n[f"history_{what}"] for k, n in numbers.items()} for what in ("std", "ratio")
     )
     figure = evaluation_figures.history_figure(count, std, ratio)
+    shown = _show(folder, "Tails", "histories.png", figure)
     bins = zip(pairwise(evaluate.HISTORY_EDGES), count, strict=True)
     head = ["largest abs(logsfr_ratio)", *(f"{a:g}–{b:g} ({n:,})" for (a, b), n in bins)]
     rows = [(k, *map(_std_and_ratio, std[k], ratio[k])) for k in numbers]
     return (
-        f"## Tails of the star-formation histories\n\n{figures('Tails', 'histories.png', figure)}"
-        "\n\nStandard deviation, median of the bands (and relative to the first column, median of "
-        "the bands); in brackets above, samples.\n\n" + _table(" | ".join(head), rows)
+        f"## Tails of the star-formation histories\n\n{shown}\n\nStandard deviation, median of "
+        "the bands (and relative to the first column, median of the bands); in brackets above, "
+        "samples.\n\n" + _table(" | ".join(head), rows)
     )
 
 
@@ -336,7 +334,7 @@ def _std_and_ratio(std, ratio):
     return f"{std:.2g}" + ("" if np.isnan(ratio) else f" ({ratio:.2f})")
 
 
-def _one(s, floor, figures):
+def _one(s, floor, folder):
     """The section of one emulator."""
     r, waves, theta, draw = s.residuals, s.test.waves, s.test.theta, evaluation_figures
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in s.label)
@@ -348,7 +346,7 @@ def _one(s, floor, figures):
     }
     table = s.table.copy()
     table.add_column(waves, name="wavelength [micron]", index=1)
-    table.write(figures.folder / f"{name}-bands.ecsv", format="ascii.ecsv", overwrite=True)
+    table.write(folder / f"{name}-bands.ecsv", format="ascii.ecsv", overwrite=True)
     about = f"Emulator of {s.emulator.libraries}, SHA-256 {str(s.numbers['sha256'])[:12]}."
     made_with = (
         m["versions"].get("libraries") for m in (s.emulator.manifest, s.test.store.manifest)
@@ -368,7 +366,7 @@ def _one(s, floor, figures):
     return "\n\n".join(
         [f"## {s.label}", f"{about} Every band: [{name}-bands.ecsv]({name}-bands.ecsv).",
          _table(head, rows), _ranges(theta, r),
-         *(figures(title, f"{name}-{k}.png", figure) for k, (title, figure) in made.items())]
+         *(_show(folder, title, f"{name}-{k}.png", figure) for k, (title, figure) in made.items())]
     )  # fmt: skip
 
 

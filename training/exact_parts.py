@@ -17,8 +17,9 @@ from prospect_emu.sps.dust_laws import bump, calzetti
 # Nodes across one cell of log gas metallicity, in which the light per photon is
 # exponential: see `Nebular`.
 _CELL_NODES = 8
-# Across the ramp from one age bin to the next: nodes of a mean, and their weights.
-_RAMP = np.polynomial.legendre.leggauss(4)
+# Across the ramp from one age bin to the next, as Gauss-Legendre's three nodes have it: the
+# outer two, and their weight. The one between is the step.
+_RAMP, _WEIGHT = (-(0.6**0.5), 0.6**0.5), 5.0 / 18.0
 
 
 def double(a, device):
@@ -45,9 +46,13 @@ class Cosmology:
         """Age of the universe in years, shape of `zred`."""
         return self._spline(zred, 0)
 
+    def luminosity_distance(self, zred):
+        """Mpc, shape of `zred`."""
+        return zred * self._spline(zred, 1)
+
     def flux_factor(self, zred):
         """`prospect_emu.cosmology.flux_factor`, shape of `zred`, above zero."""
-        return MAGGIES_AT_10PC * (1.0 + zred) / (1e5 * zred * self._spline(zred, 1)) ** 2
+        return MAGGIES_AT_10PC * (1.0 + zred) / (1e5 * self.luminosity_distance(zred)) ** 2
 
 
 def bin_weights(log_age, edges):
@@ -57,14 +62,14 @@ def bin_weights(log_age, edges):
     inner edges: means of what steps there would give.
     """
     rate = 1.0 / torch.diff(edges)
-    x, w = (double(a, edges.device) for a in _RAMP)
     # The first edge is moved outwards, and the last inwards.
     ends = edges[..., :1] * (1.0 + ages.EDGE), edges[..., -1:] * (1.0 - ages.EDGE)
     steps = torch.cat([ends[0], edges[..., 1:-1], ends[1]], -1)
     step = ages.constant_since(log_age, steps)
-    ramp = ages.constant_since(log_age, edges[..., 1:-1, None] * (1.0 + ages.EDGE * x))
+    ramp = [ages.constant_since(log_age, edges[..., 1:-1] * (1.0 + ages.EDGE * x)) for x in _RAMP]
     # As differences, so that populations that both sides of a bin hold cancel exactly.
-    change = ((ramp - step[..., 1:-1, None, :]) * (0.5 * w[:, None])).sum(-2)
+    middle = step[..., 1:-1, :]
+    change = ((ramp[0] - middle) + (ramp[1] - middle)) * _WEIGHT
     since = step + torch.nn.functional.pad(change, (0, 0, 1, 1))
     return torch.diff(since, dim=-2) * rate[..., None]
 

@@ -1,20 +1,18 @@
 """Packaging of the factored emulator: FSPS's tables, compressed, with measured errors."""
 
 from dataclasses import replace
-from importlib import metadata
 
 import numpy as np
 
 from prospect_emu.errors import ProspectEmuError
-from prospect_emu.networks.emulator_base import reference_scale, unmeasured
+from prospect_emu.networks.emulator_base import reference_scale
 from prospect_emu.networks.factored import FactoredEmulator
 from prospect_emu.networks.vector import FIXED, PARAMETERS
-from prospect_emu.observe.filters import curve_hash, load_filters
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
 from prospect_emu.sps.constants import interpolate
 from prospect_emu.sps.packing import pack_uniform
 
-from .evaluate import measured
+from .evaluate import package
 from .exact_tables import load_tables
 from .ingredient_tables import assemble
 
@@ -74,33 +72,19 @@ def build(tables, test_store, name, label=None):
         If the test set was made with other FSPS libraries than the tables.
     """
     arrays, manifest = load_tables(tables)
-    recipe, versions = test_store.recipe, manifest["versions"]
+    versions = manifest["versions"]
     if test_store.manifest["versions"]["libraries"] != versions["libraries"]:
         raise ProspectEmuError(
             f"The samples were made with FSPS libraries "
             f"{test_store.manifest['versions']['libraries']}, the tables with "
             f"{versions['libraries']}; make one of them again."
         )
-    emulator = FactoredEmulator(
-        name=name,
-        parameters=PARAMETERS,
-        bounds=recipe.bounds,
-        filters=recipe.filters,
-        filter_hashes=tuple(curve_hash(f) for f in load_filters(recipe.filters)),
-        **unmeasured(len(recipe.filters)),
-        manifest={
-            "recipe": recipe.as_dict(),
-            "versions": versions,
-            "label": label,
-            "training": {
-                "source": "tables of python-fsps, compressed; nothing is learnt",
-                "tables": manifest["fingerprint"],
-                "prospect_emu": metadata.version("prospect_emu"),
-            },
-        },
-        ingredients=compress(arrays, recipe.fixed["gas_logu"]),
-    )
-    emulator = measured(emulator, test_store)
+    training = {
+        "source": "tables of python-fsps, compressed; nothing is learnt",
+        "tables": manifest["fingerprint"],
+    }
+    ingredients = compress(arrays, test_store.recipe.fixed["gas_logu"])
+    emulator = package(FactoredEmulator, name, test_store, label, training, ingredients=ingredients)
     folding = np.cov(folding_residuals(emulator, test_store.load()["theta"]), rowvar=False)
     std = np.sqrt(np.diag(folding))
     emulator.manifest["test"] |= {

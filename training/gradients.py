@@ -17,7 +17,7 @@ from prospect_emu.errors import ModelMismatchError
 from prospect_emu.fit.likelihood import Correlated, Gaussian
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.networks.emulator import Emulator
-from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, reference_scale
+from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, REFERENCE_MPC
 from prospect_emu.observe.magnitudes import U0, A, softening
 from prospect_emu.prospector import priors
 
@@ -90,10 +90,8 @@ class TorchPosterior:
             full = full.index_copy(1, place, torch.log10(theta[:, column]))
         maggies = self._flux(full)
         if self._lumdist is not None:
-            zred = full[:, self._zred]
-            # Prospector's lumdist replaces the distance, not the (1 + z).
-            given = (1.0 + zred) / self._lumdist**2
-            maggies = maggies * (given * _PER_MPC2 / self._cosmology.flux_factor(zred))[:, None]
+            distance = self._cosmology.luminosity_distance(full[:, self._zred])
+            maggies = maggies * ((distance / self._lumdist) ** 2)[:, None]
         return maggies
 
     def log_likelihood(self, theta):
@@ -169,12 +167,6 @@ def maximum_a_posteriori(posterior, starts, maxiter=2000):
 
 # ---- fluxes --------------------------------------------------------------------------
 
-# (1 + z) / D^2 [Mpc] in units of the flux factor.
-_PER_MPC2 = float(
-    Cosmology().flux_factor(torch.tensor(1.0, dtype=torch.float64))
-    / (reference_scale(REFERENCE_LOGMASS, 1.0) / 1000.0**2)
-)
-
 
 def _flux_function(emulator):
     """Vectors (n, 18) -> apparent fluxes (n, nband)."""
@@ -201,8 +193,9 @@ def _flux_function(emulator):
             h = gelu(h @ w + b, approximate="tanh")
         magnitude = (h @ layers[-1][0] + layers[-1][1]).double() * out_std + out_mean
         flux = torch.clamp(softening() * torch.sinh((U0 - magnitude) / A), min=0.0)
-        distance = cosmology.flux_factor(theta[:, zred]) * (1000.0**2 / _PER_MPC2)
-        return flux * (10.0 ** (theta[:, 0] - REFERENCE_LOGMASS) * distance)[:, None]
+        z, mass = theta[:, zred], 10.0 ** (theta[:, 0] - REFERENCE_LOGMASS)
+        ratio = REFERENCE_MPC / cosmology.luminosity_distance(z)
+        return flux * (mass * (1.0 + z) * ratio**2)[:, None]
 
     return flux
 

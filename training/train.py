@@ -5,7 +5,6 @@ import itertools
 import json
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,12 @@ from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import fingerprint, load_tensors, save_tensors
 from prospect_emu.networks import sfh
 from prospect_emu.networks.emulator import Emulator
-from prospect_emu.networks.emulator_base import reference_scale, unmeasured
+from prospect_emu.networks.emulator_base import reference_scale
 from prospect_emu.networks.network import MLP
 from prospect_emu.networks.vector import BOX, PARAMETERS
-from prospect_emu.observe.filters import curve_hash, load_filters
 from prospect_emu.observe.magnitudes import U0, A, maggies_to_arsinh
 
-from .evaluate import measured
+from .evaluate import package
 
 CHECKPOINT_KIND = "prospect_emu training checkpoint"
 LOGMASS, LOGZSOL, ZRED = (PARAMETERS.index(p) for p in ("logmass", "logzsol", "zred"))
@@ -404,32 +402,18 @@ def train_emulator(samples, mfrac, test_store, settings, name, work, source, lab
     -------
     Emulator
     """
-    recipe, work = test_store.recipe, Path(work)
+    work = Path(work)
     flux_net, history = train_flux(samples, settings, work / f"{name}.checkpoint.safetensors")
-    mfrac_net = train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors")
-    manifest = {
-        "recipe": recipe.as_dict(),
-        "versions": test_store.manifest["versions"],
-        "label": label,
-        "training": {
-            "settings": dataclasses.asdict(settings),
-            **source,
-            "final_validation_rmse": history[-1]["val"],
-            "epochs": len(history),
-            "prospect_emu": metadata.version("prospect_emu"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+    training = {
+        "settings": dataclasses.asdict(settings),
+        **source,
+        "final_validation_rmse": history[-1]["val"],
+        "epochs": len(history),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
     }
-    emulator = Emulator(
-        name=name,
-        parameters=PARAMETERS,
-        bounds=recipe.bounds,
-        filters=recipe.filters,
-        filter_hashes=tuple(curve_hash(f) for f in load_filters(recipe.filters)),
-        **unmeasured(len(recipe.filters)),
-        manifest=manifest,
-        flux_net=flux_net,
-        mfrac_net=mfrac_net,
-    )
-    return measured(emulator, test_store)
+    nets = {
+        "flux_net": flux_net,
+        "mfrac_net": train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors"),
+    }
+    return package(Emulator, name, test_store, label, training, **nets)

@@ -7,6 +7,7 @@ Imports that take time are inside the functions, so that ``--help`` does not wai
 """
 
 import argparse
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -29,6 +30,8 @@ def main(argv=None):
         mend, said in one sentence on stderr, 3 a budget ended the fit, 130
         interrupted.
     """
+    # Figures go to files; a notebook's backend, which it hands on, is not there.
+    os.environ["MPLBACKEND"] = "Agg"
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown and not getattr(args, "takes_unknown", False):

@@ -20,50 +20,12 @@ def register_dust(subparsers):
         ),
     )
     actions = p.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _register_spectrum(actions)
-    _register_photometry(actions)
-    _register_invert(actions)
-
-
-def _common(p):
-    p.add_argument(
-        "--emulator", default="themis", help="bundled name or file of a dust emulator (%(default)s)"
-    )
-    p.add_argument("--overwrite", action="store_true", help="replace existing output")
-
-
-def _forward(p):
-    p.add_argument(
-        "table", nargs="?", type=Path, metavar="TABLE",
-        help=f"ECSV, FITS or CSV with one model per row and {_PARAMETERS}",
-    )  # fmt: skip
-    p.add_argument("--U", type=float, nargs="+", help="starlight intensity")
-    p.add_argument("--tau", type=float, nargs="+", help="age of the burst in years")
-    p.add_argument("--a-min", type=float, nargs="+", help="minimum grain size in nm")
-    _seen(p, "give fluxes in Jy of this dust mass in solar masses")
-    p.add_argument(
-        "--out", type=Path, metavar="FILE",
-        help=".ecsv or .csv, .fits, or .png for a figure (default: ECSV on standard output)",
-    )  # fmt: skip
-    _common(p)
-
-
-def _seen(p, mass):
-    p.add_argument("--mass", type=float, metavar="MSUN", help=mass)
-    p.add_argument("--distance", type=float, metavar="MPC", help="its distance in Mpc")
-
-
-def _register_spectrum(actions):
     p = actions.add_parser(
         "spectrum",
         help="emission over wavelength",
         description="Emission in W/Hz per kg of dust at the emulator's wavelengths.",
     )
-    _forward(p)
-    p.set_defaults(run=_spectrum)
-
-
-def _register_photometry(actions):
+    _forward(p, bands=False)
     p = actions.add_parser(
         "photometry",
         help="emission in the bands of infrared instruments",
@@ -72,10 +34,30 @@ def _register_photometry(actions):
             "with its own colour convention."
         ),
     )
-    _forward(p)
+    _forward(p, bands=True)
     p.add_argument("--bands", nargs="+", metavar="BAND", help="default: all")
     p.add_argument("--list", action="store_true", help="list the bands and their conventions")
-    p.set_defaults(run=_photometry)
+    _register_invert(actions)
+
+
+def _common(p, mass):
+    p.add_argument("--mass", type=float, metavar="MSUN", help=mass)
+    p.add_argument("--distance", type=float, metavar="MPC", help="its distance in Mpc")
+    name = "bundled name or file of a dust emulator (%(default)s)"
+    p.add_argument("--emulator", default="themis", help=name)
+    p.add_argument("--overwrite", action="store_true", help="replace existing output")
+
+
+def _forward(p, bands):
+    table = f"ECSV, FITS or CSV with one model per row and {_PARAMETERS}"
+    p.add_argument("table", nargs="?", type=Path, metavar="TABLE", help=table)
+    p.add_argument("--U", type=float, nargs="+", help="starlight intensity")
+    p.add_argument("--tau", type=float, nargs="+", help="age of the burst in years")
+    p.add_argument("--a-min", type=float, nargs="+", help="minimum grain size in nm")
+    out = ".ecsv or .csv, .fits, or .png for a figure (default: ECSV on standard output)"
+    p.add_argument("--out", type=Path, metavar="FILE", help=out)
+    _common(p, "give fluxes in Jy of this dust mass in solar masses")
+    p.set_defaults(run=_photometry if bands else _spectrum)
 
 
 def _register_invert(actions):
@@ -88,24 +70,21 @@ def _register_invert(actions):
         ),
     )
     p.add_argument("table", type=Path, metavar="TABLE", help="ECSV, FITS or CSV, one row per point")
-    p.add_argument(
-        "--method", choices=("posterior", "network"), default="posterior",
-        help="nested sampling through the emulator, or one pass of an inverse network, which "
-        "needs a known mass (%(default)s)",
-    )  # fmt: skip
-    p.add_argument(
-        "--free-mass",
-        action="store_true",
-        help="the dust mass is not known; with --distance, or luminosities, it is inferred",
+    method = (
+        "nested sampling through the emulator, or one pass of an inverse network, which "
+        "needs a known mass (%(default)s)"
     )
-    _seen(p, "dust mass in solar masses, where the table holds fluxes")
+    methods = {"choices": ("posterior", "network"), "default": "posterior"}
+    p.add_argument("--method", help=method, **methods)
+    free = "the dust mass is not known; with --distance, or luminosities, it is inferred"
+    p.add_argument("--free-mass", action="store_true", help=free)
     p.add_argument("--seed", type=_seed, help="random seed (0)")
     p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the summary here (.ecsv, .fits)")
     p.add_argument("--samples", type=Path, metavar="FILE", help="write posterior samples here")
     p.add_argument("--corner", type=Path, metavar="PNG", help="draw the posterior here")
     p.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    _common(p)
+    _common(p, "dust mass in solar masses, where the table holds fluxes")
     p.set_defaults(run=_invert)
 
 
@@ -191,19 +170,13 @@ def _spectrum(args):
     from ..dust.dust_emulator import load_dust_emulator
     from ..dust.dust_output import spectrum_table
 
-    models = _models(args)
-    _check_out((args.out, "table png"), overwrite=args.overwrite)
-    scale, unit = _scale(args)
+    models, (scale, unit) = _asked(args)
     emulator = load_dust_emulator(args.emulator)
-    emission = emulator.spectrum(*models) * scale
-    if args.out is not None and args.out.suffix == ".png":
-        from ..dust.dust_plots import save, spectrum_figure
-
-        save(spectrum_figure(emulator.wavelengths, emission, models, unit), args.out)
-        return
-    rows = args.out is not None and args.out.suffix == ".fits"
-    table = spectrum_table(emulator, models, emission, unit, rows)
-    _write(table, args.out, args.overwrite)
+    if not _drawn(args, emulator, models, scale, unit):
+        emission = emulator.spectrum(*models) * scale
+        rows = args.out is not None and args.out.suffix == ".fits"
+        table = spectrum_table(emulator, models, emission, unit, rows)
+        _write(table, args.out, args.overwrite)
 
 
 def _photometry(args):
@@ -214,20 +187,31 @@ def _photometry(args):
     if args.list:
         print(band_list(emulator).text())
         return
-    models = _models(args)
-    _check_out((args.out, "table png"), overwrite=args.overwrite)
-    scale, unit = _scale(args)
+    models, (scale, unit) = _asked(args)
     if args.bands is not None:
         emulator = emulator.select(args.bands)
     emission = emulator.photometry(*models) * scale
-    if args.out is not None and args.out.suffix == ".png":
-        from ..dust.dust_plots import save, spectrum_figure
+    points = emulator.band_wavelengths, emission
+    if not _drawn(args, emulator, models, scale, unit, points):
+        table = photometry_table(emulator, models, emission, unit)
+        _write(table, args.out, args.overwrite)
 
-        lines = emulator.spectrum(*models) * scale
-        points = (emulator.band_wavelengths, emission)
-        save(spectrum_figure(emulator.wavelengths, lines, models, unit, points), args.out)
-        return
-    _write(photometry_table(emulator, models, emission, unit), args.out, args.overwrite)
+
+def _asked(args):
+    models = _models(args)
+    _check_out((args.out, "table png"), overwrite=args.overwrite)
+    return models, _scale(args)
+
+
+def _drawn(args, emulator, models, scale, unit, points=None):
+    """Whether the output is a figure, which then is written."""
+    if args.out is None or args.out.suffix != ".png":
+        return False
+    from ..dust.dust_plots import save, spectrum_figure
+
+    lines = emulator.spectrum(*models) * scale
+    save(spectrum_figure(emulator.wavelengths, lines, models, unit, points), args.out)
+    return True
 
 
 def _invert(args):

@@ -130,6 +130,8 @@ def report(result, out, written):
             f"sampler {d['seconds_overhead']:.1f} s; insertion ranks: "
             f"p = {d['insertion_p_value']:.2g}"
         )
+    for problem in info.get("problems", []):
+        print(f"Mind: {problem}.")
     if result.certificate is not None:
         print(f"Certificate: {result.certificate}")
     inside, known = result.truth_inside()

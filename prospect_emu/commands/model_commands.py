@@ -32,6 +32,7 @@ def register_run(subparsers):
 
 
 def _run(args):
+    from ..observe.observation import filter_list
     from ..prospector.parameter_file import CHOICES, ParameterFile
 
     file = ParameterFile(args.file, args.unknown)
@@ -48,7 +49,7 @@ def _run(args):
     if args.seed is None and isinstance(chosen.get("seed"), int):
         args.seed = chosen["seed"]
     if not args.quiet:
-        bands = len(obs.get("filters") or [])
+        bands = len(filter_list(obs.get("filters")))
         print(f"Fitting {args.file.name}: {model.ndim} free parameters, {bands} bands,")
         print(f"with {sps!r}.")
         other = [k for k in CHOICES if k != "dynesty" and chosen.get(k)]

@@ -6,13 +6,11 @@ that shines it, and the radius ``a_min`` in nm of the smallest grains.
 """
 
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, FilterError, ModelFileError, RangeError
-from ..files import load_tensors, save_tensors
+from ..errors import DataError, FilterError, RangeError
+from ..files import bundled, find_bundled, load_model, save_tensors
 from ..networks.network import MLP
 from .tensor_net import TensorNet
 
@@ -276,14 +274,9 @@ class DustEmulator:
     @classmethod
     def load(cls, path):
         """Read an emulator file; see `load_dust_emulator`."""
-        tensors, m = load_tensors(path, KIND)
-        if m.get("schema") != SCHEMA:
-            raise ModelFileError(
-                f"{path} has schema {m.get('schema')}, this version reads schema {SCHEMA}; "
-                "update prospect_emu or make the file again."
-            )
-        where = str(path)
-        try:
+
+        def build(tensors, m):
+            where = str(path)
             found = [p for p in _INVERSES if any(k.startswith(f"{p}/") for k in tensors)]
             emulator = cls(
                 name=str(m["name"]),
@@ -297,15 +290,9 @@ class DustEmulator:
                 error_modes=tensors.get("error/modes"),
                 **{part: MLP.from_tensors(tensors, part, where) for part in found},
             )
-            problem = emulator._inconsistency(tuple(m["parameters"]))
-        except (KeyError, TypeError, ValueError, IndexError) as err:
-            raise ModelFileError(
-                f"{path} is not a complete dust emulator ({type(err).__name__}: {err}); make it "
-                "again."
-            ) from err
-        if problem:
-            raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
-        return emulator
+            return emulator, emulator._inconsistency(tuple(m["parameters"]))
+
+        return load_model(path, KIND, SCHEMA, build)
 
     def _inconsistency(self, parameters):
         nwave, nband = self.wavelengths.size, len(self.bands)
@@ -348,16 +335,9 @@ def flux_density(luminosity, mass, distance):
     return watts / (4.0 * np.pi * (distance * _MPC) ** 2) / 1e-26
 
 
-def _bundled():
-    # A folder of their own: every file beside it is a galaxy emulator.
-    folder = files("prospect_emu") / "data" / "dust"
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    return {n.removesuffix(".safetensors"): folder / n for n in names if n.endswith(".safetensors")}
-
-
 def list_dust_emulators():
     """Names of the bundled dust emulators."""
-    return list(_bundled())
+    return list(bundled("dust"))
 
 
 def load_dust_emulator(name="themis"):
@@ -377,12 +357,4 @@ def load_dust_emulator(name="themis"):
     ModelFileError
         If there is no such emulator, or the file is foreign or damaged.
     """
-    bundled = _bundled()
-    if str(name) in bundled:
-        return DustEmulator.load(str(bundled[str(name)]))
-    if Path(name).is_file():
-        return DustEmulator.load(name)
-    raise ModelFileError(
-        f"There is no dust emulator {str(name)!r}: it is no file, and the bundled ones are "
-        f"{', '.join(bundled) or '(none)'}."
-    )
+    return DustEmulator.load(find_bundled(name, bundled("dust"), "dust emulator"))

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..sampling.nested import NestedSettings, run_nested
+from ..sps.constants import find_cell
 from .dust_emulator import LN10, DustEmulator
 
 # The emulator's errors at neighbouring wavelengths go together. Of emulators that do not say
@@ -72,8 +73,7 @@ class Observation:
             return self.emulator.ln_photometry(theta)
         ln = self.emulator.ln_spectrum(theta)
         x, at = np.log(self.emulator.wavelengths), np.log(self.wavelengths)
-        i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)
-        f = (at - x[i]) / (x[i + 1] - x[i])
+        i, f = find_cell(x, at)
         return (1.0 - f) * ln[:, i] + f * ln[:, i + 1]
 
     def log_likelihood(self, theta):

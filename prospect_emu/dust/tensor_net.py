@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import ModelFileError
+from ..sps.constants import between, find_cell
 
 _PARTS = ("first_nodes", "first", "second_nodes", "second", "third_nodes", "third", "pairs",
           "core", "vectors", "mean")  # fmt: skip
@@ -63,7 +64,7 @@ class TensorNet:
     def _few(self, x):
         f = _spline(self.first_nodes, self.first, x[:, 0])
         h = _spline(self.third_nodes, self.third, x[:, 2])
-        g = _linear(self.second_nodes, self.second, x[:, 1])
+        g = between(self.second, *find_cell(self.second_nodes, x[:, 1]))
         products = f[:, self.pairs[:, 0]] * h[:, self.pairs[:, 1]]
         mixed = (products @ self._core).reshape(len(x), g.shape[1], -1)
         return np.matmul(g[:, None, :], mixed)[:, 0] @ self._vectors + self.mean
@@ -72,16 +73,15 @@ class TensorNet:
         # The middle functions are linear between their nodes, so that samples of one cell
         # need the core at two nodes only, where `_few` mixes all functions of each sample.
         nodes = self.second_nodes
-        cell = _cell(nodes, x[:, 1])
+        cell, frac = find_cell(nodes, x[:, 1])
         order = np.argsort(cell, kind="stable")
-        x, cell = x[order], cell[order]
+        x, cell, frac = x[order], cell[order], frac[order, None]
         # One row per function: long rows multiply fast.
         f = np.ascontiguousarray(_spline(self.first_nodes, self.first, x[:, 0]).T)
         h = np.ascontiguousarray(_spline(self.third_nodes, self.third, x[:, 2]).T)
         npair, r1, rank = self.core.shape
         by_function = np.moveaxis(self._core.reshape(self.core.shape), 1, 0).reshape(r1, -1)
         core = (self.second @ by_function).reshape(nodes.size, npair, rank)
-        frac = _fraction(nodes, cell, x[:, 1])
         mixed = np.empty((len(x), rank))
         edges = np.flatnonzero(np.diff(cell, prepend=-1, append=nodes.size))
         for start, stop in itertools.pairwise(edges):
@@ -143,17 +143,3 @@ def _spline(nodes, coefficients, x):
     u = (x - nodes[cell])[:, None]
     a, b, c, d = coefficients[:, cell]
     return ((a * u + b) * u + c) * u + d
-
-
-def _cell(nodes, x):
-    return np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, nodes.size - 2)
-
-
-def _fraction(nodes, cell, x):
-    return ((x - nodes[cell]) / (nodes[cell + 1] - nodes[cell])).clip(0.0, 1.0)[:, None]
-
-
-def _linear(nodes, values, x):
-    cell = _cell(nodes, x)
-    frac = _fraction(nodes, cell, x)
-    return (1.0 - frac) * values[cell] + frac * values[cell + 1]

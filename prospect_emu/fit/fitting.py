@@ -4,6 +4,8 @@ import difflib
 import time
 import warnings
 from dataclasses import fields
+from numbers import Real
+from typing import get_args
 
 import numpy as np
 
@@ -36,6 +38,9 @@ _OWN = (
     "seed", "queue_size", "max_seconds", "progress", "checkpoint_file", "checkpoint_every",
     "verbose", "print_progress",
 )  # fmt: skip
+_NUMBERS: dict[str, tuple[type, ...]] = {
+    "seed": (int,), "queue_size": (int,), "max_seconds": (float,), "checkpoint_every": (float,)
+}  # fmt: skip
 _FUNCTIONS = ("stop_function", "wt_function")
 
 
@@ -103,6 +108,8 @@ def fit_model(
     """
     _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
     settings, own, functions = parse_keywords(kwargs)
+    if model.ndim == 0:
+        raise ModelMismatchError("The model has no free parameters; there is nothing to fit.")
     if settings.sample in ("slice", "rslice"):
         warnings.warn(
             f"nested_sample={settings.sample!r} ('slice' is the default of Prospector's parser) "
@@ -163,7 +170,7 @@ def describe_problem(obs, model, sps, noise=(None, None)):
     names = ("maggies", "maggies_unc", "phot_mask", "upper_limits", "maggies_covariance")
     names += ("wavelength", "spectrum", "unc", "mask")
     arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
-    filters = observation.filter_list(obs.get("filters") or [])
+    filters = observation.filter_list(obs.get("filters"))
     kernels = getattr((noise or (None, None))[1], "kernels", ())
     weights = getattr((noise or (None, None))[1], "weight_names", ())
     return {
@@ -175,6 +182,20 @@ def describe_problem(obs, model, sps, noise=(None, None)):
         ],
         **{f"model.{k}": v for k, v in describe_model(model).items()},
     }
+
+
+def _check_numbers(given):
+    """Refuse text and the like where `NestedSettings` and `run_nested` want numbers; 60.0 is 60."""
+    wanted = {f.name: get_args(f.type) or (f.type,) for f in fields(NestedSettings)} | _NUMBERS
+    for name, value in given.items():
+        kinds = {int, float} & set(wanted.get(name, ()))
+        if not kinds or value is None:
+            continue
+        plain = isinstance(value, Real) and not isinstance(value, bool)
+        if not plain or (float not in kinds and not float(value).is_integer()):
+            kind = "number" if float in kinds else "whole number"
+            raise ProspectEmuError(f"{name} = {value!r} must be a {kind}.")
+        given[name] = value if float in kinds else int(value)
 
 
 def parse_keywords(kwargs):
@@ -212,6 +233,8 @@ def parse_keywords(kwargs):
             functions[key] = value
         elif key != "pool" and key not in _ELSEWHERE:
             unknown.append(key)
+    _check_numbers(values)
+    _check_numbers(own)
     known = [f"nested_{n}" for n in sorted(names)] + [*_OWN, *_FUNCTIONS, *_ALIASES]
     for key in unknown:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)

@@ -54,7 +54,7 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     ModelMismatchError
         If an emulator was not made for this model.
     """
-    filters = observation.filter_list(obs.get("filters") or [])
+    filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
     # A FilterSet's own sampling of curves would be another quadrature.
     obs, draws = {**obs, "filters": filters}, prior_examples(model)

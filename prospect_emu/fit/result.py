@@ -10,6 +10,7 @@ from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
 from ..observe import observation
+from ..parameters import PARAMETERS as FSPS
 from ..prospector.stand_in import ExactBasis
 from ..sps.history import QUANTITIES
 from . import result_file
@@ -17,11 +18,15 @@ from .certificate import Certificate, certify
 from .description import package_versions, plain
 from .fluxes import Photometry, compared
 from .predictions import predictions
+from .quality import effective_size, problems
 from .quantiles import weighted_quantiles
 
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 
 UNITS = {
+    **{name: p.unit for name, p in FSPS.items() if p.unit},
+    "mass": "Msun",
+    "total_mass": "Msun",
     "logmass": "log10(Msun)",
     "logzsol": "log10(Z/Zsun)",
     **{name: "dex" for name in PARAMETERS if name.startswith("logsfr_ratios")},
@@ -122,8 +127,8 @@ class FitResult:
         DataError
             If the output holds no nested samples.
         """
-        results, seconds = output["sampling"]
-        if results is None or "logwt" not in results.keys():
+        results, seconds = output["sampling"] if isinstance(output, dict) else (output, 0.0)
+        if "logwt" not in getattr(results, "keys", dict)():
             raise DataError(
                 "The output of the fit holds no nested samples; run fit_model with dynesty."
             )
@@ -173,6 +178,8 @@ class FitResult:
             "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
             "notes": list(obs.get("notes", [])),
         }
+        photometry = compared(obs, model, sps, fluxes, quick, weights, best)
+        info["problems"] = problems(model, samples, weights, photometry)
         return cls(
             parameters=_free_names(model),
             samples=samples,
@@ -185,7 +192,7 @@ class FitResult:
             history=history,
             logz=float(np.asarray(results["logz"])[-1]),
             logz_err=float(np.asarray(results["logzerr"])[-1]),
-            photometry=compared(obs, model, sps, fluxes, quick, weights, best),
+            photometry=photometry,
             truth=dict(obs.get("truth") or {}),
             info=info,
             _run=(results, float(seconds), model, obs, sps),
@@ -195,12 +202,12 @@ class FitResult:
 
     @property
     def n_eff(self):
-        """Kish's effective number of samples, ``1 / sum(weights**2)``.
+        """Kish's effective number of samples, ``1 / sum(weights**2)``, copies counted once.
 
         It counts the weights only: correlations between samples make the
         posterior less precise than this number says.
         """
-        return float(1.0 / np.sum(self.weights**2))
+        return effective_size(self.samples, self.weights)
 
     @property
     def best(self):
@@ -231,7 +238,18 @@ class FitResult:
         return rng.permutation(np.minimum(index, self.weights.size - 1))
 
     def certified(self, exact, **kwargs):
-        """This result with a certificate; see `prospect_emu.fit.certificate.certify`."""
+        """This result with a certificate; see `prospect_emu.fit.certificate.certify`.
+
+        Raises
+        ------
+        DataError
+            If no emulator was used: there is nothing to certify.
+        """
+        if self.vectors is None:
+            raise DataError(
+                f"This fit used no emulator ({self.info['emulator']}); its fluxes are those that a "
+                "certificate would compare with."
+            )
         return replace(self, certificate=certify(self, exact, **kwargs))
 
     def all_truth(self):
@@ -285,6 +303,7 @@ class FitResult:
             "chi2": self.photometry.chi2,
             "bands_fitted": int(self.photometry.mask.sum()),
             "n_eff": self.n_eff,
+            "problems": self.info.get("problems", []),
             **{k: self.info[k] for k in ("status", "emulator", "zred", "ncall", "seconds", "seed")},
             **{k: v for k, v in self.info["diagnostics"].items() if k in _DIAGNOSTICS},
         }

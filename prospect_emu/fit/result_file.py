@@ -20,6 +20,11 @@ from .likelihood import upper_limits
 
 GROUP = "prospect_emu"
 SCHEMA = 1
+# What Prospector's get_sps and get_model execute, which otherwise end without a hint.
+_NO_PARAMETER_FILE = (
+    "raise RuntimeError('This file of prospect_emu holds no parameter file: build model and sps as "
+    'for the fit, or pass settings={"param_file": FILE} to FitResult.from_run before writing.\')'
+)
 
 
 def write(result, path, overwrite=False):
@@ -48,6 +53,9 @@ def write(result, path, overwrite=False):
             f, run_params, model, plain_obs(obs), sampler=results, tsample=seconds,
             sps=sps, write_model_params=False,
         )  # fmt: skip
+    if "param_file" not in run_params:
+        with h5py.File(memory, "r+") as f:  # which Prospector has closed
+            f.attrs["paramfile_text"] = json.dumps(_NO_PARAMETER_FILE)
     _save(memory, path)
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import FilterError, ModelFileError, RangeError
-from ..files import load_tensors, save_tensors
+from ..errors import FilterError, RangeError
+from ..files import load_model, save_tensors
 from ..observe.filters import nearest_names
 from ..observe.magnitudes import maggies_to_arsinh
 from . import sfh
@@ -25,6 +25,15 @@ def reference_scale(logmass, zred):
     """
     ratio = REFERENCE_MPC / sfh.luminosity_distance(zred)
     return 10.0 ** (np.asarray(logmass) - REFERENCE_LOGMASS) * (1.0 + np.asarray(zred)) * ratio**2
+
+
+# Error statistics by their name in a file.
+STATISTICS = {
+    "stats/bias": "bias_mag",
+    "stats/sigma": "sigma_mag",
+    "stats/covariance": "covariance",
+    "stats/quantiles": "quantiles",
+}
 
 
 def unmeasured(nband, value=0.0):
@@ -203,13 +212,7 @@ class EmulatorBase:
 
     def save(self, path):
         """Write the emulator into one safetensors file (atomic)."""
-        tensors = {
-            **self._tensors(),
-            "stats/bias": self.bias_mag,
-            "stats/sigma": self.sigma_mag,
-            "stats/covariance": self.covariance,
-            "stats/quantiles": self.quantiles,
-        }
+        tensors = self._tensors() | {k: getattr(self, v) for k, v in STATISTICS.items()}
         manifest = {
             **self.manifest,
             "kind": self.KIND,
@@ -225,35 +228,22 @@ class EmulatorBase:
     @classmethod
     def load(cls, path):
         """Read an emulator file; see `load_emulator`."""
-        tensors, m = load_tensors(path, cls.KIND)
-        if m.get("schema") != cls.SCHEMA:
-            raise ModelFileError(
-                f"{path} has schema {m.get('schema')}, this version reads schema {cls.SCHEMA}; "
-                "update prospect_emu or make the file again."
-            )
-        try:
+
+        def build(tensors, m):
             common = {
                 "name": str(m["name"]),
                 "parameters": tuple(m["parameters"]),
                 "bounds": np.array(m["bounds"], dtype=float),
                 "filters": tuple(m["filters"]),
                 "filter_hashes": tuple(m["filter_hashes"]),
-                "bias_mag": tensors["stats/bias"],
-                "sigma_mag": tensors["stats/sigma"],
-                "covariance": tensors["stats/covariance"],
-                "quantiles": tensors["stats/quantiles"],
+                **{v: tensors[k] for k, v in STATISTICS.items()},
                 "manifest": m,
             }
             emulator = cls._from_tensors(common, tensors, str(path))
             emulator.fixed, m["versions"]["libraries"]
-        except (KeyError, TypeError, ValueError, AttributeError) as err:
-            raise ModelFileError(
-                f"{path} is not a complete emulator ({type(err).__name__}: {err}); make it again."
-            ) from err
-        problem = emulator._inconsistency()
-        if problem:
-            raise ModelFileError(f"{path} is inconsistent: {problem}; make it again.")
-        return emulator
+            return emulator, emulator._inconsistency()
+
+        return load_model(path, cls.KIND, cls.SCHEMA, build)
 
     # ---- what a kind of emulator must supply ---------------------------------
 

@@ -24,11 +24,20 @@ from ..sps.ages import step_weights
 from ..sps.constants import LNU_UNIT, REFERENCE, between, find_cell, interpolate, locate
 from ..sps.dust_laws import bump, calzetti
 from ..sps.nebular import frequency_weights, ionising, line_profiles
+from ..sps.nodes import skeleton
 from ..sps.packing import unpack_uniform
 from ..workers import single_thread
 from . import sfh
 from .emulator_base import EmulatorBase, reference_scale
-from .folded import COLUMN, RATIOS, FoldedEmulator, coordinates, dust_family, exponents, skeleton
+from .folded import (
+    COLUMN,
+    RATIOS,
+    TOLERANCE,
+    FoldedEmulator,
+    coordinates,
+    dust_family,
+    exponents,
+)  # fmt: skip
 
 KIND = "prospect_emu factored emulator"
 _SCHEMA = 1
@@ -248,12 +257,12 @@ class FactoredEmulator(EmulatorBase):
         light = self.populations[solar] * self.hertz
         weight = (light / light.sum(axis=1, keepdims=True)).max(axis=0)
         dusty = family["dust2"] > 0.0
-        lost, absorbed = skeleton(np.expm1(diffuse + cloud)[dusty], weight)
+        lost, absorbed = skeleton(np.expm1(diffuse + cloud)[dusty], weight, TOLERANCE, worst=np.inf)
         first = self.wavelengths.size - self.dust_templates.shape[1]
         light = self.dust_templates * self.hertz[first:]
         weight = (light / light.sum(axis=1, keepdims=True)).max(axis=0)
         plain = family["dust1_fraction"] == 0.0
-        emitted, norm = skeleton(np.exp(diffuse[plain][:, first:]), weight)
+        emitted, norm = skeleton(np.exp(diffuse[plain][:, first:]), weight, TOLERANCE, worst=np.inf)
         return lost, absorbed, emitted + first, norm
 
     def shares(self, theta):

@@ -5,7 +5,7 @@ of the stars in each bin are fixed. What is left to integrate over wavelength ar
 ingredients times the transmission of the dust, which depends on three
 parameters. Within a band that transmission is so smooth that its values at a few
 wavelengths, the *nodes*, give it everywhere (an interpolative decomposition:
-chosen and weighted from the curves themselves, to `_TOLERANCE`). With G
+chosen and weighted from the curves themselves, to `TOLERANCE`). With G
 the ingredients integrated over band and node weights once per galaxy, ::
 
     maggies[b] = sum_{j in b} T_j(theta) sum_i c_i(theta) G[i, j]
@@ -17,6 +17,7 @@ a template, and so on. Nothing is learnt and nothing else is approximated.
 import numpy as np
 
 from ..sps.constants import between, find_cell, single
+from ..sps.nodes import skeleton
 from . import sfh
 from .vector import PARAMETERS, RATIO_NAMES
 
@@ -25,7 +26,7 @@ RATIOS = slice(COLUMN[RATIO_NAMES[0]], COLUMN[RATIO_NAMES[-1]] + 1)
 _DUST = ("dust2", "dust_index", "dust1_fraction")
 
 # Of the light in a band (and of the light absorbed), for any dust in the box.
-_TOLERANCE = 3e-4
+TOLERANCE = 3e-4
 # Of the largest value of each integral over ingredients of young stars and gas.
 _RANK_TOLERANCE = 3e-5
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
@@ -69,41 +70,6 @@ def dust_family():
         indexing="ij",
     )
     return {name: axis.ravel() for name, axis in zip(_DUST, grid, strict=True)}
-
-
-def skeleton(curves, weight, tolerance=_TOLERANCE):
-    """Columns of `curves` from which all others follow linearly.
-
-    Parameters
-    ----------
-    curves : ndarray, shape (m, n)
-        One curve per row.
-    weight : ndarray, shape (n,)
-        How much each column counts. Errors are relative to a row's weighted sum.
-    tolerance : float
-
-    Returns
-    -------
-    nodes : ndarray of int, shape (r,)
-    matrix : ndarray, shape (r, n)
-        ``curves ~ curves[:, nodes] @ matrix``.
-    """
-    weight = np.maximum(np.abs(weight), 1e-4 * np.abs(weight).max())
-    scaled = curves * weight
-    total = np.abs(scaled).sum(axis=1, keepdims=True)
-    scaled = scaled / np.where(total > 0.0, total, 1.0)
-    left, nodes = scaled.copy(), []
-    # Gram-Schmidt with pivoting: each node is where most is left unexplained.
-    while len(nodes) < min(scaled.shape):
-        size = np.einsum("mn,mn->n", left, left)
-        if not nodes or np.sqrt(size.sum() / len(left)) > tolerance / np.sqrt(size.size):
-            nodes.append(int(np.argmax(size)))
-            q = left[:, nodes[-1]] / np.sqrt(size[nodes[-1]])
-            left -= np.outer(q, q @ left)
-        else:
-            break
-    matrix = np.linalg.lstsq(scaled[:, nodes], scaled, rcond=None)[0]
-    return np.array(nodes), matrix * weight[nodes, None] / weight
 
 
 def factorise(matrix, tolerance, most=120):
@@ -156,7 +122,7 @@ class FoldedEmulator:
         self._bands, nodes, owner = [], [], []
         for b, (lo, hi) in enumerate(zip(start, stops, strict=True)):
             wave = node[lo:hi]
-            pick, matrix = skeleton(through[:, wave], weight[lo:hi])
+            pick, matrix = skeleton(through[:, wave], weight[lo:hi], TOLERANCE, worst=np.inf)
             self._bands.append((wave, weight[lo:hi] * matrix))
             nodes.append(wave[pick])
             owner += [b] * pick.size

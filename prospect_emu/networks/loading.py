@@ -1,27 +1,17 @@
 """Emulators by name or file, and the bundled exact one that checks another."""
 
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
 
-from ..errors import ModelFileError, SetupError
-from ..files import read_kind
+from ..errors import SetupError
+from ..files import bundled, find_bundled, read_kind
 from .emulator import Emulator
 from .factored import FactoredEmulator
 from .stitched import StitchedEmulator
 
 
-def _bundled():
-    folder = files("prospect_emu") / "data"
-    return {
-        Path(p.name).stem: p for p in sorted(folder.iterdir(), key=lambda p: p.name)
-        if p.name.endswith(".safetensors")
-    }  # fmt: skip
-
-
 def list_emulators():
     """Names of the bundled emulators."""
-    return list(_bundled())
+    return list(bundled())
 
 
 def load_emulator(name):
@@ -42,15 +32,9 @@ def load_emulator(name):
         If there is no such emulator, or the file is foreign or damaged. Nothing
         in a file is ever executed.
     """
-    bundled = _bundled()
-    path = str(bundled.get(str(name), name))
-    if Path(path).is_file():
-        kinds = {k.KIND: k for k in (Emulator, FactoredEmulator, StitchedEmulator)}
-        return kinds[read_kind(path, tuple(kinds))].load(path)
-    raise ModelFileError(
-        f"There is no emulator {str(name)!r}: it is no file, and the bundled ones are "
-        f"{', '.join(bundled) or '(none)'}."
-    )
+    path = find_bundled(name, bundled(), "emulator")
+    kinds = {k.KIND: k for k in (Emulator, FactoredEmulator, StitchedEmulator)}
+    return kinds[read_kind(path, tuple(kinds))].load(path)
 
 
 def factored_engine(emulator, tables=None):

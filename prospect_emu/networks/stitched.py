@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ProspectEmuError, RangeError
 from .emulator import Emulator
-from .emulator_base import EmulatorBase, unmeasured
+from .emulator_base import STATISTICS, EmulatorBase, unmeasured
 
 KIND = "prospect_emu stitched emulator"
 _SCHEMA = 1
@@ -244,13 +244,7 @@ class StitchedEmulator(EmulatorBase):
     def _tensors(self):
         out = {}
         for i, part in enumerate(self.parts):
-            own = {
-                **part._tensors(),
-                "stats/bias": part.bias_mag,
-                "stats/sigma": part.sigma_mag,
-                "stats/covariance": part.covariance,
-                "stats/quantiles": part.quantiles,
-            }
+            own = part._tensors() | {k: getattr(part, v) for k, v in STATISTICS.items()}
             out |= {f"part_{i}/{k}": v for k, v in own.items()}
         return out
 
@@ -265,10 +259,7 @@ class StitchedEmulator(EmulatorBase):
                 **{k: common[k] for k in ("parameters", "filters", "filter_hashes")},
                 "name": str(described["name"]),
                 "bounds": np.array(described["bounds"], dtype=float),
-                "bias_mag": own["stats/bias"],
-                "sigma_mag": own["stats/sigma"],
-                "covariance": own["stats/covariance"],
-                "quantiles": own["stats/quantiles"],
+                **{v: own[k] for k, v in STATISTICS.items()},
                 "manifest": described["manifest"],
             }
             parts.append(Emulator._from_tensors(part, own, f"{where}, part {i}"))

@@ -14,8 +14,10 @@ def filter_list(filters):
 
     It may hold filters, their names, or a sedpy FilterSet, as Prospector's
     ``fix_obs(grid_filters=True)`` makes one: of that the filters by its names, since its own
-    curves are resampled.
+    curves are resampled. None has none.
     """
+    if filters is None:
+        return []
     given = getattr(filters, "filternames", filters)
     given = [given] if isinstance(given, str) else list(given)
     if all(isinstance(f, str) for f in given):

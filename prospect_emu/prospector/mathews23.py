@@ -3,6 +3,8 @@
 `model_params` makes the dictionary that Prospector's models are built from.
 """
 
+from numbers import Real
+
 import numpy as np
 
 from ..errors import ModelMismatchError, RangeError
@@ -142,7 +144,8 @@ def model_params(zred=None, zred_prior=None):
     """
     tolerate_missing_sps_home()
     prior = default_priors()
-    if zred is not None and not (np.isfinite(zred) and zred > 0):
+    plain = isinstance(zred, Real) and np.isfinite(zred) and zred > 0
+    if zred is not None and not plain:
         raise RangeError(f"zred={zred!r} is not a redshift; give a positive number.")
     if zred_prior is not None:
         if zred is not None:

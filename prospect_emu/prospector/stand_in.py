@@ -172,6 +172,9 @@ class ExactBasis:
         mfrac : float
             Surviving over formed mass.
         """
+        if params:
+            # What this model does not set is FSPS's default, whatever the last one set.
+            self.params = dict(self.given)
         self.update(**params)
         given = _rows(self.params)
         self._use({k: given[k] for k in INGREDIENTS if k in given})

@@ -69,4 +69,4 @@ def transmission(wave_terms, zred, igm_factor=1.0):
     place = xp.cumsum(xp.ones_like(tau[0]), 0) - 1.0
     tau = xp.where(place <= top, xp.amax(tau, axis=1, keepdims=True), tau)
     factor = igm_factor if np.ndim(igm_factor) == 0 else column(igm_factor)
-    return xp.where(zred > TINY, xp.exp(-tau * factor), 1.0)
+    return xp.exp(tau * xp.where(zred > TINY, 0.0 * zred - factor, 0.0))

@@ -64,7 +64,7 @@ def family(ranges):
     return out
 
 
-def skeleton(curves, weight, tolerance):
+def skeleton(curves, weight, tolerance, worst=WORST):
     """Columns of `curves` from which all others follow linearly.
 
     Parameters
@@ -74,6 +74,8 @@ def skeleton(curves, weight, tolerance):
     weight : ndarray, shape (n,)
         How much each column counts. Errors are relative to a row's weighted sum.
     tolerance : float
+    worst : float
+        By how much a single row may exceed it; no more than the mean counts if infinite.
 
     Returns
     -------
@@ -90,8 +92,8 @@ def skeleton(curves, weight, tolerance):
     while len(nodes) < min(scaled.shape):
         size = np.einsum("mn,mn->n", left, left)
         mean = np.sqrt(size.sum() / len(left))
-        worst = np.sqrt(np.einsum("mn,mn->m", left, left).max())
-        if nodes and max(mean, worst / WORST) <= tolerance / np.sqrt(size.size):
+        largest = np.sqrt(np.einsum("mn,mn->m", left, left).max())
+        if nodes and max(mean, largest / worst) <= tolerance / np.sqrt(size.size):
             break
         nodes.append(int(np.argmax(size)))
         q = left[:, nodes[-1]] / np.sqrt(size[nodes[-1]])

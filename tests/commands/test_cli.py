@@ -381,3 +381,13 @@ def test_absurd_settings(fit, option, value, message):
     status, _, err = fit(option, value)
     assert status == 2
     assert message in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_notebooks_backend(tmp_path):
+    """Jupyter hands its MPLBACKEND on to ``!prospect-emu``, where it cannot be imported."""
+    env = os.environ | {"MPLBACKEND": "module://no_such_backend"}
+    code = "import sys; from prospect_emu.commands.cli import main; status = main(['list']); "
+    code += "import matplotlib.pyplot; sys.exit(status)"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -2,13 +2,15 @@
 
 import json
 import resource
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 from prospect.fitting import fit_model as prospector_fit_model
-from prospect.io.read_results import results_from
+from prospect.io.read_results import get_model, get_sps, results_from
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, OutputError
@@ -83,7 +85,10 @@ def test_samples_and_weights(run, result):
     results = run[0]["sampling"][0]
     np.testing.assert_array_equal(result.samples, results["samples"])
     assert result.weights.sum() == pytest.approx(1.0, abs=1e-12)
-    assert result.n_eff == pytest.approx(1 / np.sum(result.weights**2), rel=1e-12)
+    # Copies of a sample, whose log likelihoods are equal, count once.
+    same = results["logl"][:, None] == results["logl"]
+    merged = same @ result.weights
+    assert result.n_eff == pytest.approx(1 / np.sum(result.weights * merged), rel=1e-9)
     assert (result.logz, result.logz_err) == (results["logz"][-1], results["logzerr"][-1])
     assert result.parameters == tuple(p for p in PARAMETERS if p != "zred")
     assert result.info["status"] == "converged" and result.info["seed"] == 1
@@ -235,6 +240,39 @@ def test_prospector_opens_it(result, written, run):
     assert [f.name for f in stored["filters"]] == [f.name for f in obs["filters"]]
     np.testing.assert_array_equal(stored["maggies_unc"], obs["maggies_unc"])
     assert res["run_params"]["seed"] == 1
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Prospector 1.4 needs the module imp")
+@pytest.mark.parametrize("reader", [get_model, get_sps])
+def test_prospectors_readers_of_parameter_files_say_what_is_missing(reader, written):
+    """They ended with "module '' has no attribute 'build_sps'"."""
+    res, _, _ = results_from(str(written))
+    with pytest.raises(RuntimeError, match="holds no parameter file"):
+        reader(res)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Prospector 1.4 needs the module imp")
+def test_a_parameter_file_that_is_given_is_kept(run, tmp_path):
+    output, model, obs, sps = run
+    (tmp_path / "fit.py").write_text("def build_model(**kwargs):\n    return 'mine'\n")
+    settings = {"param_file": str(tmp_path / "fit.py")}
+    FitResult.from_run(output, model, obs, sps, settings=settings).write(tmp_path / "fit.h5")
+    assert get_model(results_from(str(tmp_path / "fit.h5"))[0]) == "mine"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"optimization": (None, 0.0), "sampling": (SimpleNamespace(chain=1), 1.0)},
+        {"optimization": (None, 0.0), "sampling": (None, 0.0)},
+        SimpleNamespace(chain=1),
+    ],
+    ids=["emcee", "none", "sampler"],
+)
+def test_output_that_holds_no_nested_samples(output, run):
+    _, model, obs, sps = run
+    with pytest.raises(DataError, match="holds no nested samples; run fit_model with dynesty"):
+        FitResult.from_run(output, model, obs, sps)
 
 
 def test_stored_best_fit_is_what_the_model_predicts(written, run):

@@ -75,9 +75,10 @@ def test_prospector_takes_the_dictionary(kind, zred):
     np.testing.assert_allclose(p["agebins"], sfh.agebins(p["zred"][0]))
 
 
-def test_bad_redshift():
+@pytest.mark.parametrize("zred", [np.nan, 0.0, -1.0, "1.0", "high"])
+def test_bad_redshift(zred):
     with pytest.raises(RangeError, match="not a redshift"):
-        model_params(zred=np.nan)
+        model_params(zred=zred)
 
 
 def test_derived():

@@ -19,7 +19,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
-from prospect_emu.commands import cli
+from prospect_emu.commands import cli, fit_output
 from prospect_emu.errors import ModelFileError, OutputError
 from prospect_emu.files import load_tensors, save_tensors
 from prospect_emu.fit.fitting import fit_model
@@ -347,13 +347,13 @@ def test_kill_9_and_resume_on_the_command_line(table, tmp_path, monkeypatch, cap
                 "300", "--walks", "10", "--seed", "5", "--n-eff", "1", "--quiet",
                 "--out", str(out)]  # fmt: skip
 
-    path = tmp_path / "killed" / cli.CHECKPOINT
+    path = tmp_path / "killed" / fit_output.CHECKPOINT
     killed(
-        "from prospect_emu import cli; cli.CHECKPOINT_EVERY = 0.01; "
+        "from prospect_emu.commands import cli, fit_output; fit_output.CHECKPOINT_EVERY = 0.01; "
         f"cli.main({arguments(tmp_path / 'killed')!r})",
         path,
     )
-    assert os.listdir(tmp_path / "killed").count(cli.CHECKPOINT) == 1
+    assert os.listdir(tmp_path / "killed").count(fit_output.CHECKPOINT) == 1
     assert not (tmp_path / "killed" / "posterior.h5").exists()
     # Neither overwritten nor resumed unasked, nor resumed as another fit.
     assert cli.main(arguments(tmp_path / "killed")) == 2
@@ -402,9 +402,9 @@ def test_a_fit_with_a_network_goes_on_on_another_processor(table, tmp_path, kern
                 "--out", str(out)]  # fmt: skip
 
     killed(
-        "from prospect_emu import cli; cli.CHECKPOINT_EVERY = 0.01; "
+        "from prospect_emu.commands import cli, fit_output; fit_output.CHECKPOINT_EVERY = 0.01; "
         f"cli.main({arguments(tmp_path / 'killed')!r})",
-        tmp_path / "killed" / cli.CHECKPOINT,
+        tmp_path / "killed" / fit_output.CHECKPOINT,
         OPENBLAS_CORETYPE=kernel,
     )
     assert cli.main([*arguments(tmp_path / "killed"), "--resume"]) == 0

@@ -607,6 +607,36 @@ def test_fit_model_reproduces_with_a_seed(galaxy):
     np.testing.assert_array_equal(a.samples, b.samples)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        ("nested_nlive_init", "100", "nlive_init = '100' must be a whole number"),
+        ("nested_nlive_init", 60.5, "nlive_init = 60.5 must be a whole number"),
+        ("nested_dlogz_init", "0.1", "dlogz_init = '0.1' must be a number"),
+        ("nested_walks", True, "walks = True must be a whole number"),
+        ("nested_maxcall", float("nan"), "maxcall = nan must be a whole number"),
+        ("queue_size", "5", "queue_size = '5' must be a whole number"),
+        ("seed", "5", "seed = '5' must be a whole number"),
+        ("max_seconds", "1", "max_seconds = '1' must be a number"),
+    ],
+)
+def test_text_in_settings_that_are_numbers(galaxy, keyword, value, message):
+    with pytest.raises(ProspectEmuError, match=message):
+        fit_model(*galaxy, **{**QUICK, keyword: value})
+
+
+def test_whole_numbers_as_floats_are_taken():
+    settings, own, _ = parse_keywords({"nested_nlive_init": 60.0, "seed": np.int64(3)})
+    assert settings.nlive_init == 60 and type(settings.nlive_init) is int and own["seed"] == 3
+
+
+def test_a_model_without_free_parameters(galaxy):
+    obs, model, sps = galaxy
+    params = {k: {**v, "isfree": False} for k, v in model.config_dict.items()}
+    with pytest.raises(ModelMismatchError, match="no free parameters"):
+        fit_model(obs, EmulatorSpecModel(params), sps, **QUICK)
+
+
 @pytest.mark.parametrize("name", ["nested_sample", "nested_method"])
 def test_a_serial_sampler_says_what_is_faster(galaxy, name):
     """The default of Prospector's parser, 27 times slower than lockstep."""

@@ -20,13 +20,8 @@ from prospect_emu.observe.photometry import FilterProjector
 
 from .dust_fields import BOLTZMANN, C_MICRON, PLANCK
 
-# Shapes of the reference spectrum: a power of the frequency, or a blackbody.
-SHAPES = {
-    "flat": "F_nu constant (AB)",
-    "nu^-1": "nu F_nu constant",
-    "nu^-2": "F_nu as nu^-2",
-    "10000 K": "blackbody of 10,000 K",
-}
+# Reference spectra that are powers of the frequency; the other is a blackbody of 10,000 K.
+_POWERS = {"flat": 0.0, "nu^-1": 1.0, "nu^-2": 2.0}
 # Into so many power laws each interval of wavelengths is cut for the integrals.
 PARTS = 6
 # Outside these shares of its peak a curve is noise, or reaches beyond the emission's range.
@@ -43,7 +38,8 @@ class Band:
     reference : float
         micron; 0 for the pivot wavelength of the curve.
     shape : str
-        A key of `SHAPES`.
+        Of the reference spectrum: "flat" (F_nu constant, AB), "nu^-1" (nu F_nu constant),
+        "nu^-2" or "10000 K".
     file : str, optional
         Curve in the folder of extra filters; default sedpy's of this name.
     per_energy : bool
@@ -170,8 +166,7 @@ def colour_factor(curve, reference, shape):
         k = PLANCK * C_MICRON / (BOLTZMANN * 1e4 * reference)
         assumed = ratio**-3.0 * np.expm1(k) / np.expm1(k / ratio)
     else:
-        power = {"flat": 0.0, "nu^-1": 1.0, "nu^-2": 2.0}[shape]
-        assumed = ratio**power
+        assumed = ratio ** _POWERS[shape]
     return np.trapezoid(t, x) / np.trapezoid(t * assumed, x)
 
 

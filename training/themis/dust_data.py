@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from prospect_emu.errors import DataError
+from prospect_emu.sps.constants import between, find_cell
 
 # Size distributions, and the numbers that describe a population of each.
 _KINDS = {"plaw": 5, "plaw-ed": 8, "logn": 6}
@@ -120,9 +121,7 @@ class DustModel:
 
 
 def _linear_in_size(nodes, table, a):
-    i = np.clip(np.searchsorted(nodes, a, side="right") - 1, 0, nodes.size - 2)
-    frac = ((a - nodes[i]) / (nodes[i + 1] - nodes[i])).clip(0.0, 1.0)[:, None]
-    return (1.0 - frac) * table[i] + frac * table[i + 1]
+    return between(table, *find_cell(nodes, a))
 
 
 def _lines(path):

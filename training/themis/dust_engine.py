@@ -150,7 +150,6 @@ class DustEngine:
         """Operators from a field to what heats a grain."""
         energy = PLANCK * C_MICRON / self.field_wave
         self._dnu = _log_weights(self.field_wave) * C_MICRON / self.field_wave
-        self._per_photon = 1.0 / energy
         self._rate_nodes, self._first = rate_energies(energy[-1], energy[0])
         x, at = np.log(energy[::-1]), np.log(self._rate_nodes.clip(energy[-1], energy[0]))
         cell = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)

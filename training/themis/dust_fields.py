@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from prospect_emu.errors import DataError, RangeError
+from prospect_emu.sps.constants import between, find_cell
 
 C_MICRON = 2.99792458e14  # micron/s
 PLANCK = 6.62607015e-27
@@ -88,7 +89,7 @@ def from_table(wave, table_wave, table_field):
 
     def integral(e):
         e = e.clip(lx[0], lx[-1])
-        i = np.clip(np.searchsorted(lx, e, side="right") - 1, 0, lx.size - 2)
+        i, _ = find_cell(lx, e)
         u = e - lx[i]
         slope = (f[i + 1] - f[i]) / (lx[i + 1] - lx[i])
         return total[i] + u * (f[i] + 0.5 * u * slope)
@@ -150,10 +151,7 @@ class StellarFields:
             )
         if not (np.isfinite(u) & (u > 0)).all():
             raise RangeError("The intensity U must be positive and finite.")
-        i = np.clip(np.searchsorted(self.log_age, log_tau, "right") - 1, 0, self.log_age.size - 2)
-        step = self.log_age[i + 1] - self.log_age[i]
-        frac = ((log_tau - self.log_age[i]) / step).clip(0.0, 1.0)[:, None]
-        return u[:, None] * ((1.0 - frac) * self.fields[i] + frac * self.fields[i + 1])
+        return u[:, None] * between(self.fields, *find_cell(self.log_age, log_tau))
 
     @classmethod
     def read(cls, path, wave, age_key="log_age_51", field_key="four_pi_jnu_51"):

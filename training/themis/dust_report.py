@@ -17,6 +17,7 @@ import numpy as np
 
 from prospect_emu.files import check_writable, write_atomic
 from prospect_emu.fit.plots import save
+from prospect_emu.sps.constants import mixture
 
 from .dust_bands import bands_for, ln_bands
 from .dust_grid import PARAMETERS
@@ -149,24 +150,15 @@ class GridInterpolator:
     def __init__(self, store):
         theta, ln = store.load()
         self.axes = store.recipe.axes
-        self.table = ln.reshape(*store.recipe.shape, -1)
-        self.table -= (np.log(10.0) * theta[:, 0]).reshape(*store.recipe.shape, 1).astype("f4")
+        self.table = ln - (np.log(10.0) * theta[:, :1]).astype("f4")
 
     def __call__(self, theta):
         """ln emission, shape (n, nwave), float32, at log10 parameters (n, 3)."""
-        cells, fracs = [], []
-        for axis, x in zip(self.axes, theta.T, strict=True):
-            i = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
-            cells.append(i)
-            fracs.append(((x - axis[i]) / (axis[i + 1] - axis[i])).astype("f4"))
-        out = np.zeros((len(theta), self.table.shape[-1]), dtype="f4")
-        for corner in np.ndindex(2, 2, 2):
-            weight = np.ones(len(theta), dtype="f4")
-            for up, f in zip(corner, fracs, strict=True):
-                weight *= f if up else 1.0 - f
-            index = tuple(c + up for c, up in zip(cells, corner, strict=True))
-            out += weight[:, None] * self.table[index]
-        return out + (np.log(10.0) * theta[:, :1]).astype("f4")
+        index, weight = mixture(self.axes, theta.T)
+        out = (np.log(10.0) * theta[:, :1]).astype("f4")
+        for i, w in zip(index.T, weight.T.astype("f4"), strict=True):
+            out = out + w[:, None] * self.table[i]
+        return out
 
 
 def _timed(function, *args):
