@@ -100,8 +100,10 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
 
 def plain_obs(obs):
     """An obs that Prospector writes without pickling: arrays, filters and JSON."""
-    filters = observation.filter_list(obs["filters"])
-    flux, unc, mask = observation.photometry(obs)
     out = {"wavelength": None, "spectrum": None, "unc": None}
     out |= {k: v if isinstance(v, np.ndarray) else plain(v) for k, v in obs.items()}
+    if obs.get("maggies") is None:
+        return {**out, "filters": [], "maggies": None, "maggies_unc": None}
+    filters = observation.filter_list(obs["filters"])
+    flux, unc, mask = observation.photometry(obs)
     return {**out, "filters": filters, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}

@@ -248,7 +248,8 @@ def noise_terms(model, noise, weights, used):
         if type(kernel) is not v1.Uncorrelated or weight not in (None, *weights):
             raise ModelMismatchError(
                 f"The noise model has a kernel {type(kernel).__name__} weighted by {weight}; "
-                f"compiled are Uncorrelated ones weighted by {', '.join(weights)} or None: {_SLOW_ROAD}."
+                f"compiled are Uncorrelated ones weighted by {', '.join(weights)} or None: "
+                f"{_SLOW_ROAD}."
             )
         one = np.ones_like(next(iter(weights.values())))
         amplitude = _scalar(model, kernel.param_alias["amplitude"], used)

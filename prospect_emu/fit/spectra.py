@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.chebyshev import chebvander
-from prospect.models.sedmodel import PolySpecModel, SpecModel
 
 from ..cosmology import LIGHTSPEED
 from ..errors import ModelMismatchError
@@ -68,7 +67,7 @@ class SpectrumFluxes(ExactFluxes):
             # Caches what the model's own operators read.
             model.predict(self._draws[0], obs=obs, sps=sps)
             super().__init__(model, [f for f, b in zip(every, bands, strict=True) if b], sps)
-            if isinstance(model, PolySpecModel):
+            if isinstance(model, v1.PolySpecModel):
                 self.calibration = _polynomial(model, obs)
         self._check(sps, bands)
 
@@ -310,12 +309,12 @@ def _refuse(model, sps):
     kind = type(model)
     if not isinstance(sps, ExactBasis):
         raise ModelMismatchError(f"spectra are compiled with EmulatorSPS(), not {sps!r}")
-    if not isinstance(model, SpecModel):
+    if not isinstance(model, v1.SpecModel):
         raise ModelMismatchError(f"the spectrum of a {kind.__name__} is not compiled")
-    own = SpecModel.spec_calibration, PolySpecModel.spec_calibration
+    own = v1.SpecModel.spec_calibration, v1.PolySpecModel.spec_calibration
     if (
-        kind.predict_spec is not SpecModel.predict_spec
-        or kind.predict is not SpecModel.predict
+        kind.predict_spec is not v1.SpecModel.predict_spec
+        or kind.predict is not v1.SpecModel.predict
         or kind.spec_calibration not in own
     ):
         raise ModelMismatchError(f"the spectrum of a {kind.__name__} is not compiled")

@@ -212,7 +212,7 @@ class Samples:
 
     def line_weights(self, line_wave, zred):
         """Of line luminosities in bands (as Prospector's ``nebline_photometry``) and lines."""
-        bands, _, lines = self.parts
+        lines = self.parts[-1]
         out = np.zeros((len(self), line_wave.size))
         stretch = 1.0 + self.delta_zred / (1.0 + zred)
         seen = line_wave * stretch * (1.0 + zred)
