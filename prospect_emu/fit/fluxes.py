@@ -73,9 +73,7 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         Of no bands where `obs` has none.
     """
     if obs.get("filters") is None or obs.get("maggies") is None:
-        none = np.zeros(0)
-        no = np.zeros(0, dtype=bool)
-        return Photometry((), none, none, none, none, no, no, none, np.zeros((3, 0)))
+        return no_photometry()
     filters = observation.filter_list(obs["filters"])
     flux, unc, mask = observation.photometry(obs)
     # Samples of no weight cost time and change no quantile.
@@ -96,6 +94,12 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         best=np.asarray(model.predict(best, obs=plain_obs(obs), sps=sps)[1], dtype=float),
         predicted=weighted_quantiles(fluxes(keep), weights, (0.16, 0.5, 0.84)),
     )
+
+
+def no_photometry():
+    """`Photometry` of no bands."""
+    none, no = np.zeros(0), np.zeros(0, dtype=bool)
+    return Photometry((), none, none, none, none, no, no, none, np.zeros((3, 0)))
 
 
 def plain_obs(obs):
