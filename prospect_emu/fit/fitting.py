@@ -56,7 +56,7 @@ def fit_model(
     dynesty=True,
     **kwargs,
 ):
-    """Fit a model to photometry, spectrum or both; `prospect.fitting.fit_model`'s signature and return value.
+    """Fit photometry, a spectrum or both; `prospect.fitting.fit_model`'s signature and return.
 
     The same prior, likelihood and nested sampler as Prospector's, but hundreds
     of parameter vectors at a time and without Prospector's cost per vector.
