@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..files import digest
 from ..observe import observation
+from ..observe.pixels import observed_spectrum
 from ..prospector import v1
 from ..sampling.nested import NestedSettings, run_nested
 from .description import describe_model
@@ -55,7 +56,7 @@ def fit_model(
     dynesty=True,
     **kwargs,
 ):
-    """Fit a model to photometry; `prospect.fitting.fit_model`'s signature and return value.
+    """Fit photometry, a spectrum or both; `prospect.fitting.fit_model`'s signature and return.
 
     The same prior, likelihood and nested sampler as Prospector's, but hundreds
     of parameter vectors at a time and without Prospector's cost per vector.
@@ -126,6 +127,9 @@ def fit_model(
         obs["filters"] = observation.filter_list(obs["filters"])
         if obs.get("upper_limits") is not None:
             obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
+    if obs.get("spectrum") is not None:
+        names = "wavelength", "spectrum", "unc", "mask"
+        obs.update(zip(names, observed_spectrum(obs), strict=True))
     if hasattr(sps, "emulator"):
         _check_inflated(obs, sps.emulator.name)
     v1.fix_obs(obs)
@@ -171,8 +175,9 @@ def describe_problem(obs, model, sps, noise=(None, None)):
     names += ("wavelength", "spectrum", "unc", "mask")
     arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
     filters = observation.filter_list(obs.get("filters"))
-    kernels = getattr((noise or (None, None))[1], "kernels", ())
-    weights = getattr((noise or (None, None))[1], "weight_names", ())
+    both = [n for n in noise or () if n is not None]
+    kernels = [k for n in both for k in getattr(n, "kernels", ())]
+    weights = [w for n in both for w in getattr(n, "weight_names", ())]
     return {
         "photometry": digest(arrays, [f.name for f in filters]),
         "emulator": list(describe_source(sps)[:2]),

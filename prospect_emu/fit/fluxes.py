@@ -73,9 +73,7 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         Of no bands where `obs` has none.
     """
     if obs.get("filters") is None or obs.get("maggies") is None:
-        none = np.zeros(0)
-        no = np.zeros(0, dtype=bool)
-        return Photometry((), none, none, none, none, no, no, none, np.zeros((3, 0)))
+        return no_photometry()
     filters = observation.filter_list(obs["filters"])
     flux, unc, mask = observation.photometry(obs)
     # Samples of no weight cost time and change no quantile.
@@ -98,10 +96,18 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
     )
 
 
+def no_photometry():
+    """`Photometry` of no bands."""
+    none, no = np.zeros(0), np.zeros(0, dtype=bool)
+    return Photometry((), none, none, none, none, no, no, none, np.zeros((3, 0)))
+
+
 def plain_obs(obs):
     """An obs that Prospector writes without pickling: arrays, filters and JSON."""
-    filters = observation.filter_list(obs["filters"])
-    flux, unc, mask = observation.photometry(obs)
     out = {"wavelength": None, "spectrum": None, "unc": None}
     out |= {k: v if isinstance(v, np.ndarray) else plain(v) for k, v in obs.items()}
+    if obs.get("maggies") is None:
+        return {**out, "filters": [], "maggies": None, "maggies_unc": None}
+    filters = observation.filter_list(obs["filters"])
+    flux, unc, mask = observation.photometry(obs)
     return {**out, "filters": filters, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}

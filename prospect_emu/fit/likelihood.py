@@ -164,8 +164,13 @@ def compile_likelihood(model, obs, photometry, noise=(None, None)):
     """
     flux, unc, mask = photometry
     used: set = set()
-    terms = _noise(model, noise, {"phot_unc": unc[mask], "phot": flux[mask]}, used)
-    outliers = _outliers(model, used)
+    spectral, phot = noise or (None, None)
+    if spectral is not None:
+        raise ModelMismatchError(
+            f"A noise model of a spectrum is given, but obs holds none; {_SLOW_ROAD}."
+        )
+    terms = noise_terms(model, phot, {"phot_unc": unc[mask], "phot": flux[mask]}, used)
+    outliers = outlier_terms(model, used)
     upper = upper_limits(obs, mask)[mask]
     covariance = obs.get("maggies_covariance")
     if "phot_jitter" in model.theta_index and "phot_jitter" not in used:
@@ -227,20 +232,15 @@ def _covariance(covariance, unc, mask):
     return covariance
 
 
-def _noise(model, noise, weights, used):
-    """Amplitudes and weights of Prospector's noise model of the photometry."""
-    spectral, phot = noise or (None, None)
-    if spectral is not None:
-        raise ModelMismatchError(
-            f"A noise model of a spectrum is given, which is not emulated; {_SLOW_ROAD}."
-        )
-    if phot is None:
+def noise_terms(model, noise, weights, used):
+    """Amplitudes and weights of one of Prospector's noise models; `used` gains their names."""
+    if noise is None:
         return ()
-    kernels = getattr(phot, "kernels", ())
-    names = getattr(phot, "weight_names", ())
-    if type(phot) is not v1.NoiseModel or not kernels:
+    kernels = getattr(noise, "kernels", ())
+    names = getattr(noise, "weight_names", ())
+    if type(noise) is not v1.NoiseModel or not kernels:
         raise ModelMismatchError(
-            f"The noise model is a {type(phot).__name__} of {len(kernels)} kernels; compiled are "
+            f"The noise model is a {type(noise).__name__} of {len(kernels)} kernels; compiled are "
             f"NoiseModels with kernels Uncorrelated: {_SLOW_ROAD}."
         )
     terms = []
@@ -248,22 +248,25 @@ def _noise(model, noise, weights, used):
         if type(kernel) is not v1.Uncorrelated or weight not in (None, *weights):
             raise ModelMismatchError(
                 f"The noise model has a kernel {type(kernel).__name__} weighted by {weight}; "
-                f"compiled are Uncorrelated ones weighted by phot_unc, phot or None: {_SLOW_ROAD}."
+                f"compiled are Uncorrelated ones weighted by {', '.join(weights)} or None: "
+                f"{_SLOW_ROAD}."
             )
-        one = np.ones_like(weights["phot"])
+        one = np.ones_like(next(iter(weights.values())))
         amplitude = _scalar(model, kernel.param_alias["amplitude"], used)
         terms.append((amplitude, one if weight is None else weights[weight]))
     return tuple(terms)
 
 
-def _outliers(model, used):
-    fixed = "f_outlier_phot" not in model.theta_index
-    if fixed and not np.any(np.asarray(model.params.get("f_outlier_phot", 0.0)) != 0.0):
+def outlier_terms(model, used, kind="phot"):
+    """Fraction and width of outliers among bands ("phot") or pixels ("spec"), or None."""
+    name, width = f"f_outlier_{kind}", f"nsigma_outlier_{kind}"
+    fixed = name not in model.theta_index
+    if fixed and not np.any(np.asarray(model.params.get(name, 0.0)) != 0.0):
         return None
     nsigma = Scalar(None, _NSIGMA_OUTLIER)
-    if "nsigma_outlier_phot" in model.params:
-        nsigma = _scalar(model, "nsigma_outlier_phot", used)
-    return _scalar(model, "f_outlier_phot", used), nsigma
+    if width in model.params:
+        nsigma = _scalar(model, width, used)
+    return _scalar(model, name, used), nsigma
 
 
 def _scalar(model, name, used):

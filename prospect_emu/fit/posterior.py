@@ -15,6 +15,7 @@ from ..prospector import v1
 from ..prospector.batched_priors import compile_priors
 from .likelihood import compile_likelihood
 from .predictions import predictions
+from .spectra import compile_spectrum
 
 # What a sampler is given where Prospector's likelihood is zero.
 _IMPOSSIBLE = -1e300
@@ -59,7 +60,7 @@ class BatchedPosterior:
         self.ndim = model.ndim
         self.labels = list(model.theta_labels())
         self._priors = compile_priors(model)
-        self.predictions = self._likelihood = None
+        self.predictions = self._likelihood = self._joint = None
         try:
             self._compile(model, obs, sps, noise)
         except _Slow as why:
@@ -72,10 +73,16 @@ class BatchedPosterior:
 
     def _compile(self, model, obs, sps, noise):
         if obs.get("spectrum") is not None:
-            raise _Slow(
-                "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, or "
-                "use prospect.fitting.fit_model for it with FSPS."
-            )
+            if hasattr(sps, "emulator"):
+                raise _Slow(
+                    "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, "
+                    "or use EmulatorSPS() without an emulator."
+                )
+            try:
+                self.predictions, self._joint = compile_spectrum(model, obs, sps, noise)
+            except ModelMismatchError as why:
+                raise _Slow(str(why)) from why
+            return
         flux, unc, mask = observation.photometry(obs)
         try:
             self._likelihood, nuisance = compile_likelihood(model, obs, (flux, unc, mask), noise)
@@ -131,6 +138,15 @@ class BatchedPosterior:
             )
         return self.predictions.maggies(theta)
 
+    def spectrum(self, theta):
+        """Model spectra (n, nwave of obs) in maggies, with the model's calibration."""
+        if self._joint is None:
+            raise ModelMismatchError(
+                "This posterior has no compiled spectrum: obs holds none, or Prospector's own "
+                "likelihood is used; call model.predict."
+            )
+        return self.predictions.spectrum(np.asarray(theta, dtype=float))
+
     def log_likelihood(self, theta):
         """Log likelihood (n,) of `theta` (n, ndim), normalised as Prospector's.
 
@@ -144,11 +160,14 @@ class BatchedPosterior:
         if self.predictions is None:
             lnl = self._rows(theta)
             return np.where(lnl == -np.inf, _IMPOSSIBLE, lnl)
-        maggies = self.maggies(theta)
-        impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
-        lnl = self._likelihood(maggies, theta)
-        if impossible is not None:
-            lnl[impossible] = _IMPOSSIBLE
+        if self._joint is not None:
+            lnl = self._joint(theta)
+        else:
+            maggies = self.maggies(theta)
+            impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
+            lnl = self._likelihood(maggies, theta)
+            if impossible is not None:
+                lnl[impossible] = _IMPOSSIBLE
         if not np.isfinite(lnl).all():
             row = np.asarray(theta)[np.flatnonzero(~np.isfinite(lnl))[0]]
             point = ", ".join(f"{k}={v:.6g}" for k, v in zip(self.labels, row, strict=True))

@@ -57,7 +57,7 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
     # A FilterSet's own sampling of curves would be another quadrature.
-    obs, draws = {**obs, "filters": filters}, _draws(model)
+    obs, draws = {**obs, "filters": filters}, prior_examples(model)
     if isinstance(sps, ExactBasis):
         fast = ExactFluxes(model, [f for f, b in zip(filters, bands, strict=True) if b], sps)
         if not filters or _agrees(fast, model, obs, sps, bands, draws):
@@ -79,7 +79,8 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     return fast
 
 
-def _draws(model, n=3):
+def prior_examples(model, n=3):
+    """Vectors (n, ndim) from the prior, the same at each call."""
     return prior_draws(compile_priors(model), np.random.default_rng(0).random((n, model.ndim)))
 
 
@@ -140,7 +141,8 @@ class ExactFluxes:
         }
         self.fixed = {k: v for k, v in fixed.items() if k not in varying}
         self.compiled = None
-        if not filters:
+        filters = self._targets(filters)
+        if not len(filters):
             return
         self.compiled = sps.compiled(
             self.ingredients, filters, self.fixed, self._varying, ranges, v1.lines_apart(model)
@@ -160,6 +162,10 @@ class ExactFluxes:
                 "instead of microseconds.",
                 stacklevel=4,
             )
+
+    def _targets(self, filters):
+        """What `compile_sps` is given as filters."""
+        return filters
 
     def _binned(self, sps):
         return "agebins" in {*sps.given, *self.map.fixed, *self.map.varying}
@@ -238,7 +244,7 @@ class ModelFluxes:
     def __init__(self, model, obs, sps, bands, why):
         self._model, self._obs, self._sps, self._bands = model, obs, sps, bands
         start = time.perf_counter()
-        _predict(model, obs, sps, _draws(model))
+        _predict(model, obs, sps, prior_examples(model))
         spent = (time.perf_counter() - start) / 3
         warnings.warn(
             f"{why}: the model predicts each vector by itself, {1e3 * spent:.1f} ms each.",

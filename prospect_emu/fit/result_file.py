@@ -15,7 +15,7 @@ from ..networks.vector import PARAMETERS
 from ..prospector import v1
 from .certificate import Certificate
 from .description import describe_model
-from .fluxes import Photometry, plain_obs
+from .fluxes import Photometry, no_photometry, plain_obs
 from .likelihood import upper_limits
 
 GROUP = "prospect_emu"
@@ -191,7 +191,7 @@ def _check_sizes(f, path):
 
 
 def _from_file(f, path):
-    group, sampling, obs = f[GROUP], f["sampling"], f["obs"]
+    group, sampling = f[GROUP], f["sampling"]
     stored = {key: json.loads(value) for key, value in group.attrs.items()}
     if stored["schema"] != SCHEMA:
         raise DataError(
@@ -212,21 +212,7 @@ def _from_file(f, path):
     if "quantities/history" in group:
         history = {k: group[f"quantities/history/{k}"][()] for k in ("lookback", "sfr")}
     weights = sampling["weights"][()]
-    unc = obs["maggies_unc"][()]
-    photometry = Photometry(
-        bands=tuple(stored["bands"]),
-        wavelength=group["photometry/wavelength_um"][()],
-        maggies=obs["maggies"][()],
-        unc=unc,
-        unc_observed=obs["maggies_unc_observed"][()] if "maggies_unc_observed" in obs else unc,
-        mask=obs["phot_mask"][()].astype(bool),
-        upper_limits=upper_limits(
-            {k: obs[k][()].astype(bool) for k in ("upper_limits",) if k in obs},
-            obs["phot_mask"][()].astype(bool),
-        ),
-        best=f["bestfit/photometry"][()],
-        predicted=group["photometry/predicted"][()],
-    )
+    photometry = _photometry(f, stored) if stored["bands"] else no_photometry()
     result = SimpleNamespace(
         parameters=parameters,
         samples=samples,
@@ -245,6 +231,25 @@ def _from_file(f, path):
         certificate=_read_certificate(group, stored),
     )
     return result, stored.pop("sha256"), stored
+
+
+def _photometry(f, stored):
+    group, obs = f[GROUP], f["obs"]
+    unc = obs["maggies_unc"][()]
+    return Photometry(
+        bands=tuple(stored["bands"]),
+        wavelength=group["photometry/wavelength_um"][()],
+        maggies=obs["maggies"][()],
+        unc=unc,
+        unc_observed=obs["maggies_unc_observed"][()] if "maggies_unc_observed" in obs else unc,
+        mask=obs["phot_mask"][()].astype(bool),
+        upper_limits=upper_limits(
+            {k: obs[k][()].astype(bool) for k in ("upper_limits",) if k in obs},
+            obs["phot_mask"][()].astype(bool),
+        ),
+        best=f["bestfit/photometry"][()],
+        predicted=group["photometry/predicted"][()],
+    )
 
 
 def _read_certificate(group, stored):

@@ -120,7 +120,13 @@ class ExactBasis:
         text = {k: str(v) for k, v in arrays.items() if v.dtype.kind not in "fiub"}
         numbers = {k: v for k, v in arrays.items() if k not in text}
         numbers["lines apart"] = np.asarray(lines_apart)
-        described = [[curve_hash(f) for f in filters], list(free), sorted(ranges), text]
+        samples = getattr(filters, "nodes", None)
+        bands = filters if samples is None else filters.bands
+        if samples is not None:
+            numbers |= {
+                "nodes": samples, "lines": filters.lines, "delta": np.asarray(filters.delta_zred)
+            }  # fmt: skip
+        described = [[curve_hash(f) for f in bands], list(free), sorted(ranges), text]
         key = ingredients.manifest.get("sha256"), digest(numbers, described)
         if key not in self._compiled:
             while len(self._compiled) >= _KEPT:

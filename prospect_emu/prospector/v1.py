@@ -8,13 +8,21 @@ from prospect.fitting import lnprobfn
 from prospect.io.write_results import write_hdf5
 from prospect.likelihood import NoiseModel
 from prospect.likelihood.kernels import Uncorrelated
-from prospect.models import SpecModel, sedmodel
+from prospect.models import PolySpecModel, SpecModel, sedmodel
 from prospect.utils.obsutils import fix_obs
 
 from ..sps.ingredients import find_ingredients
 
 # Used elsewhere from here, so that one module follows Prospector's changes.
-__all__ = ["NoiseModel", "SpecModel", "Uncorrelated", "fix_obs", "lnprobfn", "write_hdf5"]
+__all__ = [
+    "NoiseModel",
+    "PolySpecModel",
+    "SpecModel",
+    "Uncorrelated",
+    "fix_obs",
+    "lnprobfn",
+    "write_hdf5",
+]
 
 _LINE_TYPE = np.dtype([("wave", "f8"), ("name", "<U20")])
 

@@ -41,7 +41,8 @@ def compile_sps(
     Parameters
     ----------
     ingredients : Ingredients
-    filters : sequence of sedpy.observate.Filter
+    filters : sequence of sedpy.observate.Filter, or Samples
+        Or what else weighs samples and lines as `prospect_emu.observe.pixels.Samples` does.
     fixed : dict
         FSPS's parameters by name, as `spectrum` takes them, and ``lumdist`` (Mpc): one
         value each, ``agebins`` (nbin, 2), tables (ntime,). What is neither here nor in
@@ -95,7 +96,9 @@ class Compiled:
         self.fixed, self.free = dict(fixed), tuple(free)
         self._ranges = dict(ranges or {})
         self._check()
-        self._projector = FilterProjector(self.filters, ingredients.wave, quadrature)
+        self._projector = filters
+        if not hasattr(filters, "weights"):
+            self._projector = FilterProjector(self.filters, ingredients.wave, quadrature)
         settings = inputs.settings(self._physics(self.fixed))
         self._lines = None
         self._factor = None
@@ -265,7 +268,7 @@ class Compiled:
                     node, weight, start = self._projector.weights(known)
                     if self._lines is not None:
                         wave = out.line_wave
-                        lines = line_weights(self.filters, wave, known) * self._lines
+                        lines = line_weights(self._projector.filters, wave, known) * self._lines
                 flux[row] = np.add.reduceat(out.lnu[j, node] * weight, start)
                 if self._lines is not None:
                     flux[row] += lines @ out.line_lum[j]

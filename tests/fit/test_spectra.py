@@ -1,0 +1,163 @@
+"""Compiled spectra against Prospector's own `model.predict` and `lnprobfn`, vector by vector."""
+
+import warnings
+
+import numpy as np
+import pytest
+from prospect.fitting import lnprobfn
+from prospect.likelihood import NoiseModel
+from prospect.likelihood.kernels import Uncorrelated
+from prospect.models import PolySpecModel, SpecModel, priors
+from prospect.models.templates import TemplateLibrary
+from prospect.utils.obsutils import fix_obs
+
+from prospect_emu import EmulatorSPS, FitResult, fit_model
+from prospect_emu.errors import DataError
+from prospect_emu.fit.posterior import BatchedPosterior
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.prospector.v1 import tolerate_missing_sps_home
+
+ZRED = 0.7
+BANDS = ["sdss_u0", "sdss_r0", "sdss_z0", "twomass_Ks"]
+SPS = EmulatorSPS()
+
+
+def problem(kind=SpecModel, photometry=True, npix=300, **fixed):
+    """Model, mock obs and a posterior; `fixed` are parameters of the model."""
+    tolerate_missing_sps_home()
+    params = TemplateLibrary["continuity_sfh"]
+    params.update(TemplateLibrary["nebular"])
+    params["zred"] |= {"isfree": False, "init": ZRED}
+    params["imf_type"]["init"] = 1
+    params["gas_logu"]["init"] = -1.0
+    for name, value in fixed.items():
+        params[name] = {"N": np.size(value), "isfree": False, "init": value}
+    model = kind(params)
+    rng = np.random.default_rng(3)
+    theta = model.prior_transform(0.3 + 0.4 * rng.random(model.ndim))
+    wave = np.linspace(5500.0, 11000.0, npix)
+    obs = {
+        "wavelength": wave, "spectrum": np.ones(npix), "unc": np.ones(npix),
+        "mask": np.ones(npix, dtype=bool), "maggies": None, "filters": None,
+    }  # fmt: skip
+    if photometry:
+        obs |= {"filters": load_filters(BANDS), "maggies": np.ones(4), "maggies_unc": np.ones(4)}
+    obs["mask"][40:60] = False
+    spec, phot, _ = SpecModel.predict(model, theta, obs=fix_obs(dict(obs)), sps=SPS)
+    slope = 1.0 + 0.2 * np.linspace(-1.0, 1.0, npix)
+    obs["spectrum"] = spec * slope * (1.0 + 0.05 * rng.standard_normal(npix))
+    obs["unc"] = 0.05 * np.abs(spec)
+    if photometry:
+        obs["maggies"], obs["maggies_unc"] = phot * 1.03, 0.05 * phot
+    return model, obs
+
+
+CASES = {
+    "lines in the spectrum": (SpecModel, {"sigma_smooth": 300.0}),
+    "lines apart": (SpecModel, {"nebemlineinspec": False, "eline_sigma": 400.0}),
+    "polynomial": (PolySpecModel, {"polyorder": 6, "nebemlineinspec": False}),
+    "regularised": (PolySpecModel, {"polyorder": 4, "poly_regularization": 3.0}),
+    "direct, Angstrom": (
+        SpecModel, {"smoothtype": "lambda", "fftsmooth": False, "sigma_smooth": 30.0}
+    ),
+    "no smoothing": (SpecModel, {"sigma_smooth": 0.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("photometry", [True, False], ids=["both", "spectrum"])
+@pytest.mark.parametrize("case", CASES)
+def test_equals_prospector(case, photometry):
+    """Spectrum to 1e-4 of its median; ln L to 0.02 and 2e-5 of chi^2.
+
+    The compiled physics is single precision and allows the absorbed light 3e-5: ln L moves
+    by as much of chi^2 far from the data, where chi^2 is tens of thousands.
+    """
+    kind, fixed = CASES[case]
+    model, obs = problem(kind, photometry, **fixed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        posterior = BatchedPosterior(model, obs, SPS)
+    assert posterior.predictions is not None
+    theta = posterior.prior_transform(np.random.default_rng(1).random((6, model.ndim)))
+    full = fix_obs(dict(obs))
+    spectra, lnl = posterior.spectrum(theta), posterior.log_likelihood(theta)
+    for row, spectrum, value in zip(theta, spectra, lnl, strict=True):
+        want, phot, _ = model.predict(row, obs=full, sps=SPS)
+        used = full["mask"]
+        np.testing.assert_allclose(
+            spectrum[used], want[used], rtol=1e-4, atol=1e-4 * np.median(np.abs(want))
+        )
+        expected = lnprobfn(row, model=model, obs=full, sps=SPS, nested=True)
+        chi2 = (((want - full["spectrum"]) / full["unc"])[used] ** 2).sum()
+        if photometry:
+            chi2 += (((phot - full["maggies"]) / full["maggies_unc"]) ** 2).sum()
+        assert value == pytest.approx(expected, rel=0.0, abs=0.02 + 2e-5 * chi2)
+        if photometry:
+            np.testing.assert_allclose(posterior.maggies(row[None])[0], phot, rtol=2e-4)
+
+
+def test_free_smoothing_is_left_to_prospector():
+    model, obs = problem(npix=40)
+    params = dict(model.config_dict)
+    params["sigma_smooth"] = {
+        "N": 1, "isfree": True, "init": 200.0, "prior": priors.TopHat(mini=100.0, maxi=300.0)
+    }  # fmt: skip
+    model = SpecModel(params)
+    with pytest.warns(UserWarning, match="sigma_smooth varies"):
+        posterior = BatchedPosterior(model, obs, SPS)
+    assert posterior.predictions is None
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"wavelength": np.full(40, 6000.0)}, "do not increase"),
+        ({"mask": np.zeros(40, dtype=bool)}, "All pixels"),
+        ({"unc": None}, "no unc"),
+        ({"unc": np.ones(3)}, "one of each per pixel"),
+    ],
+)
+def test_bad_spectra_are_refused(change, match):
+    model, obs = problem(npix=40)
+    obs["mask"] = np.ones(40, dtype=bool)
+    with pytest.raises(DataError, match=match):
+        BatchedPosterior(model, obs | change, SPS)
+
+
+def test_jitter_and_outliers():
+    """A noise model of the spectrum and outlier pixels, against `lnprobfn`."""
+    model, obs = problem(npix=60, nebemlineinspec=False)
+    params = dict(model.config_dict)
+    params["spec_jitter"] = {
+        "N": 1, "isfree": True, "init": 1.0, "prior": priors.TopHat(mini=0.5, maxi=3.0)
+    }  # fmt: skip
+    params["f_outlier_spec"] = {
+        "N": 1, "isfree": True, "init": 0.01, "prior": priors.TopHat(mini=1e-4, maxi=0.2)
+    }  # fmt: skip
+    params["nsigma_outlier_spec"] = {"N": 1, "isfree": False, "init": 50.0}
+    model = SpecModel(params)
+    kernel = Uncorrelated(parnames=["spec_jitter"])
+    noise = NoiseModel(metric_name="unc", kernels=[kernel], weight_by=["unc"]), None
+    posterior = BatchedPosterior(model, obs, SPS, noise)
+    assert posterior.predictions is not None
+    theta = posterior.prior_transform(np.random.default_rng(1).random((3, model.ndim)))
+    full = fix_obs(dict(obs))
+    want = [lnprobfn(t, model=model, obs=full, sps=SPS, noise=noise, nested=True) for t in theta]
+    np.testing.assert_allclose(posterior.log_likelihood(theta), want, rtol=1e-4, atol=0.02)
+
+
+@pytest.mark.parametrize("photometry", [True, False], ids=["both", "spectrum"])
+def test_fit_end_to_end(photometry, tmp_path):
+    """`fit_model`, result, file and back; the best sample is near the data (chi^2 per pixel)."""
+    model, obs = problem(PolySpecModel, photometry, npix=80, polyorder=3)
+    obs["mask"] = np.ones(80, dtype=bool)
+    output = fit_model(
+        obs, model, SPS, seed=1, verbose=False,
+        nested_nlive_init=60, nested_walks=12, nested_maxcall_init=20_000, nested_maxbatch=0,
+    )  # fmt: skip
+    result = FitResult.from_run(output, model, obs, SPS)
+    result.write(tmp_path / "fit.h5")
+    again = FitResult.read(tmp_path / "fit.h5")
+    np.testing.assert_array_equal(again.samples, result.samples)
+    spectrum = BatchedPosterior(model, obs, SPS).spectrum(result.best[None])[0]
+    assert np.mean(((spectrum - obs["spectrum"]) / obs["unc"]) ** 2) < 2.0
