@@ -19,7 +19,7 @@ from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis, fsps_parameters
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
-from ..sps.installed import warn_of_other_libraries
+from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import surviving
 from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
 

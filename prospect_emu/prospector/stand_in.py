@@ -20,7 +20,7 @@ from ..observe.filters import curve_hash
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..sps.fold import compile_sps
 from ..sps.ingredients import find_ingredients
-from ..sps.installed import warn_of_other_libraries
+from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 
 _LOG = logging.getLogger("prospect_emu")

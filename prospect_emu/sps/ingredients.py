@@ -23,6 +23,7 @@ from ..files import fingerprint, load_tensors, read_kind, save_tensors
 from ..parameters import DEFAULTS, INGREDIENTS, PARAMETERS, matters
 from .constants import LNU_UNIT, PHOTON_UNIT
 from .ingredients_legacy import KIND_FACTORED, factored_arrays
+from .installed import installed_fsps
 from .packing import pack, tilt_dust, tilt_stars, unpack, unpack_log
 
 KIND = "prospect_emu ingredients"
@@ -392,8 +393,6 @@ def _preferred(fitting):
     first = [f for f in fitting if f[0].parent == fitting[0][0].parent]
     if len(first) == 1:
         return first[0]
-    from .installed import installed_fsps
-
     here = installed_fsps()
 
     def rank(candidate):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prospect_emu.sps import installed
+from prospect_emu.sps import installed, other_libraries
 from prospect_emu.sps.ingredients import find_ingredients, write_ingredients
 from prospect_emu.training.ingredient_tables import assemble
 
@@ -32,7 +32,7 @@ def pretend(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "fsps", module)
         monkeypatch.setenv("SPS_HOME", str(home))
         installed._ask.cache_clear()
-        monkeypatch.setattr(installed, "_warned", set())
+        monkeypatch.setattr(other_libraries, "_warned", set())
         return own
 
     yield make
@@ -67,13 +67,13 @@ def test_own_ingredients_are_found_and_nothing_is_said(pretend, make_synthetic):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = find_ingredients(imf_type=1)
-        installed.warn_of_other_libraries(found, {"imf_type": 1})
+        other_libraries.warn_of_other_libraries(found, {"imf_type": 1})
     assert found.label == "mine"
     others = {m.fingerprint for m in (found, find_ingredients(imf_type=0))}
     assert len(others) == 2 and all(len(f) == 64 for f in others)
     # Own ingredients, but not of this IMF: the command names it.
     with pytest.warns(UserWarning, match="`prospect-emu ingredients imf_type=0`"):
-        installed.warn_of_other_libraries(find_ingredients(imf_type=0), {"imf_type": 0})
+        other_libraries.warn_of_other_libraries(find_ingredients(imf_type=0), {"imf_type": 0})
 
 
 def test_nothing_to_say(pretend, monkeypatch):
@@ -82,14 +82,14 @@ def test_nothing_to_say(pretend, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pretend(PARSEC)
-        installed.warn_of_other_libraries(used)
+        other_libraries.warn_of_other_libraries(used)
         pretend(MIST)
         monkeypatch.setenv("SPS_HOME", "/nowhere")
-        installed.warn_of_other_libraries(used)
+        other_libraries.warn_of_other_libraries(used)
         monkeypatch.delenv("SPS_HOME")
-        installed.warn_of_other_libraries(used)
+        other_libraries.warn_of_other_libraries(used)
         pretend(None)
-        installed.warn_of_other_libraries(used)
+        other_libraries.warn_of_other_libraries(used)
 
 
 def test_without_sps_home_fsps_is_not_imported():
