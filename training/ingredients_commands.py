@@ -33,9 +33,16 @@ def _ingredients(args):
     from prospect_emu.errors import SetupError
     from prospect_emu.parameters import INGREDIENTS
     from prospect_emu.sps.ingredients import user_folder
+    from prospect_emu.sps.installed import installed_fsps
 
-    from .ingredient_tables import compare_with_fsps, make_ingredients
-
+    if args.test < 0:
+        raise SetupError(f"--test {args.test} is no number of spectra; give 0 or more.")
+    if args.label is not None and not (args.label.strip() and args.label.isprintable()):
+        raise SetupError(f"--label {args.label!r} is empty or not printable; give a short name.")
+    if args.out is not None and args.out.suffix != ".safetensors":
+        raise SetupError(
+            f"{args.out} must end in .safetensors; files of other names are not found."
+        )
     parameters = {}
     for text in args.parameters:
         name, _, value = text.partition("=")
@@ -47,7 +54,20 @@ def _ingredients(args):
             parameters[name] = json.loads(value.strip().lower())
         except ValueError as err:
             raise SetupError(f"{text!r} is no NAME=VALUE, such as imf_type=0.") from err
-    name = "-".join(["fsps", *(f"{k}_{v}" for k, v in sorted(parameters.items()))])
+        if not isinstance(parameters[name], (bool, int, float)):
+            raise SetupError(f"{text!r} is no NAME=VALUE, such as imf_type=0.")
+    # Loading takes seconds.
+    print("Starting FSPS", flush=True)
+    from .ingredient_tables import compare_with_fsps, make_ingredients
+
+    here = installed_fsps()
+    name = "-".join(
+        [
+            "fsps",
+            *(here.libraries if here else ()),
+            *(f"{k}_{v}" for k, v in sorted(parameters.items())),
+        ]
+    )
     path = args.out or user_folder() / f"{name}.safetensors"
     ingredients = make_ingredients(
         path, args.label, args.overwrite, lambda sentence: print(sentence, flush=True), **parameters

@@ -242,8 +242,9 @@ def register_list(subparsers):
     """Add ``prospect-emu list``."""
     p = subparsers.add_parser(
         "list",
-        help="list the bundled emulators, or the bands of one",
-        description="Lists the bundled emulators; with a name or file, the bands of that one.",
+        help="list the emulators and ingredients, or the bands of an emulator",
+        description="Lists bundled emulators and all ingredients; with a name or file, the bands "
+        "of that emulator.",
     )
     p.add_argument("name", nargs="?", metavar="NAME", help="bundled name or file")
     p.set_defaults(run=_list)
@@ -251,6 +252,7 @@ def register_list(subparsers):
 
 def _list(args):
     from ..networks.loading import list_emulators, load_emulator
+    from ..sps.ingredients import list_ingredients
 
     if args.name is not None:
         emulator = load_emulator(args.name)
@@ -264,6 +266,11 @@ def _list(args):
         print("No emulator is bundled with this installation.")
     for name in names:
         print("\n".join(_describe(load_emulator(name))))
+    print("ingredients of exact spectra, the first that fits is used")
+    for path, manifest in list_ingredients():
+        libraries = "/".join(manifest.get("libraries", ()))
+        imf = manifest["parameters"].get("imf_type")
+        print(f"  {manifest.get('label') or libraries}, imf_type {imf}: {path}")
 
 
 def _describe(emulator):

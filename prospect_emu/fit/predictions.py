@@ -19,6 +19,7 @@ from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis, fsps_parameters
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
+from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import surviving
 from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
 
@@ -133,7 +134,9 @@ class ExactFluxes:
             raise ModelMismatchError(
                 f"{stars[0]} varies in the model, but acts on the stars themselves; fix it."
             )
-        self.ingredients = find_ingredients(**{k: fixed[k] for k in INGREDIENTS if k in fixed})
+        chosen = {k: np.asarray(fixed[k]).item() for k in INGREDIENTS if k in fixed}
+        self.ingredients = find_ingredients(**chosen)
+        warn_of_other_libraries(self.ingredients, chosen)
         self._varying = tuple(varying)
         draws = _FEW_DRAWS if self.map.row_by_row else _DRAWS
         ranges = {

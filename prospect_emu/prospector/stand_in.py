@@ -20,6 +20,7 @@ from ..observe.filters import curve_hash
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..sps.fold import compile_sps
 from ..sps.ingredients import find_ingredients
+from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 
 _LOG = logging.getLogger("prospect_emu")
@@ -75,9 +76,10 @@ class ExactBasis:
         self.params = dict(self.given)
         self._lines = None
         self._compiled = {}
-        self._stars, self._ingredients = None, None
+        self._stars, self._ingredients, self._told = None, None, None
         # Where no model has chosen any yet: wavelengths are the same for all bundled ones.
         self._use({"imf_type": 1})
+        warn_of_other_libraries(self._ingredients)
 
     def __repr__(self):
         return f"ExactBasis({self.label!r})"
@@ -177,7 +179,11 @@ class ExactBasis:
             self.params = dict(self.given)
         self.update(**params)
         given = _rows(self.params)
-        self._use({k: given[k] for k in INGREDIENTS if k in given})
+        stars = {k: given[k] for k in INGREDIENTS if k in given}
+        self._use(stars)
+        if stars != self._told:
+            warn_of_other_libraries(self._ingredients, stars)
+            self._told = stars
         out = spectrum(self._ingredients, given)
         self._lines = out.line_lum[0] / out.mass[0]
         return out.wave.copy(), out.lnu[0] / out.mass[0], float(out.mfrac[0])
@@ -260,18 +266,20 @@ class ExactBasis:
         # Small, for pools: the ingredients are found again by their parameters.
         return {
             "given": self.given, "params": self.params, "lines": self._lines,
-            "stars": self._stars, "label": self.label,
+            "stars": self._stars, "label": self.label, "checksum": self.checksum,
         }  # fmt: skip
 
     def __setstate__(self, state):
         self.given, self.params = state["given"], state["params"]
         self._lines, self._compiled = state["lines"], {}
         self._stars, self._ingredients = None, None
+        self._told = state["stars"]
         self._use(state["stars"])
-        if self.label != state["label"]:
+        if (self.label, self.checksum) != (state["label"], state["checksum"]):
             raise pickle.UnpicklingError(
-                f"This object was made with ingredients {state['label']!r}, but here are "
-                f"{self.label!r}; use the same ingredients in all processes."
+                f"This object was made with ingredients {state['label']!r} (sha256 "
+                f"{str(state['checksum'])[:12]}), but here are {self.label!r} "
+                f"({str(self.checksum)[:12]}); use the same ingredients in all processes."
             )
 
 

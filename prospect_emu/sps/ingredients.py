@@ -19,10 +19,11 @@ import numpy as np
 from safetensors import safe_open
 
 from ..errors import ModelFileError, SetupError
-from ..files import load_tensors, read_kind, save_tensors
+from ..files import fingerprint, load_tensors, read_kind, save_tensors
 from ..parameters import DEFAULTS, INGREDIENTS, PARAMETERS, matters
 from .constants import LNU_UNIT, PHOTON_UNIT
 from .ingredients_legacy import KIND_FACTORED, factored_arrays
+from .installed import installed_fsps
 from .packing import pack, tilt_dust, tilt_stars, unpack, unpack_log
 
 KIND = "prospect_emu ingredients"
@@ -30,7 +31,7 @@ SCHEMA = 1
 BUNDLED = Path(__file__).parents[1] / "data" / "ingredients"
 COMMAND = "prospect-emu ingredients"
 # FSPS's short names of isochrones and spectral libraries.
-_NAMES = {
+NAMES = {
     "mist": "MIST", "prsc": "PARSEC", "pdva": "Padova", "bsti": "BaSTI", "gnva": "Geneva",
     "bpss": "BPASS", "miles": "MILES", "c3k_lr": "C3K (low resolution)", "c3k_hr": "C3K",
     "bpass": "BPASS",
@@ -126,7 +127,12 @@ class Ingredients:
     @property
     def label(self):
         """What to call isochrones and spectral library, such as "PARSEC/CK04"."""
-        return self.manifest.get("label") or "/".join(_NAMES.get(k, k) for k in self.libraries[:2])
+        return self.manifest.get("label") or "/".join(NAMES.get(k, k) for k in self.libraries[:2])
+
+    @property
+    def fingerprint(self):
+        """SHA-256 of libraries, versions and stellar parameters: what made these."""
+        return made_by(self.manifest)
 
     @property
     def libraries(self):
@@ -289,6 +295,11 @@ def _without_agb_dust(path, stars, manifest):
     return stars
 
 
+def made_by(manifest):
+    """SHA-256 of the libraries, versions and stellar parameters of a manifest."""
+    return fingerprint({k: manifest.get(k) for k in ("libraries", "versions", "parameters")})
+
+
 # ---- finding them --------------------------------------------------------------------
 
 
@@ -327,6 +338,9 @@ def list_ingredients(folders=None):
 def find_ingredients(folders=None, **parameters):
     """Ingredients with given values of FSPS's stellar parameters.
 
+    The user's own come first; of several, those with the libraries, then the version, of the
+    FSPS installed here, then the newest file.
+
     Parameters
     ----------
     folders : sequence of path-like, optional
@@ -352,7 +366,7 @@ def find_ingredients(folders=None, **parameters):
             f"{', '.join(INGREDIENTS)}."
         )
     wanted = {k: DEFAULTS[k] for k in INGREDIENTS} | parameters
-    best = None
+    best, fitting = None, []
     for path, manifest in list_ingredients(folders):
         for agb in (True, False) if manifest.get("agb_dust") else (None,):
             have = {**DEFAULTS, **manifest["parameters"]}
@@ -360,15 +374,34 @@ def find_ingredients(folders=None, **parameters):
                 have["add_agb_dust_model"] = agb
             differ = different(wanted, have)
             if not differ:
-                return _cached(path, path.stat().st_mtime_ns, agb is not False)
+                fitting.append((path, manifest, agb is not False))
             if best is None or len(differ) < len(best):
                 best = differ
+    if fitting:
+        path, _, agb_dust = _preferred(fitting)
+        return _cached(path, path.stat().st_mtime_ns, agb_dust)
     name = best[0] if best else "imf_type"
     options = " ".join(f"{k}={_plain(wanted[k])}" for k in (best or ()))
     raise SetupError(
         f"There are no ingredients with {name}={_plain(wanted[name])}; make them of your FSPS "
         f"with `{COMMAND} {options}`."
     )
+
+
+def _preferred(fitting):
+    """One of (path, manifest, agb_dust) in the first folder that has any."""
+    first = [f for f in fitting if f[0].parent == fitting[0][0].parent]
+    if len(first) == 1:
+        return first[0]
+    here = installed_fsps()
+
+    def rank(candidate):
+        path, manifest, _ = candidate
+        ours = here is not None and tuple(manifest.get("libraries", ())) == here.libraries
+        version = (manifest.get("versions") or {}).get("python-fsps")
+        return ours, ours and version == here.version, path.stat().st_mtime_ns
+
+    return max(first, key=rank)
 
 
 def different(wanted, have):

@@ -159,6 +159,47 @@ def test_an_imf_without_ingredients_is_refused():
         EmulatorSPS().get_galaxy_spectrum(mass=1.0, tage=1.0, imf_type=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("imf_type", 3), ("imf_type", 5), ("use_wr_spectra", 0), ("tpagb_norm_type", 1),
+        ("fbhb", 0.2), ("sbss", 0.1), ("redgb", 0.5), ("agb", 0.5), ("fcstar", 0.5),
+        ("pagb", 0.0), ("evtype", 3), ("masscut", 50.0), ("imf1", 1.1), ("imf2", 2.0),
+        ("imf3", 2.7), ("imf_upper_limit", 100.0), ("use_lw_tpagb", 1), ("add_xrb_emission", 1),
+    ],
+)  # fmt: skip
+def test_stellar_parameters_are_refused_by_name(name, value, monkeypatch, tmp_path):
+    """Drop-in and batched alike: the name, the value, the command. FSPS's default passes."""
+    from prospect_emu.fit.predictions import ExactFluxes
+    from prospect_emu.parameters import DEFAULTS
+
+    monkeypatch.setenv("PROSPECT_EMU_INGREDIENTS", str(tmp_path))
+    words = f"{name}={value}; make .*`prospect-emu ingredients {name}={value}`"
+    with pytest.raises(SetupError, match=words):
+        EmulatorSPS().get_galaxy_spectrum(**{"mass": 1.0, "tage": 1.0, name: value})
+    EmulatorSPS().get_galaxy_spectrum(**{"mass": 1.0, "tage": 1.0, name: DEFAULTS[name]})
+    model = make_model("ssp", (), **{"imf_type": 2, name: value})
+    with pytest.raises(SetupError, match=words):
+        ExactFluxes(model, load_filters(BANDS[:1]), EmulatorSPS())
+
+
+def test_a_pool_of_spawned_processes(monkeypatch, tmp_path):
+    """Two fresh processes give what this one gives; compiled models are not in the pickle."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    monkeypatch.setenv("PROSPECT_EMU_INGREDIENTS", str(tmp_path))
+    sps = EmulatorSPS()
+    params = [{"mass": 1e10, "tage": t, "tau": 1.0, "sfh": 4, "imf_type": 2} for t in (2.0, 5.0)]
+    expected = [sps.get_galaxy_spectrum(**p)[1] for p in params]
+    sps._compiled["x"] = np.zeros(10**6)
+    assert len(pickle.dumps(sps)) < 5000
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(sps.get_galaxy_spectrum, **p) for p in params]
+        found = [job.result(timeout=120)[1] for job in jobs]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_lines_before_a_spectrum_are_refused():
     with pytest.raises(ModelMismatchError, match="get_galaxy_spectrum first"):
         EmulatorSPS().get_galaxy_elines()
