@@ -23,7 +23,7 @@ def build_model(zred=0.6, **extras):
     params = TemplateLibrary["continuity_sfh"]
     params.update(TemplateLibrary["nebular"])
     params.update(TemplateLibrary["nebular_marginalization"])
-    params["elines_to_fit"] = fixed(np.array(["H beta 4861", "[O III] 4959", "[O III] 5007"]))
+    params["elines_to_fit"] = fixed(np.array(["Ba-beta 4861", "[O III] 4959", "[O III] 5007"]))
     params["zred"] = fixed(zred)
     params["sigma_smooth"] = free(200.0, priors.TopHat(mini=50.0, maxi=300.0))
     return SpecModel(params)

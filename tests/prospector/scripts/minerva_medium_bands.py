@@ -41,7 +41,7 @@ def build_sps(**extras):
 
 def build_noise(**extras):
     jitter = Uncorrelated(parnames=["phot_jitter"])
-    return None, NoiseModel(kernels=[jitter], metric_name="maggies", weight_by=["maggies"])
+    return None, NoiseModel(kernels=[jitter], metric_name="phot_unc", weight_by=["phot"])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,22 @@
 """Free redshift, continuity prior with bins that follow it, Kriek and Conroy's dust law."""
 
+import numpy as np
+from astropy.cosmology import WMAP9
 from prospect.models import SpecModel, priors
 from prospect.models.templates import TemplateLibrary, adjust_continuity_agebins
-from prospect.models.transforms import zred_to_agebins
 from shared import HST, JWST, catalog, free
 
 from prospect_emu import EmulatorSPS
 
 run_params = {"zmin": 0.5, "zmax": 4.0}
+
+
+def zred_to_agebins(zred=None, agebins=None, **extras):
+    """The first two bins as they are, the others even in the logarithm of cosmic time."""
+    age = WMAP9.age(float(np.squeeze(zred))).value * 1e9
+    edges = np.linspace(agebins[1, 1], np.log10(0.85 * age), len(agebins) - 2)
+    edges = [*agebins[0], *edges, np.log10(age)]
+    return np.array([edges[:-1], edges[1:]]).T
 
 
 def build_obs(**extras):

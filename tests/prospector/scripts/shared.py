@@ -9,7 +9,7 @@ OPTICAL = ["sdss_u0", "sdss_g0", "sdss_r0", "sdss_i0", "sdss_z0"]
 NEAR_IR = ["twomass_J", "twomass_H", "twomass_Ks"]
 ULTRAVIOLET = ["galex_FUV", "galex_NUV"]
 MID_IR = ["spitzer_irac_ch1", "spitzer_irac_ch2", "spitzer_irac_ch3", "spitzer_irac_ch4"]
-FAR_IR = ["spitzer_mips_24", "herschel_pacs_100", "herschel_pacs_160", "herschel_spire_ps_250"]
+FAR_IR = ["spitzer_mips_24", "herschel_pacs_100", "herschel_pacs_160", "herschel_spire_250"]
 HST = ["acs_wfc_f435w", "acs_wfc_f606w", "acs_wfc_f814w", "wfc3_ir_f125w", "wfc3_ir_f160w"]
 JWST = ["jwst_f115w", "jwst_f150w", "jwst_f200w", "jwst_f277w", "jwst_f356w", "jwst_f444w"]
 
