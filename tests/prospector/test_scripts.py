@@ -120,8 +120,7 @@ def test_likelihood_is_prospectors(name):
             expected.append(lnlike_phot(model.predict(row, obs=full, sps=sps)[1], obs=full))
     else:
         expected = [
-            lnprobfn(row, model=model, obs=full, sps=sps, noise=noise, nested=True)
-            for row in theta
+            lnprobfn(row, model=model, obs=full, sps=sps, noise=noise, nested=True) for row in theta
         ]
     found = posterior.log_likelihood(theta)
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.05)
@@ -143,13 +142,19 @@ def test_what_is_slow_says_so(name):
         assert (not posterior.predictions.quick) == bool(said)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Density of 1.4.1's MultiVariateNormal: one of each row of its covariance.
+BROKEN = pytest.mark.xfail(strict=True, raises=ValueError, reason="Prospector's joint density")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=BROKEN if n == "stochastic_bursts" else ()) for n in NAMES]
+)
 def test_a_fit_end_to_end(name, tmp_path):
     """Fit by `fit_model`, result collected, written, read again, the same."""
     model, obs, sps, noise, _ = compiled(name)
     fast = name not in SPECTRA + OWN_CLASS + SLOW
     settings = {"nested_nlive_init": 50, "nested_walks": 5, "nested_maxbatch": 0}
-    settings["nested_maxcall"] = 3000 if fast else 300
+    settings["nested_maxcall"] = 2000 if fast else 150
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         output = fit_model(obs, model, sps, noise, seed=1, progress=False, **settings)
@@ -158,7 +163,7 @@ def test_a_fit_end_to_end(name, tmp_path):
     again = FitResult.read(tmp_path / "result.h5")
     np.testing.assert_array_equal(again.samples, result.samples)
     np.testing.assert_array_equal(again.weights, result.weights)
-    assert set(again.summary()) == set(result.summary())
+    assert list(again.summary()["parameter"]) == list(result.summary()["parameter"])
     assert np.isfinite(result.log_likelihood).all()
 
 
@@ -181,8 +186,8 @@ def test_a_script_as_its_user_runs_it(tmp_path):
     run = subprocess.run(
         [
             sys.executable, str(FOLDER / "demo_params.py"), "--dynesty", "--add_neb",
-            "--object_redshift=0.1", "--nested_nlive_init=20", "--nested_maxcall=60",
-            "--nested_maxbatch=0", "--nested_nlive_batch=20", f"--outfile={tmp_path}/fit",
+            "--object_redshift=0.1", "--nlive_init=20", "--nested_maxcall=60",
+            "--nested_maxbatch=0", "--nlive_batch=20", f"--outfile={tmp_path}/fit",
         ],
         env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Delayed tau, Calzetti's law and Chabrier's IMF: the model of most first papers."""
 
+import numpy as np
 from prospect.models import SedModel, priors
 from prospect.models.templates import TemplateLibrary
 from shared import HST, MID_IR, OPTICAL, catalog
@@ -10,7 +11,10 @@ run_params = {"zred": 0.9}
 
 
 def build_obs(**extras):
-    return catalog(OPTICAL + HST + MID_IR[:2])
+    obs = catalog(OPTICAL + HST + MID_IR[:2])
+    missing = np.arange(len(obs["filters"])) == 4
+    obs["maggies"] = np.ma.masked_array(obs["maggies"], mask=missing)
+    return obs
 
 
 def build_model(zred=0.9, **extras):

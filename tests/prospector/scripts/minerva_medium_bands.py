@@ -15,7 +15,7 @@ run_params = {"zred": 3.2, "tuniv": 2.0}
 def build_obs(**extras):
     bands = [*HST[:3], *JWST, "jwst_f182m", "jwst_f210m", "jwst_f300m", "jwst_f335m", "jwst_f410m"]
     obs = catalog(bands, brightness=1e-11)
-    obs["maggies"] = np.ma.masked_array(obs["maggies"], mask=np.arange(len(bands)) == 4)
+    obs["phot_mask"] = np.arange(len(bands)) != 4
     return obs
 
 
