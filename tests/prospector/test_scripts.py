@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import warnings
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -38,7 +38,7 @@ def without_fsps(monkeypatch):
     monkeypatch.delenv("SPS_HOME", raising=False)
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name):
     """The module of a parameter file, and its problem: obs, model, sps and noise."""
     # As `python NAME.py` does.
@@ -58,7 +58,7 @@ def problem(name, **more):
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(name):
     """Problem and posterior, made once."""
     parts = problem(name)
