@@ -83,6 +83,8 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         rng = np.random.default_rng(0)
         keep = rng.choice(keep, _FEW, p=weights / weights.sum())
         weights = np.ones(_FEW)
+    # Twice in all: a transform may read another that Prospector computes after it.
+    model.set_parameters(best)
     return Photometry(
         bands=tuple(f.name for f in filters),
         wavelength=np.array([f.wave_effective for f in filters]) / 1e4,

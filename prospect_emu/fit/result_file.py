@@ -42,6 +42,8 @@ def write(result, path, overwrite=False):
         "seed": result.info["seed"],
         "sps_libraries": result.info["libraries"],
     }
+    # Prospector predicts the best sample: no transform may read the vector before.
+    model.set_parameters(result.best)
     # Made in memory: after a write that failed on a full disk, the HDF5 library can
     # neither write nor drop what it still holds, and brings down the process later.
     memory = io.BytesIO()
