@@ -185,6 +185,9 @@ class ExactFluxes:
         possible = np.ones(len(theta), dtype=bool)
         for v in params.values():
             possible &= np.isfinite(v.reshape(len(v), -1)).all(axis=1)
+        if "agebins" in params:
+            # Prospector's flexible bins may overlap for extreme ratios.
+            possible &= (np.diff(params["agebins"], axis=-1) > 0.0).all(axis=(1, 2))
         return params, possible
 
     def maggies(self, theta):

@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
 from ..observe import observation
 from ..parameters import PARAMETERS as FSPS
+from ..prospector.batched_priors import compile_priors
 from ..prospector.stand_in import ExactBasis
 from ..sps.history import QUANTITIES
 from . import result_file
@@ -138,8 +139,7 @@ class FitResult:
         weights = np.exp(log_weight - results["logz"][-1])
         weights = weights / weights.sum()
         log_like = np.asarray(results["logl"], dtype=float)
-        # As Prospector writes it.
-        log_post = log_like + model.prior_product(samples)
+        log_post = log_like + _log_prior(model, samples)
         best = samples[np.argmax(log_post)]
 
         vectors = quantities = history = None
@@ -402,6 +402,17 @@ def emulator_vectors(model, sps, samples, best):
         return np.array([slowly(theta) for theta in samples])
     finally:
         model.set_parameters(before)
+
+
+def _log_prior(model, samples):
+    """Prospector's density, or where its own fails for many samples at once, the priors'."""
+    try:
+        density = np.asarray(model.prior_product(samples), dtype=float)
+    except ValueError:
+        density = np.zeros(0)
+    if density.shape == (len(samples),):
+        return density
+    return sum(p.log_density(samples[:, p.columns]) for p in compile_priors(model))
 
 
 def _quantities(predicted, model, samples):

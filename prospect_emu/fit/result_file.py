@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,14 +52,34 @@ def write(result, path, overwrite=False):
         # Prospector misses the parameter file of its own scripts.
         warnings.simplefilter("ignore", RuntimeWarning)
         _write_group(f.create_group(GROUP), result, model)
-        v1.write_hdf5(
-            f, run_params, model, plain_obs(obs), sampler=results, tsample=seconds,
-            sps=sps, write_model_params=False,
-        )  # fmt: skip
+        with _prior_of(result, model):
+            v1.write_hdf5(
+                f, run_params, model, plain_obs(obs), sampler=results, tsample=seconds,
+                sps=sps, write_model_params=False,
+            )  # fmt: skip
+    with h5py.File(memory, "r+") as f:  # which Prospector has closed
+        # A transform that reads its own last value makes each prediction another one.
+        if "bestfit/photometry" in f and len(result.photometry.best):
+            f["bestfit/photometry"][...] = result.photometry.best
+        f["sampling/lnprobability"][...] = result.log_posterior
     if "param_file" not in run_params:
         with h5py.File(memory, "r+") as f:  # which Prospector has closed
             f.attrs["paramfile_text"] = json.dumps(_NO_PARAMETER_FILE)
     _save(memory, path)
+
+
+@contextmanager
+def _prior_of(result, model):
+    """Let the model give the prior density that the result has.
+
+    Prospector's own fails for some joint priors of many samples.
+    """
+    prior = result.log_posterior - result.log_likelihood
+    model.prior_product = lambda theta, **extras: prior
+    try:
+        yield
+    finally:
+        del model.prior_product
 
 
 def _save(memory, path):

@@ -130,6 +130,8 @@ def _execute(path, options):
     sys.argv = [str(path), *options]
     sys.path.insert(0, str(path.resolve().parent))
     stub = _without_fsps()
+    # Classes of the file can be found again, as pickling asks.
+    sys.modules.setdefault(path.stem, module)
     try:
         spec.loader.exec_module(module)
     except Exception as err:
