@@ -78,7 +78,7 @@ def differences(name, sources, filters, zred, draws):
     with np.errstate(invalid="ignore"):
         bright = exact > FAINT * exact.max(axis=1, keepdims=True)
     return [
-        np.abs(flux / exact - 1.0)[bright].max()
+        np.abs(flux / exact - 1.0)[bright].max(initial=0.0) if bright.any() else np.nan
         for flux in (predict(emulated), posterior.maggies(theta))
     ]
 

@@ -16,7 +16,7 @@ from ..parameters import DEFAULTS, INGREDIENTS
 from ..prospector import v1
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.parameter_map import ParameterMap
-from ..prospector.stand_in import ExactBasis, fsps_parameters
+from ..prospector.stand_in import ExactBasis, fsps_parameters, too_short
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
@@ -186,8 +186,8 @@ class ExactFluxes:
         for v in params.values():
             possible &= np.isfinite(v.reshape(len(v), -1)).all(axis=1)
         if "agebins" in params:
-            # Prospector's flexible bins may overlap for extreme ratios.
-            possible &= (np.diff(params["agebins"], axis=-1) > 0.0).all(axis=(1, 2))
+            # Flexible bins may be too short, or overlap, for extreme ratios.
+            possible &= ~too_short(params["agebins"])
         return params, possible
 
     def maggies(self, theta):

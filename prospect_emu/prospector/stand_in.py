@@ -28,6 +28,8 @@ _LOG = logging.getLogger("prospect_emu")
 _UNUSED = ("interp_type", "flux_interp", "mint_log", "compute_vega_mags", "reserved_params")
 # Of binned histories FastStepBasis sets these itself; smoothing is done in `get_spectrum`.
 _OWN = {True: ("sfh", "tage", "sigma_smooth"), False: ("sigma_smooth",)}
+# FastStepBasis asks for a million years; its own templates have a bin from 1 year to 1 Myr.
+_SHORTEST = 0.999e6
 # Compiled models that are kept.
 _KEPT = 4
 
@@ -179,6 +181,9 @@ class ExactBasis:
             self.params = dict(self.given)
         self.update(**params)
         given = _rows(self.params)
+        if "agebins" in given and too_short(given["agebins"]):
+            # A ValueError, which Prospector's likelihood takes for impossible, as of FSPS.
+            raise ValueError("an age bin is shorter than 1 Myr, where FastStepBasis stops.")
         stars = {k: given[k] for k in INGREDIENTS if k in given}
         self._use(stars)
         if stars != self._told:
@@ -286,6 +291,11 @@ class ExactBasis:
 def _bare(value):
     value = np.asarray(value)
     return value.reshape(-1)[0].item() if value.size == 1 else value
+
+
+def too_short(agebins):
+    """Whether a bin is shorter than Prospector's FastStepBasis allows, (...) of (..., nbin, 2)."""
+    return (np.diff(10.0 ** np.asarray(agebins), axis=-1) < _SHORTEST).any(axis=(-2, -1))
 
 
 def fsps_parameters(params, binned):

@@ -191,3 +191,16 @@ def test_one_sps_for_several_models(obs):
     rich.predict(rich.theta, obs=fix_obs(dict(obs)), sps=sps)
     after = plain.predict(plain.theta, obs=fix_obs(dict(obs)), sps=sps)[1]
     np.testing.assert_array_equal(before, after)
+
+
+def test_bins_that_are_too_short_have_no_likelihood(obs, sps):
+    """FastStepBasis raises ValueError for bins below 1 Myr, Prospector's likelihood is -inf."""
+    model = SpecModel(params("continuity_flex_sfh"))
+    posterior = BatchedPosterior(model, obs, sps)
+    theta = draws(posterior, 40)
+    where = model.theta_index["logsfr_ratios"]
+    theta[:20, where] = 4.0  # the flexible bins shrink with the ratio of their rates
+    lnl, expected = posterior.log_likelihood(theta), reference(model, obs, sps, theta)
+    short = np.isneginf(expected)
+    assert short.any() and not short.all()
+    np.testing.assert_array_equal(lnl == -1e300, short)
