@@ -83,10 +83,17 @@ def test_batched_photometry_is_the_models(name):
     full, used = fix_obs(dict(obs)), bands(obs)
     expected = []
     for row in theta:
-        model.set_parameters(row)
-        expected.append(model.predict(row, obs=full, sps=sps)[1][used])
+        try:
+            model.set_parameters(row)
+            expected.append(model.predict(row, obs=full, sps=sps)[1][used])
+        except ValueError:
+            # Bins that FastStepBasis refuses: impossible, and NaN in batches.
+            expected.append(np.full(used.sum(), np.nan))
     expected = np.array(expected)
     found = posterior.maggies(theta)
+    possible = np.isfinite(expected[:, 0])
+    assert possible.any() and np.isnan(found[~possible]).all()
+    expected, found = expected[possible], found[possible]
     tolerance = 1e-4 if "agebins" in model.params else 1e-3
     faint = 1e-10 * expected.max(axis=1, keepdims=True)
     assert (np.abs(found - expected) <= tolerance * np.maximum(expected, faint)).all()
@@ -103,7 +110,7 @@ def test_likelihood_is_prospectors(name):
     """lnprobfn(nested=True) as far as the photometry allows.
 
     Fluxes that agree to `e` move the sum of chi^2 by 2 e |chi| m / sigma each. 1e-4 of ln L
-    where that is large (prior draws are off by hundreds of sigma), and 1e-4 times the bands'
+    where that is large (prior draws are off by hundreds of sigma), doubled for its sums, and 1e-4 times the bands'
     signal-to-noise of 20 and their number near 0.
     """
     model, obs, sps, noise, posterior = compiled(name)
@@ -120,6 +127,7 @@ def test_likelihood_is_prospectors(name):
             lnprobfn(row, model=model, obs=full, sps=sps, noise=noise, nested=True) for row in theta
         ]
     found = posterior.log_likelihood(theta)
+    found[found == -1e300] = -np.inf
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.05)
 
 
