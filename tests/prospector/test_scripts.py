@@ -110,8 +110,8 @@ def test_likelihood_is_prospectors(name):
     """lnprobfn(nested=True) as far as the photometry allows.
 
     Fluxes that agree to `e` move the sum of chi^2 by 2 e |chi| m / sigma each. 1e-4 of ln L
-    where that is large (prior draws are off by hundreds of sigma), doubled for its sums, and 1e-4 times the bands'
-    signal-to-noise of 20 and their number near 0.
+    where that is large (prior draws are off by hundreds of sigma), doubled for its sums, and
+    1e-4 times the bands' signal-to-noise of 20 and their number near 0.
     """
     model, obs, sps, noise, posterior = compiled(name)
     theta = draws(posterior)
