@@ -4,6 +4,7 @@ Such a file is a program of its user's, who asks for it to be run; its functions
 as Prospector's scripts call them, with our SPS in place of FSPS's.
 """
 
+import argparse
 import ast
 import importlib.util
 import sys
@@ -193,7 +194,13 @@ def _add_arguments(parser, tree):
 
 
 def _add_keys(parser, run_params):
-    """``--key=value`` of the file's ``run_params``."""
+    """``--key=value`` of ``run_params``, and Prospector's options by fit_model's names."""
+    for action in list(parser._actions):
+        if action.option_strings and f"--{action.dest}" not in parser._option_string_actions:
+            parser.add_argument(
+                f"--{action.dest}", dest=action.dest, type=action.type or _value,
+                default=argparse.SUPPRESS,
+            )  # fmt: skip
     for key, value in run_params.items():
         if f"--{key}" in parser._option_string_actions:
             continue
