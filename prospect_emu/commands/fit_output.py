@@ -105,7 +105,7 @@ def write(result, out):
         raise OutputError(
             f"Writing into {out} failed ({err}); the posterior is in {out / 'posterior.h5'}."
         ) from err
-    return [n for n in OUTPUTS if n in figures or n not in ("sed.png", "sfh.png", "corner.png")]
+    return [n for n in OUTPUTS if n in figures or not n.endswith(".png")]
 
 
 def report(result, out, written):

@@ -104,6 +104,7 @@ def _description(model, sps, obs, notes=()):
     import warnings
 
     from ..fit.predictions import predictions
+    from ..observe.observation import has_photometry
     from ..prospector.parameter_map import ParameterMap
 
     lines = [f"{model.ndim} free parameters ({type(model).__name__}), {sps.label}"]
@@ -124,7 +125,7 @@ def _description(model, sps, obs, notes=()):
         notes = [*notes, f"{', '.join(mapped.stale)}: read another parameter that Prospector "
                  "computes later, so that its value belongs to the vector before; here they "
                  "belong to the same."]  # fmt: skip
-    if obs.get("filters") is not None and obs.get("maggies") is not None:
+    if has_photometry(obs):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             predicted = predictions(model, obs, sps)

@@ -118,10 +118,10 @@ def fit_model(
             "chains advance together.",
             stacklevel=2,
         )
-    if obs.get("filters") is not None and obs.get("maggies") is not None:
+    if observation.has_photometry(obs):
         observation.check_not_changed(obs)
     posterior = BatchedPosterior(model, obs, sps, noise)
-    if obs.get("filters") is not None and obs.get("maggies") is not None:
+    if observation.has_photometry(obs):
         # From here on, and in the file of the result, masks and units are resolved.
         obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = observation.photometry(obs)
         obs["filters"] = observation.filter_list(obs["filters"])

@@ -72,7 +72,7 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
     Photometry
         Of no bands where `obs` has none.
     """
-    if obs.get("filters") is None or obs.get("maggies") is None:
+    if not observation.has_photometry(obs):
         return no_photometry()
     filters = observation.filter_list(obs["filters"])
     flux, unc, mask = observation.photometry(obs)

@@ -18,6 +18,8 @@ from ..prospector import v1
 _LN_2PI = float(np.log(2.0 * np.pi))
 # Prospector's, where a model has f_outlier_phot alone.
 _NSIGMA_OUTLIER = 10.0
+# What a sampler is given where Prospector's likelihood is zero.
+IMPOSSIBLE = -1e300
 _SLOW_ROAD = "use prospect.fitting.fit_model for it"
 
 

@@ -12,13 +12,10 @@ import numpy as np
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..observe import observation
 from ..prospector import v1
-from ..prospector.batched_priors import compile_priors
-from .likelihood import compile_likelihood
+from ..prospector.batched_priors import compile_priors, prior_draws
+from .likelihood import IMPOSSIBLE, compile_likelihood
 from .predictions import predictions
 from .spectra import compile_spectrum
-
-# What a sampler is given where Prospector's likelihood is zero.
-_IMPOSSIBLE = -1e300
 
 
 class BatchedPosterior:
@@ -119,10 +116,7 @@ class BatchedPosterior:
 
     def prior_transform(self, u):
         """Parameter vectors (n, ndim) at points `u` (n, ndim) of the unit cube."""
-        theta = np.empty(u.shape)
-        for prior in self._priors:
-            theta[:, prior.columns] = prior.quantile(u[:, prior.columns])
-        return theta
+        return prior_draws(self._priors, u)
 
     def log_prior(self, theta):
         """Log prior density, shape (n,), of `theta` (n, ndim)."""
@@ -159,7 +153,7 @@ class BatchedPosterior:
         """
         if self.predictions is None:
             lnl = self._rows(theta)
-            return np.where(lnl == -np.inf, _IMPOSSIBLE, lnl)
+            return np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
         if self._joint is not None:
             lnl = self._joint(theta)
         else:
@@ -167,7 +161,7 @@ class BatchedPosterior:
             impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
             lnl = self._likelihood(maggies, theta)
             if impossible is not None:
-                lnl[impossible] = _IMPOSSIBLE
+                lnl[impossible] = IMPOSSIBLE
         if not np.isfinite(lnl).all():
             row = np.asarray(theta)[np.flatnonzero(~np.isfinite(lnl))[0]]
             point = ", ".join(f"{k}={v:.6g}" for k, v in zip(self.labels, row, strict=True))

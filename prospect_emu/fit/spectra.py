@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial.chebyshev import chebvander
 
-from ..cosmology import LIGHTSPEED
+from ..cosmology import LIGHTSPEED, LIGHTSPEED_KMS
 from ..errors import ModelMismatchError
 from ..observe import observation
 from ..observe.pixels import (
@@ -23,7 +23,14 @@ from ..observe.pixels import (
 )
 from ..prospector import v1
 from ..prospector.stand_in import ExactBasis
-from .likelihood import Gaussian, Independent, compile_likelihood, noise_terms, outlier_terms
+from .likelihood import (
+    IMPOSSIBLE,
+    Gaussian,
+    Independent,
+    compile_likelihood,
+    noise_terms,
+    outlier_terms,
+)
 from .predictions import ExactFluxes, prior_examples
 
 # Of what a pixel has by the model itself; anything a subclass adds is far larger.
@@ -36,9 +43,6 @@ _FIXED = (
 )  # fmt: skip
 # Rows whose pixels stay in cache.
 _CHUNK = 128
-_IMPOSSIBLE = -1e300
-# Prospector's smoothing takes this for the speed of light, km/s.
-_CKMS = 2.998e5
 
 
 class SpectrumFluxes(ExactFluxes):
@@ -62,7 +66,7 @@ class SpectrumFluxes(ExactFluxes):
         self._model, self._obs = model, obs
         self._draws = prior_examples(model)
         self.pixels, self.calibration = None, None
-        every = observation.filter_list(obs.get("filters") or [])
+        every = observation.filter_list(obs.get("filters"))
         with _state_of(model):
             # Caches what the model's own operators read.
             model.predict(self._draws[0], obs=obs, sps=sps)
@@ -153,7 +157,7 @@ def _smoothing(model, wave, pixels):
         if kind == "R":
             sigma = 1.0 / sigma
         elif kind == "vel":
-            sigma = sigma / _CKMS
+            sigma = sigma / LIGHTSPEED_KMS
         if sigma > 0.0:
             shape = "lambda" if kind == "lambda" else "vel"
             node, matrix = gaussian_matrix(wave, pixels, sigma, shape)
@@ -253,7 +257,7 @@ class SpectrumLikelihood:
         lnl = self.pixels(spectrum, theta)
         if self.photometry is not None:
             lnl += self.photometry(maggies, theta)
-        lnl[impossible] = _IMPOSSIBLE
+        lnl[impossible] = IMPOSSIBLE
         return lnl
 
 

@@ -25,6 +25,11 @@ def filter_list(filters):
     return given
 
 
+def has_photometry(obs):
+    """Whether an `obs` holds filters and fluxes in them."""
+    return obs.get("filters") is not None and obs.get("maggies") is not None
+
+
 @lru_cache(maxsize=64)
 def _by_name(names):
     return tuple(load_filters(names))
@@ -134,7 +139,7 @@ def photometry(obs):
         If shapes differ, nothing is unmasked, or an unmasked band is not finite
         or has an error that is not positive.
     """
-    if obs.get("filters") is None or obs.get("maggies") is None:
+    if not has_photometry(obs):
         raise DataError("obs has no photometry; it needs 'filters', 'maggies' and 'maggies_unc'.")
     names = [f.name for f in filter_list(obs["filters"])]
     flux = plain_fluxes(obs["maggies"], "maggies of obs")
