@@ -18,14 +18,16 @@ _PUBLIC = {
     "BatchedPosterior": "fit.posterior",
     "FitResult": "fit.result",
 }
-__all__ = list(_PUBLIC)
+__all__ = ["fit", *_PUBLIC]
 
 
 def __getattr__(name):
+    if name == "fit":
+        return importlib.import_module(".fit", __name__)
     if name in _PUBLIC:
         return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *_PUBLIC])
+    return sorted({*globals(), *__all__})

@@ -17,8 +17,6 @@ from . import fit_output
 from .fit_output import OUTPUTS
 from .model_commands import register_describe, register_run
 
-DEFAULT_EMULATOR = "mathews23-factored"
-
 
 def main(argv=None):
     """Run the command line.
@@ -99,7 +97,7 @@ def register_fit(subparsers):
         "continuity_sfh+dust_emission+nebular (%(default)s)",
     )  # fmt: skip
     p.add_argument(
-        "--emulator", help=f"bundled name or file, for the 18-parameter model ({DEFAULT_EMULATOR})"
+        "--emulator", help="bundled name or file, for the 18-parameter model (mathews23-factored)"
     )
     p.add_argument(
         "--error-floor",
@@ -133,27 +131,22 @@ def register_fit(subparsers):
 
 
 def _fit(args):
-    from ..networks.loading import load_emulator
+    from ..errors import SetupError
+    from ..fit.one_galaxy import DEFAULT_EMULATOR, PRESET, mock_galaxy, prepare
     from ..observe.table_files import table_name
-    from ..observe.tables import read_photometry
-    from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
-    from ..prospector.mathews23 import model_params
 
-    table = args.table or _mock_galaxy()
-    out = args.out or Path(f"fit_{table_name(table)}")
-    obs = read_photometry(table, args.zred, args.unit, args.error_floor)
-    if args.model == "mathews23":
+    if args.certify and args.model != PRESET:
+        raise SetupError(
+            f"--certify belongs to the 18-parameter model; --model {args.model} is computed "
+            "exactly, so leave it out."
+        )
+    if args.model == PRESET:
         args.emulator = args.emulator or DEFAULT_EMULATOR
-        _check_truth(obs.get("truth"), table)
-        emulator = load_emulator(args.emulator)
-        _check_redshift(obs["zred"], emulator)
-        sps = EmulatorSPS(emulator, filters=obs["filters"])
-        model = EmulatorSpecModel(model_params(zred=obs["zred"]))
-        sps.check_model(model)
-        obs = sps.inflate(obs)
-        notes = list(obs["notes"])
-    else:
-        model, sps, notes = _template(args, obs)
+    table = args.table or mock_galaxy()
+    out = args.out or Path(f"fit_{table_name(table)}")
+    obs, model, sps = prepare(
+        table, args.zred, args.model, args.emulator, args.unit, args.error_floor
+    )
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
     fit_output.prepare(out, args)
@@ -161,7 +154,7 @@ def _fit(args):
         used = obs["phot_mask"].sum()
         print(f"Fitting {table.name}: {used} of {len(obs['filters'])} bands, z = {obs['zred']:g},")
         print(f"with {sps!r}.")
-        for note in notes:
+        for note in obs["notes"]:
             print(f"  {note}")
     settings = {
         "nested_nlive_init": args.nlive,
@@ -176,42 +169,6 @@ def _fit(args):
     )
 
 
-def _template(args, obs):
-    """Model, SPS and notes for ``--model``."""
-    from prospect_emu import EmulatorSPS
-
-    from ..errors import SetupError
-    from ..prospector.templates import template_model
-
-    for name in ("emulator", "certify"):
-        if getattr(args, name):
-            raise SetupError(
-                f"--{name} belongs to the 18-parameter model; --model {args.model} is computed "
-                "exactly, so leave it out."
-            )
-    model, notes = template_model(args.model, obs["zred"])
-    return model, EmulatorSPS(), [*obs["notes"], *notes]
-
-
-def _check_truth(truth, table):
-    from ..errors import DataError
-    from ..networks.vector import DERIVED, PARAMETERS
-
-    known = (*PARAMETERS, *DERIVED)
-    unknown = sorted(set(truth or {}) - set(known))
-    if unknown:
-        raise DataError(
-            f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
-            f"{', '.join(known)}."
-        )
-
-
-def _mock_galaxy():
-    from importlib.resources import files
-
-    return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
-
-
 def _engine(args, sps):
     """Exact fluxes; found before the fit, so that none is missing after it."""
     from ..errors import SetupError
@@ -222,17 +179,6 @@ def _engine(args, sps):
             f"--certify {args.certify} is too few draws; give {2 * MIN_EFFECTIVE} or more."
         )
     return find_engine(sps.emulator, args.tables)
-
-
-def _check_redshift(zred, emulator):
-    from ..errors import RangeError
-
-    low, high = emulator.bounds[emulator.index("zred")]
-    if not low <= zred <= high:
-        raise RangeError(
-            f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
-            f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
-        )
 
 
 # ---- list -----------------------------------------------------------------------

@@ -15,27 +15,11 @@ from ..files import write_atomic
 from ..networks import sfh
 from ..networks.vector import PARAMETERS
 from ..observe.tables import JANSKY_PER_MAGGIE
-from ..parameters import PARAMETERS as FSPS
+from .labels import LABELS
 from .quantiles import weighted_quantiles
 
 # Colours of Okabe & Ito (2008), distinct to colour-blind readers and in print.
 MODEL, DATA, TRUTH, FAINT = "#0072B2", "black", "#D55E00", "0.6"
-
-LABELS = {
-    **{name: p.label for name, p in FSPS.items() if p.label},
-    "mass": r"$M_{\rm formed}$ [$M_\odot$]",
-    "logmass": r"$\log\,M_{\rm formed}/M_\odot$",
-    "logzsol": r"$\log\,Z/Z_\odot$",
-    **{f"logsfr_ratios_{i}": rf"$\log\,r_{{{i},{i + 1}}}$" for i in range(1, sfh.NBINS)},
-    "dust2": r"$\hat\tau_{\rm dust,2}$",
-    "dust_index": r"$n_{\rm dust}$",
-    "dust1_fraction": r"$\hat\tau_{\rm dust,1}/\hat\tau_{\rm dust,2}$",
-    "log_fagn": r"$\log\,f_{\rm AGN}$",
-    "log_agn_tau": r"$\log\,\tau_{\rm AGN}$",
-    "zred": r"$z$",
-    "duste_qpah": r"$Q_{\rm PAH}$ [%]",
-    "log_duste_gamma": r"$\log\,\gamma_{\rm e}$",
-}
 
 
 def save(figure, path, dpi=150):

@@ -10,34 +10,18 @@ from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
 from ..observe import observation
-from ..parameters import PARAMETERS as FSPS
 from ..prospector.batched_priors import compile_priors
 from ..prospector.stand_in import ExactBasis
-from ..sps.history import QUANTITIES
-from . import result_file
+from . import conversions, result_file
 from .certificate import Certificate, certify
 from .description import package_versions, plain
 from .fluxes import Photometry, compared
+from .labels import UNITS
 from .predictions import predictions
 from .quality import effective_size, problems
 from .quantiles import weighted_quantiles
 
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
-
-UNITS = {
-    **{name: p.unit for name, p in FSPS.items() if p.unit},
-    "mass": "Msun",
-    "total_mass": "Msun",
-    "logmass": "log10(Msun)",
-    "logzsol": "log10(Z/Zsun)",
-    **{name: "dex" for name in PARAMETERS if name.startswith("logsfr_ratios")},
-    "log_fagn": "log10",
-    "log_agn_tau": "log10",
-    "gas_logz": "log10(Z/Zsun)",
-    "duste_qpah": "percent",
-    "log_duste_gamma": "log10",
-    **QUANTITIES,
-}
 
 # What the summary says about the run.
 _DIAGNOSTICS = (
@@ -47,7 +31,7 @@ _DIAGNOSTICS = (
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
     """Posterior of one galaxy. `FitResult.from_run` or `FitResult.read` make it.
 
@@ -333,6 +317,64 @@ class FitResult:
         known = np.isfinite(table["truth"])
         inside = (table["truth"] >= table["p2.5"]) & (table["truth"] <= table["p97.5"])
         return int((inside & known).sum()), int(known.sum())
+
+    # ---- other forms ------------------------------------------------------
+
+    def table(self, draws=None, seed=0):
+        """Free parameters and derived quantities of the samples, a column each.
+
+        Parameters
+        ----------
+        draws : int, optional
+            This many equally weighted samples. By default all samples, with the columns
+            ``weight`` and ``lnlike``.
+        seed : int
+
+        Returns
+        -------
+        astropy.table.Table
+        """
+        return conversions.samples_table(self, draws, seed)
+
+    def to_anesthetic(self):
+        """The weighted samples as `anesthetic.MCMCSamples`."""
+        return conversions.to_anesthetic(self)
+
+    def to_arviz(self, draws=10000, seed=0):
+        """Equally weighted samples in ArviZ's layout, one chain; needs ``arviz-base``.
+
+        Returns
+        -------
+        xarray.DataTree
+        """
+        return conversions.to_arviz(self, draws, seed)
+
+    def plot_sed(self, **kwargs):
+        """`prospect_emu.fit.plots.sed_figure` of this result."""
+        from . import plots
+
+        return plots.sed_figure(self, **kwargs)
+
+    def plot_sfh(self):
+        """`prospect_emu.fit.plots.sfh_figure` of this result."""
+        from . import plots
+
+        return plots.sfh_figure(self)
+
+    def plot_corner(self, **kwargs):
+        """`prospect_emu.fit.plots.corner_figure` of this result."""
+        from . import plots
+
+        return plots.corner_figure(self, **kwargs)
+
+    def __repr__(self):
+        return (
+            f"<FitResult: {len(self.parameters)} free parameters, {self.info['status']}, "
+            f"ln Z = {self.logz:.2f} +- {self.logz_err:.2f}, {self.n_eff:.0f} effective samples>"
+        )
+
+    def _repr_html_(self):
+        return conversions.as_html(self)
 
     # ---- files ------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from prospect_emu.commands import cli, fit_output, installation
+from prospect_emu.fit.one_galaxy import mock_galaxy
 from prospect_emu.fit.result import FitResult
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.tables import make_obs, photometry_table, read_photometry, write_table
@@ -121,7 +122,7 @@ def test_overwrite(fit):
 
 
 def test_bundled_mock_galaxy_is_readable():
-    path = cli._mock_galaxy()
+    path = mock_galaxy()
     if not path.is_file():
         pytest.skip("the mock galaxy is not bundled yet")
     obs = read_photometry(path)

@@ -32,9 +32,9 @@ def emulator(request):
 @pytest.fixture(scope="module")
 def mock():
     """The mock galaxy that FSPS made: photometry with its errors, and the true vector."""
-    from prospect_emu.commands.cli import _mock_galaxy
+    from prospect_emu.fit.one_galaxy import mock_galaxy
 
-    obs = read_photometry(_mock_galaxy(), error_floor=0.0)
+    obs = read_photometry(mock_galaxy(), error_floor=0.0)
     return obs, np.array([obs["truth"][name] for name in PARAMETERS])
 
 
@@ -51,7 +51,7 @@ def chi2(emulator, mock, theta):
 
 def test_the_default_is_bundled():
     """Otherwise every test below would silently have no cases."""
-    from prospect_emu.commands.cli import DEFAULT_EMULATOR
+    from prospect_emu.fit.one_galaxy import DEFAULT_EMULATOR
 
     assert DEFAULT_EMULATOR in list_emulators()
 

@@ -1,0 +1,132 @@
+"""A table of photometry fitted in one call: what `prospect_emu.fit` and the command share."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from ..errors import DataError, RangeError, SetupError
+from ..networks.loading import load_emulator
+from ..networks.vector import DERIVED, PARAMETERS
+from ..observe.tables import read_photometry
+from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
+from ..prospector.mathews23 import model_params
+from ..prospector.templates import template_model
+from .fitting import fit_model
+from .result import FitResult
+
+DEFAULT_EMULATOR = "mathews23-factored"
+PRESET = "mathews23"
+
+
+def mock_galaxy():
+    """Path of the bundled mock galaxy, whose true parameters are known."""
+    return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
+
+
+def prepare(table, zred=None, model=PRESET, emulator=None, unit=None, error_floor=0.05):
+    """Everything that `fit_model` needs for a table of photometry.
+
+    Parameters
+    ----------
+    table, zred, model, emulator, unit, error_floor
+        As in `fit_table`.
+
+    Returns
+    -------
+    obs : dict
+    model : prospect.models.SpecModel
+    sps : EmulatorSPS
+
+    Raises
+    ------
+    DataError, FilterError, RangeError, ModelMismatchError, SetupError
+        If the table, its redshift, the model or the emulator does not fit the others.
+    """
+    obs = read_photometry(table or mock_galaxy(), zred, unit, error_floor)
+    if model == PRESET:
+        _check_truth(obs.get("truth"), table)
+        network = load_emulator(emulator or DEFAULT_EMULATOR)
+        _check_redshift(obs["zred"], network)
+        sps = EmulatorSPS(network, filters=obs["filters"])
+        built = EmulatorSpecModel(model_params(zred=obs["zred"]))
+        sps.check_model(built)
+        return sps.inflate(obs), built, sps
+    if emulator:
+        raise SetupError(
+            f"Emulator {emulator} is one of the 18-parameter model, and {model} is computed "
+            "exactly; leave it out."
+        )
+    built, notes = template_model(model, obs["zred"])
+    obs["notes"] = [*obs["notes"], *notes]
+    return obs, built, EmulatorSPS()
+
+
+def fit_table(
+    table=None,
+    zred=None,
+    *,
+    model=PRESET,
+    emulator=None,
+    unit=None,
+    error_floor=0.05,
+    seed=None,
+    progress=False,
+    **settings,
+):
+    """Fit one galaxy: a table of photometry in, a posterior out.
+
+    Parameters
+    ----------
+    table : path-like, optional
+        ECSV, FITS or CSV with columns ``band`` (sedpy's names), ``flux`` and ``error``, one row
+        per band; see `prospect_emu.observe.tables.read_photometry`. By default a bundled mock
+        galaxy.
+    zred : float, optional
+        Redshift; by default the table's metadata.
+    model : str
+        ``"mathews23"``, the 18-parameter model of Mathews et al. (2023), or names of Prospector's
+        templates joined by ``+``, such as ``"continuity_sfh+dust_emission+nebular"``.
+    emulator : str or path-like, optional
+        Of the 18-parameter model: a bundled emulator's name, or a file.
+    unit : str, optional
+        Unit of flux and error where the table names none: ``mgy``, ``uJy``, ``mag`` (AB), ...
+    error_floor : float
+        Fraction of the flux added to each error in quadrature.
+    seed : int, optional
+        The same seed gives the same result.
+    progress : bool
+        A line on stderr while the fit runs.
+    **settings
+        Of `fit_model`, such as ``nested_nlive_init`` or ``max_seconds``.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ProspectEmuError
+        Of the kinds that `prepare` and `fit_model` name.
+    """
+    obs, built, sps = prepare(table, zred, model, emulator, unit, error_floor)
+    output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
+    described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
+
+
+def _check_truth(truth, table):
+    known = (*PARAMETERS, *DERIVED)
+    unknown = sorted(set(truth or {}) - set(known))
+    if unknown:
+        raise DataError(
+            f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
+            f"{', '.join(known)}."
+        )
+
+
+def _check_redshift(zred, emulator):
+    low, high = emulator.bounds[emulator.index("zred")]
+    if not low <= zred <= high:
+        raise RangeError(
+            f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
+            f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
+        )
