@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import log_ndtr
 
-from ..errors import DataError, ModelMismatchError
+from ..errors import DataError, ModelMismatchError, SetupError
 from ..observe import observation
 from ..prospector import v1
 
@@ -279,7 +279,8 @@ def _scalar(model, name, used):
         used.add(name)
         return Scalar(span.start)
     if name not in model.params:
-        raise ModelMismatchError(
+        # No other likelihood can do without it.
+        raise SetupError(
             f"The noise model reads the parameter {name!r}, which the model does not have; add it."
         )
     if model.config_dict.get(name, {}).get("depends_on"):

@@ -35,7 +35,7 @@ def test_fit_in_one_call(result):
 def test_table_of_samples(result):
     table = result.table()
     assert len(table) == len(result.weights) and "weight" in table.colnames
-    assert table["logmass"].description == "log10(Msun)" and "mass" in table.colnames
+    assert table["logmass"].description == "log10(Msun)" and "log_stellar_mass" in table.colnames
     drawn = result.table(draws=4000, seed=2)
     # A median of draws scatters by about a hundredth of the posterior's width.
     expected = row(result, "logmass")

@@ -10,12 +10,13 @@ from prospect.utils.obsutils import fix_obs
 from scipy.stats import multivariate_normal, norm
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
-from prospect_emu.errors import DataError, ModelMismatchError
+from prospect_emu.errors import DataError, ModelMismatchError, SetupError
 from prospect_emu.fit.fitting import fit_model
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.fit.result import FitResult
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.magnitudes import arsinh_to_maggies, maggies_to_arsinh
+from prospect_emu.observe.tables import make_obs
 from prospect_emu.prospector.mathews23 import model_params
 
 
@@ -309,3 +310,15 @@ def test_rows_do_not_meet(problem):
         together = post._likelihood(maggies.copy(), theta)
         apart = [post._likelihood(maggies[i : i + 1].copy(), theta[i : i + 1]) for i in range(4)]
         np.testing.assert_allclose(together, np.concatenate(apart), rtol=1e-12)
+
+
+def test_a_noise_parameter_that_the_model_lacks(toy_emulator):
+    """Prospector ends with a KeyError; no likelihood can be computed without it."""
+    sps = EmulatorSPS(toy_emulator)
+    model = EmulatorSpecModel(model_params(zred=1.0))
+    flux = np.full(len(sps.filters), 1e-9)
+    obs = make_obs(sps.filters, flux, 0.1 * flux, 1.0)
+    kernel = Uncorrelated(parnames=["phot_jitter"])
+    noise = NoiseModel(metric_name="filternames", kernels=[kernel], weight_by=["phot_unc"])
+    with pytest.raises(SetupError, match="'phot_jitter', which the model does not have; add it"):
+        fit_model(obs, model, sps, noise=(None, noise))
