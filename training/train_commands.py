@@ -113,7 +113,7 @@ def _make(args, recipe, trained):
     from prospect_emu.files import check_writable
 
     need("torch", "Training")
-    from .evaluate import band_table, summary
+    from .evaluate import Residuals
     from .generate import generate
 
     check_writable(args.out, args.overwrite)
@@ -121,7 +121,7 @@ def _make(args, recipe, trained):
     emulator = trained(args, test_store, args.name or args.out.stem)
     emulator.save(args.out)
     test = test_store.load()
-    print(summary(band_table(emulator, test["theta"], test["maggies"])))
+    print(Residuals.of(emulator, test["theta"], test["maggies"]))
     print(f"Wrote {args.out}")
 
 
@@ -206,7 +206,6 @@ def _evaluate(args):
     from prospect_emu.files import check_writable
 
     from . import evaluation_report as report
-    from .evaluate import summary
 
     if args.out is not None:
         if len(args.emulators) > 1:
@@ -216,24 +215,22 @@ def _evaluate(args):
         if not 0.0 < args.floor < 1.0:
             raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
         check_writable(args.report / report.PAGE, args.overwrite)
-    test = report.TestSet.read(args.samples)
-    emulators = report.read_emulators(args.emulators, test)
-    seconds = {}
-    if args.report is not None:
-        tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
-        if tables:
-            need("torch", "ExactSPS")
-        seconds = report.time_all(emulators, test, tables, args.fsps)
-    scored = report.score(emulators, test)
+    tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
+    if args.report is not None and tables:
+        need("torch", "ExactSPS")
+    scored, store = report.evaluate(args.emulators, args.samples)
     for s in scored:
         if args.report is None:
-            shown = s.table.copy()
+            shown = s.residuals.table
             for name in shown.colnames[1:]:
                 shown[name].info.format = ".2g"
             shown.pprint_all()
-        print(f"{s.label}: {len(test.theta)} samples, {summary(s.table)}")
+        print(f"{s.label}: {len(s.theta)} samples, {s.residuals}")
     if args.out is not None:
-        scored[0].table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
+        table = scored[0].residuals.table
+        table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
     if args.report is not None:
-        print(report.write_report(scored, seconds, args.report, args.floor, args.overwrite))
+        seconds = report.time_all(scored, store, tables, args.fsps)
+        written = scored, store, seconds, args.report, args.floor, args.overwrite
+        print(report.write_report(*written))
         print(f"Wrote {args.report / report.PAGE}")
