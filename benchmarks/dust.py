@@ -5,7 +5,7 @@
     python benchmarks/dust.py inverse   --test DIR
     python benchmarks/dust.py galaxy    --dust ../shared/dust/themis --tables tables.safetensors
 
-The accuracy table of the emulator itself is `prospect-emu train-dust report`.
+The accuracy table of the emulator itself is `prospect-emu train dust report`.
 """
 
 import argparse

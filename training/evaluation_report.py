@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,94 +12,68 @@ from prospect_emu.files import check_writable, write_atomic
 from prospect_emu.fit.plots import save
 from prospect_emu.networks.emulator import Emulator
 from prospect_emu.networks.loading import load_emulator
-from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
 
-from . import evaluate, evaluation_figures, timing
+from . import evaluation_figures, timing
+from .evaluate import BRIGHT, ERRORS_WITHIN, Residuals
 from .generate import SampleStore
 
 PAGE, NUMBERS = "report.md", "report.json"
 FLOOR = 0.05
-# Micron; the ranges of the tables.
-RANGES = ((0.0, 0.4), (0.4, 1.0), (1.0, 2.5), (2.5, 10.0), (10.0, 30.0), (30.0, 2e3))
-MASSES = (6.0, 8.0, 10.0, 11.0, 12.5)
-
-
-class TestSet:
-    """FSPS samples that emulators are compared with: a folder that `generate` made.
-
-    Attributes
-    ----------
-    store : SampleStore
-    theta, maggies : ndarray, shape (n, 18), (n, nband)
-    """
-
-    __test__ = False  # pytest: no test
-
-    def __init__(self, folder):
-        self.store = SampleStore.open(folder)
-        data = self.store.load()
-        self.theta, self.maggies = data["theta"], data["maggies"]
-        self.filters = self.store.recipe.filters
-        self.bright = evaluate.is_bright(self.maggies)
-
-    read = classmethod(lambda cls, folder: cls(folder))
-
-    @cached_property
-    def waves(self):
-        """Effective wavelengths, micron."""
-        return np.array([f.wave_effective for f in load_filters(self.filters)]) / 1e4
+_DEFINITIONS = f"""Residuals are emulator minus FSPS in arsinh magnitudes (u0 = 35). An emulator is
+good enough for an observational error if (1) in every band the standard deviation of its residuals
+is at most a third of that error, which makes error bars 5 % longer, and (2)
+{100 * ERRORS_WITHIN:g} % of its residuals where FSPS is brighter than AB {BRIGHT:g}, all bands
+together, are at most that error. *Good enough from* is the smallest such error. *Reach*: so many
+standard deviations hold 68.3, 95.4, 99.73 and 99.994 % of the residuals; 1, 2, 3, 4 if they were
+Gaussian. *History std*: where the largest abs(logsfr_ratio) is 0-1, 1-2, 2-3, 3-5, median of the
+bands; *history ratio*: relative to the first."""
+_TIMES = """Microseconds of processor time per parameter vector and all bands, one thread, all in
+turns in one run, fastest call. *One redshift*: what depends on redshift alone is prepared, as in a
+fit."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An emulator and its residuals (n, nband) on a `TestSet`."""
+    """An emulator and its `Residuals` on samples `theta` (n, 18)."""
 
     label: str
     emulator: object
-    residuals: np.ndarray
-    test: TestSet
+    residuals: Residuals
+    theta: np.ndarray
 
     @cached_property
     def width(self):
         """Nodes per hidden layer; None for what is no network, or one of uneven layers."""
-        return network_width(self.emulator)
-
-    @cached_property
-    def table(self):
-        return evaluate.table_of(self.test.filters, self.residuals)
+        net = self.emulator
+        hidden = set(net.flux_net.widths[1:-1]) if isinstance(net, Emulator) else ()
+        return hidden.pop() if len(hidden) == 1 else None
 
     @cached_property
     def numbers(self):
         """What the report says of it, for ``report.json``."""
-        std, bias, r = self.table["std"], np.abs(self.table["bias"]), self.residuals
-        needed = evaluate.error_needed(r, self.test.bright)
-        history = evaluate.history_std(self.test.theta, r)[1]
+        r = self.residuals
+        history = r.by_history(self.theta)[1]
+        by_std, by_tail = r.needed
         return {
             "width": self.width,
             "sha256": self.emulator.manifest.get("sha256"),
-            "std_median": float(np.median(std)),
-            "std_worst": float(std.max()),
-            "std_worst_band": str(self.table["band"][np.argmax(std)]),
-            "bias_worst": float(bias.max()),
-            "bright_within_0.05": evaluate.share_within(r, self.test.bright),
-            "reach": evaluate.reach(r).tolist(),
-            "independent_bands": evaluate.independent_bands(r),
+            "std_median": float(np.median(r.std)),
+            "std_worst": float(r.std.max()),
+            "std_worst_band": r.filters[np.argmax(r.std)],
+            "bias_worst": float(np.abs(r.bias).max()),
+            "bright_within_0.05": r.within(0.05),
+            "reach": r.reach.tolist(),
+            "independent_bands": r.independent_bands,
             "history_std": np.median(history, axis=1).tolist(),
             "history_ratio": np.median(history / history[0], axis=1).tolist(),
-            "good_enough_from": needed.error,
-            "good_enough_from_std": needed.std,
-            "good_enough_from_tail": needed.tail,
+            "good_enough_from": max(r.needed),
+            "good_enough_from_std": by_std,
+            "good_enough_from_tail": by_tail,
         }
 
 
-def network_width(emulator):
-    """Nodes per hidden layer of a network; None for other emulators and uneven layers."""
-    hidden = set(emulator.flux_net.widths[1:-1]) if isinstance(emulator, Emulator) else ()
-    return hidden.pop() if len(hidden) == 1 else None
-
-
-def read_emulators(names, test):
+def read_emulators(names, store):
     """Emulators by label (the bundled name, or the file's without its ending).
 
     Raises
@@ -117,41 +90,51 @@ def read_emulators(names, test):
             raise ProspectEmuError(
                 f"Two emulators would be called {label!r} in the report; rename one of the files."
             )
-        if emulator.filters != test.filters:
+        if emulator.filters != store.recipe.filters:
             raise FilterError(
-                f"{test.store.folder} holds other bands than emulator {label!r}; evaluate it on "
+                f"{store.folder} holds other bands than emulator {label!r}; evaluate it on "
                 "samples of its own recipe."
             )
         found[label] = emulator
     return found
 
 
-def score(emulators, test):
-    """Residuals of emulators, by label; a list of `Scored`."""
-    theta, maggies = test.theta, test.maggies
-    return [Scored(n, e, evaluate.residuals(e, theta, maggies), test) for n, e in emulators.items()]
+def evaluate(names, samples):
+    """Emulators, by name or file, against the FSPS samples in a folder.
+
+    Returns
+    -------
+    list of Scored
+    SampleStore
+    """
+    store = SampleStore.open(samples)
+    emulators, data = read_emulators(names, store), store.load()
+    theta, maggies = data["theta"], data["maggies"]
+    return [
+        Scored(label, e, Residuals.of(e, theta, maggies), theta) for label, e in emulators.items()
+    ], store
 
 
-def time_all(emulators, test, tables=None, fsps=False):
-    """`timing.measure` of emulators by label, of ExactSPS (if `tables`) and of python-fsps."""
-    everything = dict(emulators)
+def time_all(scored, store, tables=None, fsps=False):
+    """`timing.measure` of emulators, of ExactSPS (if `tables`) and of python-fsps."""
+    everything, theta = {s.label: s.emulator for s in scored}, scored[0].theta
     if tables is not None:
         from .engines import exact_emulator
 
-        everything["ExactSPS"] = exact_emulator(tables, load_filters(test.filters))
-    cases = [c for n, e in everything.items() for c in timing.emulator_cases(n, e, test.theta)]
-    return timing.measure(
-        cases + (timing.fsps_cases(test.store.recipe, test.theta) if fsps else [])
-    )
+        everything["ExactSPS"] = exact_emulator(tables, load_filters(store.recipe.filters))
+    cases = [c for n, e in everything.items() for c in timing.emulator_cases(n, e, theta)]
+    return timing.measure(cases + (timing.fsps_cases(store.recipe, theta) if fsps else []))
 
 
-def write_report(scored, seconds, folder, floor=FLOOR, overwrite=False):
-    """Write ``report.md``, its folder, ``report.json`` and a table of bands per emulator.
+def write_report(scored, store, seconds, folder, floor=FLOOR, overwrite=False):
+    """Write ``report.md``, its figures, ``report.json`` and a table of bands per emulator.
 
     Parameters
     ----------
     scored : sequence of Scored
         All on one test set.
+    store : SampleStore
+        The test set.
     seconds : dict
         Of `time_all`.
     folder : path-like
@@ -171,32 +154,70 @@ def write_report(scored, seconds, folder, floor=FLOOR, overwrite=False):
     """
     folder = Path(folder)
     check_writable(folder / PAGE, overwrite)
-    test, numbers = scored[0].test, {s.label: s.numbers for s in scored}
-    nets = [n for n in numbers.values() if n["width"] is not None]
-    series = {k: np.array([n[k] for n in nets]) for k in ("width", "std_median", "std_worst")}
-    widths = series.pop("width")
-    laws = {k: evaluate.power_law(widths, y) for k, y in series.items()}
-    sentence = answer(numbers, floor)
+    numbers, theta, recipe = {s.label: s.numbers for s in scored}, scored[0].theta, store.recipe
+    waves = np.array([f.wave_effective for f in load_filters(recipe.filters)]) / 1e4
+    sentence, laws = answer(numbers, floor), _laws(numbers)
+    counts = scored[0].residuals.by_history(theta)[0]
+    drawn = evaluation_figures.comparison_figure(numbers, laws, seconds, counts, floor)
+    save(drawn, folder / "comparison.png", dpi=110)
+    times: dict = {}
+    for (label, batch, fixed), value in seconds.items():
+        kind = f"batch {batch}, {'one' if fixed else 'any'} redshift"
+        times.setdefault(label, {})[kind] = 1e6 * value
+    absent = [n for n in ("FSPS", "ExactSPS") if n not in times]
     body = [
-        _head(test, sentence),
-        _overview(numbers),
-        *([_precision(widths, series, laws, floor, folder)] if nets else []),
-        _times({s.label: s.width for s in scored}, seconds, folder),
-        _histories(numbers, evaluate.history_std(test.theta, scored[0].residuals)[0], folder),
-        *(_one(s, floor, folder) for s in scored),
+        f"# Emulators against FSPS\n\n**{sentence}**",
+        _DEFINITIONS,
+        "{:,} samples by FSPS itself, drawn {} at {:g} < z < {:g}, {} bands.".format(
+            len(theta), recipe.distribution.replace("_", " "), *recipe.zred_range, waves.size
+        ),
+        _table(numbers),
+        "![Precision, time and tails](comparison.png)",
+        *(
+            f"Least squares, {name}: {np.exp(level):.2g} mag at width 100, ∝ width^{slope:.2f}"
+            + ("." if np.isnan(error) else f" ± {error:.2f}.")
+            for name, (slope, level, error) in laws.items()
+        ),
+        _TIMES + (f" Not timed: {', '.join(absent)}." if absent else ""),
+        _table(times),
+        *(part for s in scored for part in _one(s, store, waves, folder, floor)),
     ]
     stored = {
-        "samples": len(test.theta),
-        "test_set": test.store.fingerprint,
+        "samples": len(theta),
+        "test_set": store.fingerprint,
         "floor": floor,
         "answer": sentence,
         "emulators": numbers,
-        "power_laws": {k: law and [law.at_100, law.exponent, law.error] for k, law in laws.items()},
+        "history_samples": counts.tolist(),
+        "power_laws": laws,
         "seconds_per_vector": [[*key, value] for key, value in seconds.items()],
     }
-    write_atomic(folder / NUMBERS, json.dumps(_without_nan(stored), indent=1).encode())
+    # JSON has no nan: what too few samples tell nothing about is null there.
+    text = json.dumps(stored, indent=1).replace("NaN", "null")
+    write_atomic(folder / NUMBERS, text.encode())
     write_atomic(folder / PAGE, ("\n\n".join(body) + "\n").encode())
     return sentence
+
+
+def power_law(widths, y):
+    """Exponent, ln of y at width 100, and the exponent's error from the scatter, or nan.
+
+    By least squares; None with fewer than two widths or a `y` that is not positive.
+    """
+    if np.unique(widths).size < 2 or not np.all(np.asarray(y) > 0.0):
+        return None
+    x, y = np.log(np.asarray(widths) / 100.0), np.log(y)
+    error = np.sqrt(np.polyfit(x, y, 1, cov=True)[1][0, 0]) if x.size > 2 else np.nan
+    return *map(float, np.polyfit(x, y, 1)), float(error)
+
+
+def _laws(numbers):
+    """`power_law` of the median and of the worst band, where there is one."""
+    nets = [n for n in numbers.values() if n["width"] is not None]
+    widths = [n["width"] for n in nets]
+    kinds = {"median band": "std_median", "worst band": "std_worst"}
+    laws = {name: power_law(widths, [n[key] for n in nets]) for name, key in kinds.items()}
+    return {name: law for name, law in laws.items() if law}
 
 
 def answer(numbers, floor):
@@ -204,199 +225,76 @@ def answer(numbers, floor):
 
     `numbers` are `Scored.numbers` by label; ``width`` and ``good_enough_from`` are read.
     """
-    widths = {label: n["width"] for label, n in numbers.items()}
-    needed = {label: n["good_enough_from"] for label, n in numbers.items()}
-    nets = {label: e for label, e in needed.items() if widths[label] is not None}
+    nets = [
+        (n["width"], n["good_enough_from"], label)
+        for label, n in numbers.items()
+        if n["width"] is not None
+    ]
     text = f"For observational errors of {_percent(floor)} "
-    smallest = evaluate.smallest_width(widths.values(), needed.values(), floor)
-    if smallest is not None:
-        error, chosen = min((e, n) for n, e in nets.items() if widths[n] == smallest)
-        text += f"the smallest width that is good enough is {smallest} ({chosen}, good "
+    if good := [net for net in nets if net[1] <= floor]:
+        width, error, chosen = min(good)
+        text += f"the smallest width that is good enough is {width} ({chosen}, good "
         text += f"enough from {_percent(error)})"
     elif nets:
-        best = min(nets, key=nets.__getitem__)
-        text += f"none of the networks is good enough: the best, {best} of width {widths[best]}, "
-        text += f"is from {_percent(nets[best])}"
-        law = evaluate.power_law([widths[n] for n in nets], list(nets.values()))
-        if law is not None and not np.isnan(law.error) and law.exponent < 0.0:
-            width = law.width(floor)
-            if width > 10.0 * max(widths[n] for n in nets):
+        width, error, best = min(nets, key=lambda net: net[1])
+        text += f"none of the networks is good enough: the best, {best} of width {width}, "
+        text += f"is from {_percent(error)}"
+        widths, errors, _ = zip(*nets, strict=True)
+        slope, level, scatter = power_law(widths, errors) or (0.0, 0.0, np.nan)
+        if slope < 0.0 and np.isfinite(scatter):
+            width = 100.0 * np.exp((np.log(floor) - level) / slope)
+            if width > 10.0 * max(widths):
                 text += " (their power law gets there at no width near these)"
             else:  # to two digits: it is an extrapolation
                 about = f"{float(f'{width:.2g}'):g}"
                 text += f" (their power law, extrapolated, would be at a width of about {about})"
     else:
         text += "there is no network here to choose a width of"
-    good = [label for label, e in needed.items() if label not in nets and e <= floor]
-    return text + (f"; {' and '.join(good)}, without a width, is good enough." if good else ".")
-
-
-# ---- the page --------------------------------------------------------------------------
-
-
-def _show(folder, title, name, figure):
-    """Save a figure; the line that shows it."""
-    save(figure, folder / name, dpi=110)
-    return f"![{title}]({name})"
-
-
-def _head(test, sentence):
-    recipe = test.store.recipe
-    z, drawn = recipe.zred_range, recipe.distribution.replace("_", " ")
-    return (
-        f"# Emulators against FSPS\n\n**{sentence}**\n\n"
-        "An emulator is good enough for an observational error if (1) in every band the standard "
-        "deviation of its residuals is at most a third of that error, which makes error bars 5 % "
-        f"longer, and (2) {100 * evaluate.ERRORS_WITHIN:g} % of its residuals where FSPS is "
-        f"brighter than AB {evaluate.BRIGHT:g}, all bands together, are at most that error. *Good "
-        "enough from* is the smallest such error.\n\n"
-        f"{len(test.theta):,} samples by FSPS itself, drawn {drawn} at {z[0]:g} < z < {z[1]:g}, "
-        f"{len(test.filters)} bands. Residuals are emulator minus FSPS in arsinh magnitudes "
-        "(u0 = 35)."
-    )
-
-
-def _overview(numbers):
-    head = (
-        "emulator | width | std, median band | std, worst band | worst \\|bias\\| | AB < "
-        f"{evaluate.BRIGHT:g}: errors under 0.05 | 1, 2, 3, 4 σ reach | good enough from"
-    )
-    rows = [
-        (label, n["width"] or "–", f"{n['std_median']:.2g}",
-         f"{n['std_worst']:.2g} ({n['std_worst_band']})", f"{n['bias_worst']:.2g}",
-         f"{100 * n['bright_within_0.05']:.2f} %", ", ".join(f"{x:.2g}" for x in n["reach"]),
-         f"{_percent(n['good_enough_from'])} (std {_percent(n['good_enough_from_std'])}, "
-         f"large errors {_percent(n['good_enough_from_tail'])})")
-        for label, n in numbers.items()
+    others = [
+        label for label, n in numbers.items()
+        if n["width"] is None and n["good_enough_from"] <= floor
     ]  # fmt: skip
-    return _table(head, rows) + (
-        "\n\n*Reach*: so many standard deviations hold 68.3, 95.4, 99.73 and 99.994 % of the "
-        "residuals; 1, 2, 3, 4 if they were Gaussian."
-    )
+    return text + (f"; {' and '.join(others)}, without a width, is good enough." if others else ".")
 
 
-def _precision(widths, stds, laws, floor, folder):
-    shown = evaluation_figures.width_figure(widths, stds.values(), laws.values(), floor)
-    said = [
-        f"{name} {law.at_100:.2g} mag at width 100, ∝ width^{law.exponent:.2f}"
-        + (f" ± {law.error:.2f}" if np.isfinite(law.error) else "")
-        for name, law in zip(("median band", "worst band"), laws.values(), strict=True)
-        if law is not None
-    ]
-    text = "Least squares: " + "; ".join(said) if said else "A power law needs two widths"
-    title = "Precision against width"
-    return f"## {title}\n\n{_show(folder, title, 'widths.png', shown)}\n\n{text}."
-
-
-def _times(widths, seconds, folder):
-    shown = _show(
-        folder, "Time per vector", "times.png", evaluation_figures.time_figure(widths, seconds)
-    )
-    kinds = [(b, fixed) for fixed in (False, True) for b in timing.BATCHES]
-    rows = [
-        (label, widths.get(label) or "–",
-         *(f"{1e6 * seconds[(label, *k)]:.3g}" if (label, *k) in seconds else "–" for k in kinds))
-        for label in dict.fromkeys(label for label, _, _ in seconds)
-    ]  # fmt: skip
-    head = " | width | " + " | ".join(
-        f"batch {b}, {'one redshift' if fixed else 'any redshift'}" for b, fixed in kinds
-    )
-    absent = [n for n in ("FSPS", "ExactSPS") if (n, 1, False) not in seconds]
-    verb = "was" if len(absent) == 1 else "were"
-    note = f" {' and '.join(absent)} {verb} not timed." if absent else ""
-    return (
-        f"## Time per vector\n\n{shown}\n\nMicroseconds of processor time "
-        "per parameter vector and all bands, one thread, all in turns in one run, fastest call. "
-        "*One redshift*: what depends on redshift alone is prepared, as in a fit."
-        f"{note}\n\n" + _table(head, rows)
-    )
-
-
-def _histories(numbers, count, folder):
-    std, ratio = (
-        {k: n[f"history_{what}"] for k, n in numbers.items()} for what in ("std", "ratio")
-    )
-    figure = evaluation_figures.history_figure(count, std, ratio)
-    shown = _show(folder, "Tails", "histories.png", figure)
-    bins = zip(pairwise(evaluate.HISTORY_EDGES), count, strict=True)
-    head = ["largest abs(logsfr_ratio)", *(f"{a:g}–{b:g} ({n:,})" for (a, b), n in bins)]
-    rows = [(k, *map(_std_and_ratio, std[k], ratio[k])) for k in numbers]
-    return (
-        f"## Tails of the star-formation histories\n\n{shown}\n\nStandard deviation, median of "
-        "the bands (and relative to the first column, median of the bands); in brackets above, "
-        "samples.\n\n" + _table(" | ".join(head), rows)
-    )
-
-
-def _std_and_ratio(std, ratio):
-    if np.isnan(std):
-        return "too few"
-    return f"{std:.2g}" + ("" if np.isnan(ratio) else f" ({ratio:.2f})")
-
-
-def _one(s, floor, folder):
+def _one(s, store, waves, folder, floor):
     """The section of one emulator."""
-    r, waves, theta, draw = s.residuals, s.test.waves, s.test.theta, evaluation_figures
+    r, draw = s.residuals, evaluation_figures
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in s.label)
     made = {
-        "bands": ("Errors per band", draw.band_figure(waves, r, floor)),
-        "distribution": ("Distribution of errors", draw.distribution_figure(r)),
-        "correlation": ("Correlation of bands", draw.correlation_figure(waves, r)),
-        "parameters": ("Errors against parameters", draw.parameter_figure(theta, r)),
+        f"{name}.png": ("Errors per band", draw.band_figure(waves, r, floor)),
+        f"{name}-parameters.png": ("Errors against parameters", draw.parameter_figure(s.theta, r)),
     }
-    table = s.table.copy()
+    for file, (_, figure) in made.items():
+        save(figure, folder / file, dpi=110)
+    table = r.table
     table.add_column(waves, name="wavelength [micron]", index=1)
     table.write(folder / f"{name}-bands.ecsv", format="ascii.ecsv", overwrite=True)
     about = f"Emulator of {s.emulator.libraries}, SHA-256 {str(s.numbers['sha256'])[:12]}."
-    made_with = (
-        m["versions"].get("libraries") for m in (s.emulator.manifest, s.test.store.manifest)
-    )
+    made_with = (m["versions"].get("libraries") for m in (s.emulator.manifest, store.manifest))
     if len({*map(str, made_with)}) > 1:
         about += (
             " **Its FSPS libraries are not those of the test set**: residuals hold the difference."
         )
-    rows = []
-    for low, high in RANGES:
-        part = s.table[(waves >= low) & (waves < high)]
-        if len(part):
-            i, bias = np.argmax(part["std"]), np.abs(part["bias"]).max()
-            stds = f"{np.median(part['std']):.2g}", f"{part['std'][i]:.2g}"
-            rows.append((f"{low:g}–{high:g}", len(part), *stds, part["band"][i], f"{bias:.2g}"))
-    head = "wavelength [μm] | bands | median std | worst std | worst band | worst \\|bias\\|"
-    return "\n\n".join(
-        [f"## {s.label}", f"{about} Every band: [{name}-bands.ecsv]({name}-bands.ecsv).",
-         _table(head, rows), _ranges(theta, r),
-         *(_show(folder, title, f"{name}-{k}.png", figure) for k, (title, figure) in made.items())]
-    )  # fmt: skip
+    return (
+        f"## {s.label}",
+        f"{about} Every band: [{name}-bands.ecsv]({name}-bands.ecsv).",
+        *(f"![{title}]({file})" for file, (title, _) in made.items()),
+    )
 
 
-def _ranges(theta, r):
-    """Standard deviation in ranges of mass and redshift relative to all, median of the bands."""
-    rows, all_std = [], r.std(axis=0, ddof=1)
-    for name, edges in (("logmass", MASSES), ("zred", None)):
-        x = theta[:, PARAMETERS.index(name)]
-        if edges is None:
-            edges = np.linspace(x.min(), x.max(), 6)
-        for (a, b), n, std in zip(pairwise(edges), *evaluate.binned_std(x, r, edges), strict=True):
-            shown = "too few" if np.isnan(std[0]) else f"{np.median(std / all_std):.2f}"
-            rows.append((f"{name} {a:.3g}–{b:.3g}", f"{n:,}", shown))
-    return _table("samples with | number | std relative to that of all", rows)
+def _table(rows):
+    """Markdown of numbers by heading, by label; without the checksum, which is long."""
+    head = list(dict.fromkeys(key for row in rows.values() for key in row if key != "sha256"))
+    cells = [["", *(h.replace("_", " ") for h in head)], ["---"] * (len(head) + 1)]
+    cells += [[label, *(_shown(row.get(k)) for k in head)] for label, row in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _table(head, rows):
-    # A bar inside a cell would end it.
-    lines = [" | ".join(str(c).replace("|", "\\|") for c in row) for row in rows]
-    rule = " | ".join(["---"] * (head.replace("\\|", "").count("|") + 1))
-    return "\n".join(f"| {line} |" for line in (head, rule, *lines))
-
-
-def _without_nan(x):
-    """For JSON, which has no nan: what too few samples tell nothing about is null there."""
-    if isinstance(x, dict):
-        return {k: _without_nan(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_without_nan(v) for v in x]
-    return None if isinstance(x, float) and np.isnan(x) else x
+def _shown(value):
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _percent(x):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from prospect_emu.errors import RangeError
 from prospect_emu.files import fingerprint
 from prospect_emu.networks.emulator_base import reference_scale
 from prospect_emu.networks.vector import PARAMETERS
@@ -37,6 +38,17 @@ class FoldedStore(SampleStore):
         return theta
 
 
+def check_source(emulator, low, high):
+    """The emulator, if it covers redshifts from low to high; else `RangeError`."""
+    covered = emulator.bounds[emulator.index("zred")]
+    if covered[0] > low or covered[1] < high:
+        raise RangeError(
+            f"Emulator {emulator.name!r} covers {covered[0]:g} < z < {covered[1]:g}, less than "
+            f"{low:g} to {high:g}; train from a wider one (--source)."
+        )
+    return emulator
+
+
 def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096):
     """Make (or complete) a store of samples in `folder`; resumable like `generate`.
 
@@ -50,17 +62,17 @@ def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096):
         Its range must hold the recipe's, its bands the recipe's.
     folder : path-like
     n_samples : int
-        Rounded up to whole shards.
+        Shards are whole, but no more samples are read.
     shard_size : int
 
     Returns
     -------
     FoldedStore
     """
-    emulator = emulator.select(recipe.filters)
+    emulator = check_source(emulator, *recipe.zred_range).select(recipe.filters)
     versions = {**emulator.manifest["versions"], "emulator": fingerprint(emulator.manifest)}
     store = FoldedStore(folder, recipe, "train", shard_size, versions)
-    n_shards, todo = store.missing(n_samples)
+    n_shards, todo = store.reserve(n_samples)
     for index in tqdm(todo, initial=n_shards - len(todo), total=n_shards, unit="shard"):
         theta = store.draw(index)
         folded = emulator.at_redshift(store.redshift(index))
@@ -82,14 +94,14 @@ class FoldedSamples:
     def __init__(self, store):
         indices, size = store.indices(), store.shard_size
         # Filled in place: millions of samples are gigabytes.
-        n = len(indices) * size
+        n = store.n_samples or len(indices) * size
         self.tensors = torch.empty(n, len(PARAMETERS)), torch.empty(n, len(store.recipe.filters))
         self._mfrac = np.empty(n, dtype="f4")
         for i, index in enumerate(tqdm(indices, unit="shard", desc="reading")):
             shard, rows = store.read(index), slice(i * size, (i + 1) * size)
             for tensor, name in zip(self.tensors, ("theta", "reference_mag"), strict=True):
-                tensor[rows] = torch.from_numpy(shard[name])
-            self._mfrac[rows] = shard["mfrac"]
+                tensor[rows] = torch.from_numpy(shard[name])[: n - rows.start]
+            self._mfrac[rows] = shard["mfrac"][: n - rows.start]
         log_scale = np.log10(reference_scale(0.0, self.tensors[0][:, ZRED].double().numpy()))
         self.tensors += (torch.from_numpy(log_scale.astype("f4")),)
 
@@ -111,7 +123,7 @@ def folded_samples(recipe, emulator, folder, n_samples):
     store = generate_folded(recipe, emulator, folder, n_samples)
     samples = FoldedSamples(store)
     described = {
-        "source": f"factored emulator {emulator.name}, folded",
+        "source": f"{type(emulator).__name__} {emulator.name}, folded",
         "samples": len(samples.tensors[0]),
         "redshifts": len(store.indices()),
         "emulator": store.manifest["versions"]["emulator"],

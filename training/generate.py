@@ -114,6 +114,11 @@ class SampleStore(ShardStore):
     versions : dict
         Of what computed them.
 
+    Attributes
+    ----------
+    n_samples : int or None
+        So many are read, the first; None: all that are there.
+
     Raises
     ------
     ProspectEmuError
@@ -133,6 +138,7 @@ class SampleStore(ShardStore):
             "versions": versions,
         }
         super().__init__(folder, manifest)
+        self.n_samples = None
 
     @classmethod
     def open(cls, folder):
@@ -144,22 +150,24 @@ class SampleStore(ShardStore):
         stream = (STREAMS[self.stream], index)
         return draw_parameters(self.recipe, self.shard_size, stream)
 
-    def missing(self, n_samples):
-        """Number of shards that hold `n_samples`, and the indices still to be made."""
-        n_shards = -(-n_samples // self.shard_size)
+    def reserve(self, n_samples):
+        """Number of shards that hold `n_samples`, which are read from now on; those missing."""
+        self.n_samples, n_shards = n_samples, -(-n_samples // self.shard_size)
         return n_shards, [i for i in range(n_shards) if not self.is_good(i)]
 
     def indices(self):
-        """Indices of the shards that are there."""
+        """Indices of the shards to read."""
+        if self.n_samples is not None:
+            return list(range(-(-self.n_samples // self.shard_size)))
         indices = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-*.safetensors"))
         if not indices:
             raise ProspectEmuError(f"{self.folder} holds no shards; generate samples there first.")
         return indices
 
     def load(self):
-        """All complete shards as one: arrays by name, such as theta (n, 18)."""
+        """The samples as one: arrays by name, such as theta (n, 18)."""
         shards = [self.read(i) for i in self.indices()]
-        return {k: np.concatenate([s[k] for s in shards]) for k in shards[0]}
+        return {k: np.concatenate([s[k] for s in shards])[: self.n_samples] for k in shards[0]}
 
 
 # One FSPS per process is FSPS's own rule: this is its only state, set in workers alone.
@@ -193,7 +201,7 @@ def generate(recipe, folder, n_samples, stream="train", workers=None, shard_size
     recipe : Recipe
     folder : path-like
     n_samples : int
-        Rounded up to whole shards. A larger number on a later call adds shards.
+        Shards are whole, but no more samples are read. A larger number later adds shards.
     stream : {"train", "test"}
         The test stream never shares samples with the training stream.
     workers : int, optional
@@ -205,7 +213,7 @@ def generate(recipe, folder, n_samples, stream="train", workers=None, shard_size
     SampleStore
     """
     store = SampleStore(folder, recipe, stream, shard_size, fsps_versions())
-    n_shards, todo = store.missing(n_samples)
+    n_shards, todo = store.reserve(n_samples)
     bar = tqdm(total=n_shards * shard_size, initial=(n_shards - len(todo)) * shard_size, unit="SED")
     if not todo:
         return store

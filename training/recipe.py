@@ -100,6 +100,12 @@ class Recipe:
             raise ProspectEmuError(
                 f"Recipe distribution {self.distribution!r} is unknown; use one of {DISTRIBUTIONS}."
             )
+        low, high = self.zred_range
+        if not 0.0 < low < high < np.inf:
+            raise ProspectEmuError(
+                f"Redshifts from {low:g} to {high:g} are no range; give 0 < lowest < highest "
+                "(--zmin 0.5 --zmax 3)."
+            )
         object.__setattr__(self, "filters", tuple(self.filters))
         object.__setattr__(self, "zred_range", tuple(float(z) for z in self.zred_range))
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
-from prospect_emu.errors import ProspectEmuError, RangeError
+from prospect_emu.errors import ProspectEmuError
 from prospect_emu.networks.stitched import stitch
 from prospect_emu.networks.vector import PARAMETERS
 
@@ -65,7 +65,7 @@ def train_stitched(
     source : FactoredEmulator
         Makes the training samples.
     n_samples : int
-        Training samples per domain, rounded up to whole shards.
+        Training samples per domain.
     test_store : prospect_emu.training.generate.SampleStore
         FSPS samples over all domains. Each part is scored on those in its own.
     settings : prospect_emu.training.train.Settings
@@ -90,19 +90,16 @@ def train_stitched(
     ProspectEmuError
         If the test set is too small.
     """
-    covered = source.bounds[source.index("zred")]
-    if covered[0] > domains[0][0] or covered[1] < domains[-1][1]:
-        raise RangeError(
-            f"Emulator {source.name!r} covers {covered[0]:g} < z < {covered[1]:g}, less than the "
-            f"domains ({domains[0][0]:g} to {domains[-1][1]:g}); train from a wider one (--source)."
-        )
+    from .folded_samples import check_source
+
+    check_source(source, domains[0][0], domains[-1][1])
     # All before the first training, which takes long.
     test = test_store.load()
     tests = [DomainTest(test_store, test, d) for d in domains]
     parts = [_train_part(source, n_samples, t, settings, name, Path(work), label) for t in tests]
     emulator = stitch(name, parts)
     emulator.manifest["training"] = {
-        "source": f"factored emulator {source.name}, folded; a network per redshift domain",
+        "source": f"{type(source).__name__} {source.name}, folded; a network per redshift domain",
         "samples": sum(p.manifest["training"]["samples"] for p in parts),
         "domains": [list(d) for d in domains],
         "settings": asdict(settings),

@@ -1,15 +1,12 @@
 """Time per parameter vector of emulators, and of what they stand for, in one run.
 
 Processor time of one thread: on a busy machine a call of a second is interrupted and one
-of a microsecond is not, which no turns and no minimum of elapsed times make up for. All
-take turns nevertheless, so that a crowded cache or a slow clock meets all, and the
-fastest of many calls counts.
+of a microsecond is not. All take turns, so that a crowded cache or a slow clock meets all,
+and the fastest of many calls counts.
 """
 
-import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +59,7 @@ def fsps_cases(recipe, theta, n=6):
 
 
 def measure(cases, rounds=20, turn=0.05, enough=2.0):
-    """Processor seconds per vector of the fastest call of each case, on one thread.
+    """Processor seconds per vector of the fastest call of each case.
 
     It is every case's turn `rounds` times, for `turn` seconds (one call at least), until
     it had `enough` seconds.
@@ -73,7 +70,7 @@ def measure(cases, rounds=20, turn=0.05, enough=2.0):
         Seconds by ``(label, batch, fixed)``.
     """
     calls: list = [[] for _ in cases]
-    with _one_thread():
+    with threadpool_limits(1):
         for case in cases:  # caches, and FSPS's populations
             case.call()
         for _ in range(rounds):
@@ -92,16 +89,3 @@ def _calls(call, turn):
         call()
         out.append(time.process_time() - start)
     return out
-
-
-@contextmanager
-def _one_thread():
-    """Torch, if an engine has loaded it, has threads of its own."""
-    torch = sys.modules.get("torch")
-    threads = torch and torch.get_num_threads()
-    with threadpool_limits(1):
-        if torch:
-            torch.set_num_threads(1)
-        yield
-    if torch:
-        torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""`prospect-emu train`, `train-stitched` and `evaluate`.
+"""`prospect-emu train` and `evaluate`.
 
 The command line finds these through the entry-point group
 ``prospect_emu.commands``: prospect_emu itself imports nothing from here.
@@ -7,122 +7,176 @@ The command line finds these through the entry-point group
 import os
 from pathlib import Path
 
+from prospect_emu.commands.cli import positive
+
+from . import need
+
 
 def register_train(subparsers):
-    """Add ``prospect-emu train``."""
-    p = _training_command(
-        subparsers,
+    """Add ``prospect-emu train``, with a sub-step for each kind of emulator."""
+    from .themis.dust_train_commands import register_dust
+
+    p = subparsers.add_parser(
         "train",
-        "make FSPS samples, train a network on them and package an emulator",
-        "Makes FSPS photometry of random galaxies (needs python-fsps and SPS_HOME), trains a "
-        "network (needs torch), measures its errors on samples it has not seen, and writes one "
-        "emulator file. Each part resumes where a killed run stopped.",
-        6_000_000,
+        help="make an emulator: network, factored, stitched or dust",
+        description="Makes samples, trains, measures and packages an emulator. Each part resumes "
+        "where a killed run stopped.",
     )
-    p.add_argument(
-        "--factored",
-        action="store_true",
-        help="package FSPS's own ingredients instead of a network (nothing is trained)",
+    steps = p.add_subparsers(dest="kind", required=True, metavar="KIND")
+    parse = p.parse_known_args
+
+    def parse_with_kind(args=None, namespace=None):
+        # As before there were kinds: train WORKDIR [--factored].
+        if args and args[0] not in (*steps.choices, "-h", "--help"):
+            kind = "factored" if "--factored" in args else "network"
+            args = [kind, *(a for a in args if a != "--factored")]
+        return parse(args, namespace)
+
+    setattr(p, "parse_known_args", parse_with_kind)  # noqa: B010
+    _network_options(_step(
+        steps,
+        "network",
+        "a network over one range of redshifts",
+        "Makes photometry of random galaxies, trains a network on it (needs torch), and measures "
+        "its errors on samples of FSPS that it has not seen (needs python-fsps and SPS_HOME).",
+        _train_network,
+    ), 6_000_000, " or 'fsps' for FSPS itself;")  # fmt: skip
+    _step(
+        steps,
+        "factored",
+        "FSPS's own ingredients instead of a network",
+        "Packages the ingredients of the installed FSPS (nothing is trained) and measures the "
+        "result on FSPS's samples (needs python-fsps and SPS_HOME).",
+        _train_factored,
     )
-    p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
-    p.add_argument("--zmin", type=float, default=0.5)
-    p.add_argument("--zmax", type=float, default=3.0)
-    p.set_defaults(run=_train)
+    for name in ("network", "factored"):
+        p = steps.choices[name]
+        p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
+        p.add_argument("--zmin", type=float, default=0.5, help="redshifts (%(default)s)")
+        p.add_argument("--zmax", type=float, default=3.0, help="redshifts (%(default)s)")
+    # The second of each as the command was called before.
+    for parent, name in ((steps, "stitched"), (subparsers, "train-stitched")):
+        _network_options(_step(
+            parent,
+            name,
+            "networks for six overlapping domains of redshift, 0.01 < z < 12, as one emulator",
+            "Trains a network for each of six overlapping redshift domains on samples of a "
+            "factored emulator (needs torch), and measures the errors of the whole on FSPS "
+            "samples over 0.01 < z < 12 (needs python-fsps and SPS_HOME).",
+            _train_stitched,
+        ), 2_097_152)  # fmt: skip
+    for parent, name in ((steps, "dust"), (subparsers, "train-dust")):
+        register_dust(parent, name)
 
 
-def register_train_stitched(subparsers):
-    """Add ``prospect-emu train-stitched``."""
-    _training_command(
-        subparsers,
-        "train-stitched",
-        "train networks for six redshift domains and stitch them into one",
-        "Trains a network for each of six overlapping redshift domains on samples "
-        "of a factored emulator (needs torch), measures the errors of the whole on FSPS "
-        "samples over 0.01 < z < 12 (needs python-fsps and SPS_HOME), and writes one "
-        "emulator file. Each domain resumes where a killed run stopped.",
-        2_097_152,
-    ).set_defaults(run=_train_stitched)
-
-
-def _training_command(subparsers, name, about, description, n_train):
-    """A command that trains networks on samples of FSPS, with what all of them take."""
-    p = subparsers.add_parser(name, help=about, description=description)
+def _step(parent, name, about, description, run):
+    """A command that makes an emulator, with what all of them take."""
+    p = parent.add_parser(name, help=about, description=description)
     p.add_argument("work", type=Path, help="folder for samples and checkpoints")
     p.add_argument("--out", type=Path, required=True, help="emulator file to write (.safetensors)")
     p.add_argument("--name", help="name of the emulator (default: the file's)")
     p.add_argument("--label", help="what to call FSPS's libraries, where its own names mislead")
-    each = " per domain" if name == "train-stitched" else ""
-    fsps = "" if each else ", or 'fsps' for FSPS itself; the test set is always FSPS's"
+    p.add_argument("--test", type=positive, default=10_000, help="test samples (%(default)s)")
+    p.add_argument("--workers", type=positive, help="FSPS processes (default: one per core)")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing emulator file")
+    p.set_defaults(run=run)
+    return p
+
+
+def _network_options(p, n_train, or_fsps=""):
     p.add_argument(
         "--source",
         default="mathews23-factored",
         metavar="EMULATOR",
-        help=f"factored emulator that makes the training samples{fsps} (%(default)s)",
+        help=f"factored emulator that makes the training samples,{or_fsps} the test set is always "
+        "FSPS's (%(default)s)",
     )
-    p.add_argument(
-        "--train", type=int, default=n_train, help=f"training samples{each} (%(default)s)"
-    )
-    p.add_argument("--test", type=int, default=10_000, help="test samples (%(default)s)")
-    p.add_argument("--epochs", type=int, default=100, help="of 262,144 samples each (%(default)s)")
-    p.add_argument("--width", type=int, default=256, help="nodes per hidden layer (%(default)s)")
-    p.add_argument("--depth", type=int, default=5, help="hidden layers (%(default)s)")
-    p.add_argument("--workers", type=int, help="FSPS processes (default: one per core)")
-    p.add_argument("--overwrite", action="store_true", help="replace an existing emulator file")
-    return p
+    about = f"training samples{'' if or_fsps else ' per domain'} (%(default)s)"
+    p.add_argument("--train", type=positive, default=n_train, help=about)
+    about = "of 262,144 samples each (%(default)s)"
+    p.add_argument("--epochs", type=positive, default=100, help=about)
+    about = "nodes per hidden layer (%(default)s)"
+    p.add_argument("--width", type=positive, default=256, help=about)
+    p.add_argument("--depth", type=positive, default=5, help="hidden layers (%(default)s)")
 
 
-def need(module, for_what):
-    """Raise `SetupError` unless a module of the extra ``train`` is installed."""
-    from importlib import import_module
-
-    from prospect_emu.errors import SetupError
-
-    try:
-        import_module(module)
-    except ModuleNotFoundError as err:
-        raise SetupError(
-            f"{for_what} needs {module}, which is not installed ({err}); pip install "
-            "'prospect_emu[train]'."
-        ) from err
-
-
-def _train(args):
+def _recipe(args):
     from .recipe import Recipe
 
-    recipe = Recipe(distribution=args.distribution, zred_range=(args.zmin, args.zmax))
-    _make(args, recipe, _factored if args.factored else _network)
+    return Recipe(distribution=args.distribution, zred_range=(args.zmin, args.zmax))
+
+
+def _source(args, recipe):
+    """The emulator that makes the training samples, checked before FSPS makes the test set."""
+    from prospect_emu.errors import ProspectEmuError
+    from prospect_emu.networks.factored import FactoredEmulator
+    from prospect_emu.networks.loading import load_emulator
+
+    need("torch", "Training")
+    from .folded_samples import check_source
+
+    source = check_source(load_emulator(args.source), *recipe.zred_range)
+    if not isinstance(source, FactoredEmulator):
+        raise ProspectEmuError(
+            f"--source {args.source} is a network, with errors of its own that would be learnt; "
+            "give a factored emulator, such as mathews23-factored."
+        )
+    return source
+
+
+def _train_network(args):
+    need("torch", "Training")
+    from .train import FixedSamples, train_emulator
+
+    recipe = _recipe(args)
+    source = None if args.source == "fsps" else _source(args, recipe)
+
+    def network(test_store, name):
+        if source is None:
+            from .generate import generate
+
+            data = generate(recipe, args.work / "train", args.train, "train", args.workers).load()
+            described = {"source": "python-fsps", "samples": len(data["theta"])}
+            samples = FixedSamples(data["theta"], data["maggies"])
+            mfrac = data["theta"], data["mfrac"]
+        else:
+            from .folded_samples import folded_samples
+
+            samples, described = folded_samples(recipe, source, args.work / "folded", args.train)
+            mfrac = samples.mfrac()
+        made = samples, mfrac, test_store, _settings(args), name, args.work, described, args.label
+        return train_emulator(*made)
+
+    _make(args, recipe, network)
+
+
+def _train_factored(args):
+    def factored(test_store, name):
+        need("torch", "A factored emulator")
+        from .exact_tables import export_tables
+        from .factored_tables import build
+
+        # Exported into the work folder at the first use.
+        tables = args.work / "tables.safetensors"
+        if not tables.exists():
+            export_tables(tables)
+        return build(tables, test_store, name, args.label)
+
+    _make(args, _recipe(args), factored)
 
 
 def _train_stitched(args):
-    from prospect_emu.networks.loading import load_emulator
-
     from .recipe import Recipe
     from .stitch_training import DOMAINS, train_stitched
 
-    source = load_emulator(args.source)
+    recipe = Recipe(zred_range=(DOMAINS[0][0], DOMAINS[-1][1]))
+    source = _source(args, recipe)
 
-    def stitched(args, test_store, name):
+    def stitched(test_store, name):
         settings = _settings(args)
         return train_stitched(source, args.train, test_store, settings, name, args.work, args.label)
 
-    _make(args, Recipe(zred_range=(DOMAINS[0][0], DOMAINS[-1][1])), stitched)
-
-
-def _make(args, recipe, trained):
-    """Make the test set, then ``trained(args, test_store, name)``; write it and say its errors."""
-    from prospect_emu.files import check_writable
-
-    need("torch", "Training")
-    from .evaluate import band_table, summary
-    from .generate import generate
-
-    check_writable(args.out, args.overwrite)
-    test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
-    emulator = trained(args, test_store, args.name or args.out.stem)
-    emulator.save(args.out)
-    test = test_store.load()
-    print(summary(band_table(emulator, test["theta"], test["maggies"])))
-    print(f"Wrote {args.out}")
+    _make(args, recipe, stitched)
 
 
 def _settings(args):
@@ -131,40 +185,20 @@ def _settings(args):
     return Settings(args.width, args.depth, **long_schedule(args.epochs))
 
 
-def _factored(args, test_store, name):
-    """FSPS's tables, exported into the work folder at the first use, as an emulator."""
-    from .exact_tables import export_tables
-    from .factored_tables import build
+def _make(args, recipe, trained):
+    """Make the test set, then ``trained(test_store, name)``; write it and say its errors."""
+    from prospect_emu.files import check_writable
 
-    tables = args.work / "tables.safetensors"
-    if not tables.exists():
-        export_tables(tables)
-    return build(tables, test_store, name, args.label)
+    from .evaluate import Residuals
+    from .generate import generate
 
-
-def _network(args, test_store, name):
-    from .train import FixedSamples, train_emulator
-
-    recipe = test_store.recipe
-    if args.source == "fsps":
-        from .generate import generate
-
-        data = generate(recipe, args.work / "train", args.train, "train", args.workers).load()
-        described = {"source": "python-fsps", "samples": len(data["theta"])}
-        samples = FixedSamples(data["theta"], data["maggies"])
-        mfrac = data["theta"], data["mfrac"]
-    else:
-        from prospect_emu.networks.loading import load_emulator
-
-        from .folded_samples import folded_samples
-
-        source, folder = load_emulator(args.source), args.work / "folded"
-        samples, described = folded_samples(recipe, source, folder, args.train)
-        mfrac = samples.mfrac()
-    settings = _settings(args)
-    return train_emulator(
-        samples, mfrac, test_store, settings, name, args.work, described, args.label
-    )
+    check_writable(args.out, args.overwrite)
+    test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
+    emulator = trained(test_store, args.name or args.out.stem)
+    emulator.save(args.out)
+    test = test_store.load()
+    print(Residuals.of(emulator, test["theta"], test["maggies"]))
+    print(f"Wrote {args.out}")
 
 
 def register_evaluate(subparsers):
@@ -206,7 +240,6 @@ def _evaluate(args):
     from prospect_emu.files import check_writable
 
     from . import evaluation_report as report
-    from .evaluate import summary
 
     if args.out is not None:
         if len(args.emulators) > 1:
@@ -216,24 +249,22 @@ def _evaluate(args):
         if not 0.0 < args.floor < 1.0:
             raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
         check_writable(args.report / report.PAGE, args.overwrite)
-    test = report.TestSet.read(args.samples)
-    emulators = report.read_emulators(args.emulators, test)
-    seconds = {}
-    if args.report is not None:
-        tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
-        if tables:
-            need("torch", "ExactSPS")
-        seconds = report.time_all(emulators, test, tables, args.fsps)
-    scored = report.score(emulators, test)
+    tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
+    if args.report is not None and tables:
+        need("torch", "ExactSPS")
+    scored, store = report.evaluate(args.emulators, args.samples)
     for s in scored:
         if args.report is None:
-            shown = s.table.copy()
+            shown = s.residuals.table
             for name in shown.colnames[1:]:
                 shown[name].info.format = ".2g"
             shown.pprint_all()
-        print(f"{s.label}: {len(test.theta)} samples, {summary(s.table)}")
+        print(f"{s.label}: {len(s.theta)} samples, {s.residuals}")
     if args.out is not None:
-        scored[0].table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
+        table = scored[0].residuals.table
+        table.write(args.out, format="ascii.ecsv", overwrite=args.overwrite)
     if args.report is not None:
-        print(report.write_report(scored, seconds, args.report, args.floor, args.overwrite))
+        seconds = report.time_all(scored, store, tables, args.fsps)
+        written = scored, store, seconds, args.report, args.floor, args.overwrite
+        print(report.write_report(*written))
         print(f"Wrote {args.report / report.PAGE}")

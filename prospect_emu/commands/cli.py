@@ -107,18 +107,18 @@ def register_fit(subparsers):
         help="fraction of the flux added to each error in quadrature (%(default)s)",
     )
     fit_output.add_output_options(p, "fit_<name of TABLE>")
-    p.add_argument("--nlive", type=_positive, default=2000, help="live points (%(default)s)")
-    p.add_argument("--walks", type=_positive, default=100, help="steps per proposal (%(default)s)")
+    p.add_argument("--nlive", type=positive, default=2000, help="live points (%(default)s)")
+    p.add_argument("--walks", type=positive, default=100, help="steps per proposal (%(default)s)")
     p.add_argument(
         "--dlogz", type=float, default=0.02, help="evidence left when sampling ends (%(default)s)"
     )
     p.add_argument(
-        "--n-eff", type=_positive, default=10000, metavar="N",
+        "--n-eff", type=positive, default=10000, metavar="N",
         help="effective samples, added after that until they are reached (%(default)s)",
     )  # fmt: skip
-    p.add_argument("--max-calls", type=_positive, metavar="N", help="budget of likelihood calls")
+    p.add_argument("--max-calls", type=positive, metavar="N", help="budget of likelihood calls")
     p.add_argument(
-        "--certify", type=_positive, metavar="N",
+        "--certify", type=positive, metavar="N",
         help="compare with exact fluxes of N posterior draws (some hundred), and correct the "
         "posterior if the emulator shifted it",
     )  # fmt: skip
@@ -265,11 +265,11 @@ def _check(args):
 COMMANDS = (register_fit, register_run, register_describe, register_list, register_check)
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+def positive(text):
+    """A whole number above zero, for ``type`` of an option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return int(text)
 
 
 def _own_version():

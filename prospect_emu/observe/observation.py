@@ -7,6 +7,7 @@ from astropy import units as u
 
 from ..errors import DataError
 from .filters import load_filters
+from .magnitudes import arsinh_error_to_maggies
 
 
 def filter_list(filters):
@@ -168,3 +169,37 @@ def photometry(obs):
             f"The error in {', '.join(bad)} is not a positive number; mask the band or correct it."
         )
     return flux, unc, mask
+
+
+def inflated(obs, emulator, covariance=False):
+    """An obs whose errors include an emulator's; see `EmulatorSPS.inflate`."""
+    if obs.get("emulator") is not None and not (
+        changed(obs, "maggies") and changed(obs, "maggies_unc")
+    ):
+        check_not_changed(obs)
+        obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
+    # Else none was added yet, or this is another galaxy with errors of its own.
+    flux, unc, mask = photometry(obs)
+    bands = emulator.select(f.name for f in filter_list(obs["filters"]))
+    # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
+    slope = arsinh_error_to_maggies(1.0, flux[mask])
+    total = unc.copy()
+    total[mask] = np.hypot(unc[mask], slope * bands.sigma_mag[mask])
+    out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
+    if covariance:
+        full = np.diag(unc**2)
+        inside = np.ix_(mask, mask)
+        full[inside] += np.outer(slope, slope) * bands.covariance[inside]
+        total[mask] = np.sqrt(np.diag(full)[mask])
+        out["maggies_covariance"] = full
+    return {
+        **out,
+        "maggies": flux,
+        "maggies_unc": total,
+        "phot_mask": mask,
+        "maggies_unc_observed": unc,
+        # What the errors were added to: an obs that is used again may hold other values.
+        "maggies_inflated": flux.copy(),
+        "maggies_unc_inflated": total.copy(),
+        "emulator": emulator.name,
+    }

@@ -6,49 +6,16 @@ import numpy as np
 from prospect.models import SpecModel
 
 from ..cosmology import flux_factor
-from ..errors import FilterError, ModelMismatchError, RangeError
+from ..errors import FilterError, ModelMismatchError
 from ..networks import sfh
 from ..networks.emulator_base import reference_scale
-from ..networks.vector import RATIO_NAMES
 from ..observe import observation
 from ..observe.filters import curve_hash
-from ..observe.magnitudes import arsinh_error_to_maggies
 from ..observe.photometry import FilterProjector
-from . import v1
+from . import emulated_model, v1
+from .emulated_model import scalar
 from .priors import VectorPrior
 from .stand_in import ExactBasis
-
-# FSPS's own value where a model does not mention a parameter that the emulator
-# holds fixed (python-fsps 0.5.0; a test compares them with python-fsps).
-FSPS_DEFAULTS = {
-    "imf_type": 2,
-    "dust_type": 0,
-    "dust1_index": -1.0,
-    "dust_tesc": 7.0,
-    "gas_logu": -2.0,
-    "add_neb_emission": False,
-    "add_neb_continuum": True,
-    "nebemlineinspec": True,
-    "add_dust_emission": True,
-    "add_agn_dust": True,  # no parameter of python-fsps: the torus follows fagn alone
-    "add_igm_absorption": False,
-    "add_agb_dust_model": True,
-    "mass_units": "mformed",  # Prospector's
-}
-# Other parameters that would change the spectrum; the emulator was trained with
-# FSPS's defaults, so a model must leave them there.
-FSPS_UNTOUCHED = {
-    "igm_factor": 1.0, "dust3": 0.0, "dust_clumps": -99.0, "frac_nodust": 0.0, "frac_obrun": 0.0,
-    "mwr": 3.1, "uvb": 1.0, "wgp1": 1, "wgp2": 1, "wgp3": 1, "agb_dust": 1.0, "afe": 0.0,
-    "imf_upper_limit": 120.0, "imf_lower_limit": 0.08, "dell": 0.0, "delt": 0.0, "redgb": 1.0,
-    "agb": 1.0, "fcstar": 1.0, "fbhb": 0.0, "sbss": 0.0, "pagb": 1.0, "evtype": -1,
-    "masscut": 150.0, "tpagb_norm_type": 2, "use_wr_spectra": 1, "logt_wmb_hot": 0.0,
-    "add_stellar_remnants": True, "add_xrb_emission": False, "use_lw_tpagb": 0, "vdmc": 0.08,
-}  # fmt: skip
-
-# Fixed in the recipe, but without a say in photometry: FastStepBasis sets sfh
-# itself, and smoothing applies to spectra.
-_UNCHECKED = ("sfh", "sigma_smooth")
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
@@ -117,9 +84,7 @@ class EmulatorSPS:
         self.ssp = SimpleNamespace(
             libraries=[s.encode() for s in emulator.manifest["versions"]["libraries"]]
         )
-        self._guarded = tuple(
-            name for name in (*self.emulator.fixed, *FSPS_UNTOUCHED) if name not in _UNCHECKED
-        )
+        self._expected = emulated_model.expected(self.emulator)
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
@@ -130,8 +95,6 @@ class EmulatorSPS:
 
     def __repr__(self):
         return f"EmulatorSPS({self.emulator!r})"
-
-    # ---- checks -----------------------------------------------------------
 
     def check_model(self, model):
         """Compare a Prospector model with what was emulated.
@@ -144,144 +107,13 @@ class EmulatorSPS:
             If a prior, or a fixed value, reaches outside the training box; all
             such parameters are listed.
         """
-        self._check_fixed(model.params)
+        emulated_model.check_model(self.emulator, model)
         if "zred" not in model.free_params:
-            self._held = {"zred": _scalar(model.params["zred"])}
-        varying = [
-            name
-            for name in (*self.emulator.fixed, *FSPS_UNTOUCHED)
-            if name in model.free_params or model.config_dict.get(name, {}).get("depends_on")
-        ]
-        if varying:
-            raise ModelMismatchError(
-                f"{', '.join(varying)} vary in the model, but emulator {self.emulator.name!r} "
-                "holds them fixed and would ignore them; fix them."
-            )
-        lo, hi = self._reach(model)
-        bounds = self.emulator.bounds
-        slack = 1e-6 * (bounds[:, 1] - bounds[:, 0])
-        bad = ~((lo >= bounds[:, 0] - slack) & (hi <= bounds[:, 1] + slack))
-        rows = [
-            f"  {name:18s} {a:10.4g} {b:10.4g}   {c:10.4g} {d:10.4g}"
-            for name, a, b, (c, d) in zip(
-                np.array(self.emulator.parameters)[bad], lo[bad], hi[bad], bounds[bad], strict=True
-            )
-        ]
-        prior_lo, prior_hi = _prior_bounds(model)
-        rows += [
-            f"  {label:18s} {a:10.4g} {b:10.4g}   (prior without bounds)"
-            for label, a, b in zip(model.theta_labels(), prior_lo, prior_hi, strict=True)
-            if not np.isfinite([a, b]).all()
-        ]
-        if rows:
-            names = ("parameter", "model from", "to", "box from", "to")
-            head = "  {:18s} {:>10s} {:>10s}   {:>10s} {:>10s}".format(*names)
-            raise RangeError(
-                f"The model reaches outside the training box of emulator {self.emulator.name!r} "
-                "in the parameters below; narrow their priors or use another emulator.\n"
-                + "\n".join([head, *rows])
-            )
-
-    def _reach(self, model):
-        """Lowest and highest value of each emulator parameter within the model's prior bounds.
-
-        Every parameter of the emulator depends monotonically on each free one
-        in the models it accepts, so the corners of the prior that differ from
-        all-low or all-high in one place reach its whole range. An unbounded
-        prior stays at the model's current value (`check_model` reports it).
-        """
-        current = model.theta.copy()
-        lo, hi = _prior_bounds(model)
-        lo, hi = np.where(np.isfinite(lo), lo, current), np.where(np.isfinite(hi), hi, current)
-        flip = np.eye(lo.size, dtype=bool)
-        corners = np.vstack([lo, hi, np.where(flip, hi, lo), np.where(flip, lo, hi)])
-        try:
-            theta = []
-            for corner in corners:
-                model.set_parameters(corner)
-                theta.append(self.theta_from_params(model.params))
-        finally:
-            model.set_parameters(current)
-        return np.min(theta, axis=0), np.max(theta, axis=0)
-
-    def _check_fixed(self, params):
-        wrong = []
-        for name, value in self.emulator.fixed.items():
-            if name in _UNCHECKED:
-                continue
-            given = params.get(name, FSPS_DEFAULTS.get(name))
-            if not _same(given, value):
-                note = "" if name in params else " (FSPS's default; the model does not set it)"
-                wrong.append(f"{name} = {np.squeeze(given)}{note}, emulated {value}")
-        for name, value in FSPS_UNTOUCHED.items():
-            if name in params and not _same(params[name], value):
-                wrong.append(f"{name} = {np.squeeze(params[name])}, emulated {value}")
-        if wrong:
-            raise ModelMismatchError(
-                f"The model differs from emulator {self.emulator.name!r}: {'; '.join(wrong)}. "
-                "Change the model, or train an emulator for it."
-            )
-        self._checked = [params.get(name) for name in self._guarded]
-
-    # ---- parameters -------------------------------------------------------
+            self._held = {"zred": scalar(model.params["zred"])}
 
     def theta_from_params(self, params):
-        """The emulator's parameter vector (18,) from a Prospector parameter dictionary.
-
-        Read are the parameters that FSPS itself would be given (``mass``,
-        ``logzsol``, ``dust1``, ``fagn``, ...), so any parameterisation works
-        whose age bins are the emulator's.
-
-        Raises
-        ------
-        ModelMismatchError
-            If a parameter is missing or the age bins are others.
-        """
-        try:
-            zred = _scalar(params["zred"])
-            mass = np.asarray(params["mass"], dtype=float)
-            agebins = np.asarray(params["agebins"], dtype=float)
-            dust1, dust2 = _scalar(params["dust1"]), _scalar(params["dust2"])
-            fagn, gamma = _scalar(params["fagn"]), _scalar(params["duste_gamma"])
-            values = {
-                "logzsol": _scalar(params["logzsol"]),
-                "dust2": dust2,
-                "dust_index": _scalar(params["dust_index"]),
-                "log_agn_tau": np.log10(_scalar(params["agn_tau"])),
-                "gas_logz": _scalar(params["gas_logz"]),
-                "zred": zred,
-                "duste_qpah": _scalar(params["duste_qpah"]),
-                "duste_umin": _scalar(params["duste_umin"]),
-            }
-        except KeyError as err:
-            raise ModelMismatchError(
-                f"The model has no parameter {err}, which emulator {self.emulator.name!r} needs; "
-                "start from prospect_emu.prospector.mathews23.model_params."
-            ) from err
-        expected = sfh.agebins(zred)
-        if agebins.shape != expected.shape or np.abs(agebins - expected).max() > 1e-6:
-            raise ModelMismatchError(
-                f"The model's age bins at zred = {zred:.4g} are not the emulator's "
-                "(prospect_emu.networks.sfh.agebins); use "
-                "prospect_emu.prospector.mathews23.zred_to_agebins."
-            )
-        if dust2 == 0 and dust1 > 0:
-            raise RangeError(
-                f"dust1 = {dust1:.4g} with dust2 = 0 has no dust1_fraction; emulator "
-                f"{self.emulator.name!r} cannot represent it: keep dust2 above zero."
-            )
-        values["dust1_fraction"] = dust1 / dust2 if dust2 else 1.0
-        if fagn <= 0 or gamma <= 0:
-            raise RangeError(
-                f"fagn = {fagn:.4g} and duste_gamma = {gamma:.4g} must be positive, since emulator "
-                f"{self.emulator.name!r} knows their logarithms; for none, use the lowest value of "
-                "its box."
-            )
-        values["log_fagn"], values["log_duste_gamma"] = np.log10([fagn, gamma])
-        with np.errstate(divide="ignore"):
-            values["logmass"], ratios = sfh.sfr_ratios_from_masses(mass, zred)
-        values |= dict(zip(RATIO_NAMES, ratios, strict=True))
-        return np.array([values[name] for name in self.emulator.parameters])
+        """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
+        return emulated_model.theta_from_params(self.emulator, params)
 
     def photometry(self, filters=None, **params):
         """Emulated photometry and surviving mass fraction of a parameter dictionary.
@@ -292,9 +124,10 @@ class EmulatorSPS:
         mfrac : float
         """
         # Prospector keeps the arrays of fixed parameters: new ones, another model.
-        held = zip(self._checked, map(params.get, self._guarded), strict=False)
+        held = zip(self._checked, map(params.get, self._expected), strict=False)
         if not self._checked or any(a is not b for a, b in held):
-            self._check_fixed(params)
+            emulated_model.check_fixed(self.emulator, self._expected, params)
+            self._checked = [params.get(name) for name in self._expected]
         theta = self.theta_from_params(params)
         emulator = self.emulator
         if filters is not None and filters is not self.filters:
@@ -303,12 +136,12 @@ class EmulatorSPS:
                 emulator = emulator.select(names)
         maggies = self._maggies(emulator, theta, params["zred"])
         if "lumdist" in params:
-            maggies *= sfh.dimming(theta[14], _scalar(params["lumdist"]))
+            maggies *= sfh.dimming(theta[14], scalar(params["lumdist"]))
         return maggies, float(emulator.mfrac(theta, check=False))
 
     def _maggies(self, emulator, theta, zred):
         """Fluxes; from the emulator at one redshift where the model or the last call had it."""
-        zred = _scalar(zred)
+        zred = scalar(zred)
         if zred != self._held.get("zred"):
             self._held = {"zred": zred}
             return emulator.maggies(theta)
@@ -360,10 +193,10 @@ class EmulatorSPS:
         """
         maggies, mfrac = self.photometry(**params)
         observed_wave, matrix, inverse = self._pseudo_spectrum()
-        zred = _scalar(params["zred"])
+        zred = scalar(params["zred"])
         scale = flux_factor(zred) * float(np.sum(params["mass"]))
         if "lumdist" in params:
-            scale *= sfh.dimming(zred, _scalar(params["lumdist"]))
+            scale *= sfh.dimming(zred, scalar(params["lumdist"]))
         maggies = np.maximum(maggies, _FAINTEST)
         fnu = inverse @ maggies
         # Fluxes span ten decades: what rounding spills from bright bands into
@@ -439,37 +272,7 @@ class EmulatorSPS:
         FilterError
             If a filter is not emulated.
         """
-        if obs.get("emulator") is not None and not all(
-            observation.changed(obs, name) for name in ("maggies", "maggies_unc")
-        ):
-            observation.check_not_changed(obs)
-            obs = {**obs, "maggies_unc": obs["maggies_unc_observed"]}
-        # Else none was added yet, or this is another galaxy with errors of its own.
-        flux, unc, mask = observation.photometry(obs)
-        emulator = self.emulator.select(f.name for f in observation.filter_list(obs["filters"]))
-        # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
-        slope = arsinh_error_to_maggies(1.0, flux[mask])
-        total = unc.copy()
-        out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
-        if covariance:
-            full = np.diag(unc**2)
-            inside = np.ix_(mask, mask)
-            full[inside] += np.outer(slope, slope) * emulator.covariance[inside]
-            total[mask] = np.sqrt(np.diag(full)[mask])
-            out["maggies_covariance"] = full
-        else:
-            total[mask] = np.hypot(unc[mask], slope * emulator.sigma_mag[mask])
-        return {
-            **out,
-            "maggies": flux,
-            "maggies_unc": total,
-            "phot_mask": mask,
-            "maggies_unc_observed": unc,
-            # What the errors were added to: an obs that is used again may hold other values.
-            "maggies_inflated": flux.copy(),
-            "maggies_unc_inflated": total.copy(),
-            "emulator": self.emulator.name,
-        }
+        return observation.inflated(obs, self.emulator, covariance)
 
 
 class EmulatorSpecModel(SpecModel):
@@ -524,38 +327,3 @@ class EmulatorSpecModel(SpecModel):
         self.set_parameters(theta)
         maggies, mfrac = sps.photometry(obs["filters"], **self.params)
         return sps.no_spectrum, maggies, mfrac
-
-
-def _prior_bounds(model):
-    """Lower and upper bound of each free value of a model.
-
-    Raises
-    ------
-    RangeError
-        If a prior does not tell its bounds.
-    """
-    bounds = []
-    for name, where in model.theta_index.items():
-        prior = model.config_dict[name]["prior"]
-        try:
-            lo, hi = prior.bounds()
-        except (AttributeError, NotImplementedError, TypeError) as err:
-            raise RangeError(
-                f"The prior of {name}, {type(prior).__name__}, does not tell its bounds, so that "
-                "it cannot be compared with the training box; use one of "
-                "prospect_emu.prospector.priors."
-            ) from err
-        n = where.stop - where.start
-        bounds.append(np.broadcast_to(np.array([lo, hi], dtype=float).reshape(2, -1), (2, n)))
-    return np.concatenate(bounds, axis=1)
-
-
-def _scalar(value):
-    return float(np.squeeze(value))
-
-
-def _same(a, b):
-    a, b = np.squeeze(a), np.squeeze(b)
-    if a.dtype.kind in "US" or b.dtype.kind in "US":
-        return str(a) == str(b)
-    return bool(np.all(np.isclose(a.astype(float), b.astype(float), rtol=1e-9, atol=1e-12)))

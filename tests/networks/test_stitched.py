@@ -399,7 +399,7 @@ def test_training_resumes(tmp_path, make_emulator, monkeypatch):
     assert a.libraries == "TOY" and a.manifest["training"]["samples"] == 16384
     assert a.manifest["recipe"] == recipe.as_dict()
 
-    with pytest.raises(RangeError, match=r"covers 0.5 < z < 3, less than the domains"):
+    with pytest.raises(RangeError, match=r"covers 0.5 < z < 3, less than 0.1 to 3;"):
         train_stitched(source, 1, store, settings, "s", tmp_path, domains=((0.1, 2), (1, 3)))
     with pytest.raises(ProspectEmuError, match=r"test samples at 2.9 < z < 3, fewer than 100"):
         train_stitched(source, 1, store, settings, "s", tmp_path, domains=((0.5, 3), (2.9, 3)))

@@ -16,7 +16,7 @@ from prospect_emu.networks.loading import load_emulator
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.magnitudes import A, maggies_to_arsinh
 from prospect_emu.training import evaluate, evaluation_report, timing
-from prospect_emu.training.evaluate import residuals, statistics
+from prospect_emu.training.evaluate import Residuals
 from prospect_emu.training.generate import SampleStore
 from prospect_emu.training.recipe import Recipe
 
@@ -35,12 +35,11 @@ def gaussian():
 def test_gaussian_residuals_reach_their_sigma(gaussian):
     # 800,000 values: the quantile at 4 sigma, beyond which 51 are expected, scatters by
     # 0.03; the tolerance is five times that. Those at 1 and 2 sigma are good to 0.002.
-    np.testing.assert_allclose(evaluate.reach(gaussian)[:2], [1, 2], atol=0.01)
-    np.testing.assert_allclose(evaluate.reach(gaussian), [1, 2, 3, 4], atol=0.15)
-    levels = np.array([0.5, 1.0, 2.0])
-    shares = evaluate.beyond(evaluate.scaled(gaussian), levels)
+    r = Residuals(gaussian)
+    np.testing.assert_allclose(r.reach[:2], [1, 2], atol=0.01)
+    np.testing.assert_allclose(r.reach, [1, 2, 3, 4], atol=0.15)
     # Binomial error of 800,000: at most 0.0006.
-    np.testing.assert_allclose(shares, 2 * norm.sf(levels), atol=0.003)
+    assert (r.scaled > 0.5).mean() == pytest.approx(2 * norm.sf(0.5), abs=0.003)
 
 
 def test_share_within(gaussian):
@@ -48,51 +47,53 @@ def test_share_within(gaussian):
     bright[:, 3] = True
     # Closed form: the fourth band alone is bright, 0.05 is half its sigma. Binomial error 0.001.
     expected = 1 - 2 * norm.sf(0.5)
-    assert evaluate.share_within(gaussian, bright) == pytest.approx(expected, abs=0.005)
-    assert np.isnan(evaluate.share_within(gaussian, np.zeros_like(bright)))
+    assert Residuals(gaussian, bright).within(0.05) == pytest.approx(expected, abs=0.005)
+    assert np.isnan(Residuals(gaussian, np.zeros_like(bright)).within(0.05))
 
 
-def test_bright_is_ab_30():
-    assert evaluate.is_bright(10 ** (-0.4 * np.array([29.9, 30.1]))).tolist() == [True, False]
+def test_bright_is_ab_30(toy_emulator, prior_draws):
+    maggies = np.full((2, len(toy_emulator.filters)), 10 ** (-0.4 * 29.9))
+    maggies[1] = 10 ** (-0.4 * 30.1)
+    r = Residuals.of(toy_emulator, prior_draws(2), maggies)
+    assert r.bright[0].all() and not r.bright[1].any()
 
 
 def test_error_needed(gaussian):
     everything = np.ones(gaussian.shape, dtype=bool)
-    found = evaluate.error_needed(gaussian, everything)
+    std, tail = Residuals(gaussian).needed
     # Closed forms: three times the largest sigma, and where the mixture of the four
     # Gaussians leaves 1 %, found by bisection; A turns magnitudes to relative errors.
     # Sigma is good to 0.2 % and the quantile to about 0.5 %.
-    assert found.std == pytest.approx(3 * 0.1 / A, rel=0.01)
+    assert std == pytest.approx(3 * 0.1 / A, rel=0.01)
     low, high = 0.0, 1.0
     for _ in range(60):
         mid = 0.5 * (low + high)
         low, high = (mid, high) if (2 * norm.sf(mid / SIGMA)).mean() > 0.01 else (low, mid)
-    assert found.tail == pytest.approx(low / A, rel=0.02)
-    assert found.error == max(found.std, found.tail)
+    assert tail == pytest.approx(low / A, rel=0.02)
     # Faint residuals do not count for the second condition, only for the first.
     faint = everything.copy()
     faint[:, 3] = False
-    other = evaluate.error_needed(gaussian, faint)
-    assert other.std == found.std and other.tail < found.tail
-    assert evaluate.error_needed(gaussian, ~everything).tail == 0.0
+    other = Residuals(gaussian, faint).needed
+    assert other[0] == std and other[1] < tail
+    assert Residuals(gaussian, ~everything).needed[1] == 0.0
 
 
 def test_heavy_tails_set_what_is_needed():
     """2 % of errors of 1 mag: the standard deviation forgives them, the large errors do not."""
     r = np.zeros((10_000, 1))
     r[:200, 0] = np.tile([1.0, -1.0], 100)
-    found = evaluate.error_needed(r, np.ones_like(r, dtype=bool))
-    assert found.tail == pytest.approx(1.0 / A, rel=1e-12) and found.error == found.tail
-    assert found.std == pytest.approx(3 * np.sqrt(0.02) / A, rel=1e-3)  # n - 1 for n
+    std, tail = Residuals(r).needed
+    assert tail == pytest.approx(1.0 / A, rel=1e-12) and tail > std
+    assert std == pytest.approx(3 * np.sqrt(0.02) / A, rel=1e-3)  # n - 1 for n
 
 
 def test_independent_bands(gaussian):
     # 200,000 samples: correlations of 0.002, whose squares do not show.
-    assert evaluate.independent_bands(gaussian) == pytest.approx(4, abs=0.01)
+    assert Residuals(gaussian).independent_bands == pytest.approx(4, abs=0.01)
     same = gaussian[:, :1] * np.array([1.0, 2.0, -3.0])
-    assert evaluate.independent_bands(same) == pytest.approx(1, rel=1e-9)
+    assert Residuals(same).independent_bands == pytest.approx(1, rel=1e-9)
     # A band without errors is correlated with none.
-    assert np.array_equal(evaluate.correlation(np.zeros((5, 2))), np.eye(2))
+    assert np.array_equal(Residuals(np.zeros((5, 2))).correlation, np.eye(2))
 
 
 def test_binned_std_is_that_of_each_bin(gaussian):
@@ -100,20 +101,20 @@ def test_binned_std_is_that_of_each_bin(gaussian):
     x = np.random.default_rng(2).uniform(0.0, 1.0, len(r))
     x[0] = 1.0  # the last bin includes its end
     edges = [0.0, 0.003, 0.5, 1.0]
-    count, std = evaluate.binned_std(x, r, edges)
+    count, std = Residuals(r).binned(x, edges)
     assert count.sum() == len(r)
     assert count[0] < evaluate.LEAST and np.isnan(std[0]).all()
     np.testing.assert_allclose(std[1], r[(x >= 0.003) & (x < 0.5)].std(axis=0, ddof=1))
     np.testing.assert_allclose(std[2], r[x >= 0.5].std(axis=0, ddof=1))
 
 
-def test_history_std(gaussian, prior_draws):
+def test_errors_by_history(gaussian, prior_draws):
     theta = prior_draws(5000)
     columns = [i for i, name in enumerate(PARAMETERS) if name.startswith("logsfr_ratios")]
     largest = np.array([max(abs(row[i]) for i in columns) for row in theta])
     # Errors that grow with the history: the bins must be these.
     r = gaussian[:5000] * largest[:, None]
-    count, std = evaluate.history_std(theta, r)
+    count, std = Residuals(r).by_history(theta)
     for i, (a, b) in enumerate(((0, 1), (1, 2), (2, 3), (3, 5.1))):
         part = r[(largest >= a) & (largest < b)]
         assert count[i] == len(part) > evaluate.LEAST
@@ -121,19 +122,19 @@ def test_history_std(gaussian, prior_draws):
 
 
 def test_power_law():
+    power_law = evaluation_report.power_law
     widths = np.array([32, 64, 128, 256])
-    law = evaluate.power_law(widths, 3.0 / widths)
-    assert law.exponent == pytest.approx(-1, rel=1e-12)
-    assert law.at_100 == pytest.approx(0.03, rel=1e-12) and law.error < 1e-10
-    assert law(64) == pytest.approx(3 / 64) and law.width(3 / 77) == pytest.approx(77)
+    slope, level, error = power_law(widths, 3.0 / widths)
+    assert slope == pytest.approx(-1, rel=1e-12)
+    assert np.exp(level) == pytest.approx(0.03, rel=1e-12) and error < 1e-10
     noisy = 3.0 / widths * np.array([1.1, 0.9, 1.05, 1.0])
-    slope, covariance = np.polyfit(np.log(widths), np.log(noisy), 1, cov=True)
-    law = evaluate.power_law(widths, noisy)
-    assert law.exponent == pytest.approx(slope[0])
-    assert law.error == pytest.approx(np.sqrt(covariance[0, 0]))
-    assert np.isnan(evaluate.power_law([1, 2], [1.0, 0.5]).error)
-    assert evaluate.power_law([64, 64], [0.1, 0.2]) is None
-    assert evaluate.power_law([64, 128], [0.1, 0.0]) is None
+    expected, covariance = np.polyfit(np.log(widths), np.log(noisy), 1, cov=True)
+    slope, _, error = power_law(widths, noisy)
+    assert slope == pytest.approx(expected[0])
+    assert error == pytest.approx(np.sqrt(covariance[0, 0]))
+    assert np.isnan(power_law([1, 2], [1.0, 0.5])[2])
+    assert power_law([64, 64], [0.1, 0.2]) is None
+    assert power_law([64, 128], [0.1, 0.0]) is None
 
 
 # ---- the answer -----------------------------------------------------------------------------
@@ -149,8 +150,6 @@ FAMILY = numbers(("a", 64, 0.12), ("b", 128, 0.06), ("c", 256, 0.03), ("f", None
 
 
 def test_answer_names_the_smallest_width():
-    assert evaluate.smallest_width([64, 128, 256, None], [0.12, 0.06, 0.03, 1e-4], 0.1) == 128
-    assert evaluate.smallest_width([64, None], [0.12, 1e-4], 0.1) is None
     text = evaluation_report.answer(FAMILY, 0.05)
     assert "errors of 5 % the smallest width that is good enough is 256 (c" in text
     assert text.endswith("; f, without a width, is good enough.")
@@ -214,7 +213,9 @@ def test_exact_sps_is_timed_with_the_rest(toy_emulator, toy_tables, test_set, qu
     pytest.importorskip("torch", reason="ExactSPS needs torch")
     from prospect_emu.training.exact import ExactSPS
 
-    found = evaluation_report.time_all({"toy": toy_emulator}, test_set, ExactSPS(toy_tables))
+    theta = test_set.load()["theta"]
+    scored = [evaluation_report.Scored("toy", toy_emulator, None, theta)]
+    found = evaluation_report.time_all(scored, test_set, ExactSPS(toy_tables))
     assert {label for label, _, _ in found} == {"toy", "ExactSPS"}
     assert all(value > 0.0 for value in found.values())
 
@@ -223,9 +224,9 @@ def test_exact_sps_is_timed_with_the_rest(toy_emulator, toy_tables, test_set, qu
 @pytest.mark.slow
 def test_fsps_is_timed_with_the_rest(fsps_ready, test_set):
     """Each call computes distinct, finite fluxes of the test set's bands."""
-    (case,) = timing.fsps_cases(test_set.store.recipe, test_set.theta)
+    (case,) = timing.fsps_cases(test_set.recipe, test_set.load()["theta"])
     flux = np.array([f for f, _ in case.call()])
-    assert flux.shape == (case.vectors, len(test_set.filters))
+    assert flux.shape == (case.vectors, len(test_set.recipe.filters))
     assert np.isfinite(flux).all() and len(np.unique(flux[:, 0])) == case.vectors
 
 
@@ -247,7 +248,7 @@ def samples(tmp_path_factory, toy_emulator):
 
 @pytest.fixture
 def test_set(samples):
-    return evaluation_report.TestSet.read(samples)
+    return SampleStore.open(samples)
 
 
 @pytest.fixture
@@ -301,17 +302,18 @@ def test_report(files, samples, test_set, tmp_path, capsys, quick, monkeypatch):
     page = (folder / "report.md").read_text()
     found = json.loads((folder / "report.json").read_text())
     assert found["answer"] in page and found["answer"] in out
-    assert "FSPS and ExactSPS were not timed" in page
+    assert "Not timed: FSPS, ExactSPS." in page
     links = re.findall(r"\]\(([^)]+)\)", page)
-    assert len(links) == 3 + 3 * 5 and all((folder / link).stat().st_size for link in links)
+    assert len(links) == 1 + 3 * 3 and all((folder / link).stat().st_size for link in links)
 
     assert [n["width"] for n in found["emulators"].values()] == [8, 16, 32]
+    data = test_set.load()
     for path in files:
         # Everything again, from the file and the samples, with NumPy alone.
         emulator = load_emulator(path)
         label = path.split("/")[-1].removesuffix(".safetensors")
-        truth = maggies_to_arsinh(test_set.maggies)
-        r = maggies_to_arsinh(emulator.maggies(test_set.theta)) - truth
+        truth = maggies_to_arsinh(data["maggies"])
+        r = maggies_to_arsinh(emulator.maggies(data["theta"])) - truth
         n = found["emulators"][label]
         std = np.sqrt(((r - r.mean(axis=0)) ** 2).sum(axis=0) / (len(r) - 1))
         assert n["std_median"] == pytest.approx(np.median(std))
@@ -346,7 +348,7 @@ def test_existing_report_stays(files, samples, tmp_path, capsys, quick, monkeypa
     assert (folder / "report.md").read_text() == "mine"
     status, _, err = run(capsys, files[0], samples, "--report", folder, "--overwrite")
     assert status == 0, err
-    assert "A power law needs two widths" in (folder / "report.md").read_text()
+    assert "Least squares" not in (folder / "report.md").read_text()
 
 
 def test_one_emulator_without_report(files, samples, test_set, tmp_path, capsys):
@@ -356,10 +358,10 @@ def test_one_emulator_without_report(files, samples, test_set, tmp_path, capsys)
     assert status == 0, err
     emulator = load_emulator(files[0])
     assert all(band in out for band in emulator.filters) and "12 bands: std median" in out
-    stats = statistics(residuals(emulator, test_set.theta, test_set.maggies))
-    table = Table.read(out_file)
-    np.testing.assert_allclose(table["bias"], stats["bias_mag"])
-    np.testing.assert_allclose(table["-2 sigma"], stats["quantiles"][:, 2])
+    data, table = test_set.load(), Table.read(out_file)
+    r = maggies_to_arsinh(emulator.maggies(data["theta"])) - maggies_to_arsinh(data["maggies"])
+    np.testing.assert_allclose(table["bias"], r.mean(axis=0))
+    np.testing.assert_allclose(table["-2 sigma"], np.quantile(r, norm.cdf(-2), axis=0))
 
 
 @pytest.mark.parametrize(
@@ -385,5 +387,5 @@ def test_emulators_must_fit_the_test_set(files, test_set, make_emulator, tmp_pat
 
 
 def test_width_is_that_of_equal_hidden_layers(toy_emulator):
-    assert evaluation_report.network_width(toy_emulator) == 16
-    assert evaluation_report.network_width(object()) is None
+    for emulator, width in ((toy_emulator, 16), (object(), None)):
+        assert evaluation_report.Scored("", emulator, None, None).width == width

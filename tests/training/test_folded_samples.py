@@ -81,6 +81,17 @@ def test_samples(store, emulator):
     np.testing.assert_allclose(mfrac, emulator.mfrac(chosen), rtol=1e-5)
 
 
+def test_exactly_as_many_samples_as_asked_for(store, emulator):
+    """Of a folder with more shards, and of part of a shard."""
+    for n in (40, 70):
+        fewer = generate_folded(RECIPE, emulator, store.folder, n, shard_size=40)
+        samples = FoldedSamples(fewer)
+        assert [len(t) for t in samples.tensors] == [n, n, n]
+        everything = FoldedSamples(store).tensors[0]
+        np.testing.assert_array_equal(samples.tensors[0], everything[:n])
+        np.testing.assert_array_equal(fewer.load()["theta"], everything[:n])
+
+
 def test_apparent_rmse_against_double():
     """NumPy's arcsinh in double; 1e-4 mag is float32 through sinh and log at 27 e-folds."""
     rng = np.random.default_rng(4)

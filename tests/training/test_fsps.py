@@ -10,24 +10,10 @@ import numpy as np
 import pytest
 
 from prospect_emu.errors import ModelFileError, ProspectEmuError, SetupError
-from prospect_emu.prospector import drop_in as sps_module
 from prospect_emu.training import generate as gen
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
 BANDS = ("galex_NUV", "acs_wfc_f814w", "wfc3_ir_f160w", "spitzer_mips_24", "1d3mm")
-
-
-@pytest.mark.fsps
-def test_fsps_defaults(fsps_ready):
-    """The defaults that a model inherits are python-fsps's own."""
-    import fsps
-
-    params = fsps.StellarPopulation().params
-    for table in (sps_module.FSPS_DEFAULTS, sps_module.FSPS_UNTOUCHED):
-        for name, value in table.items():
-            if name in params.all_params:
-                assert params[name] == value, name
-    assert set(sps_module.FSPS_UNTOUCHED) <= set(params.all_params)
 
 
 @pytest.mark.fsps

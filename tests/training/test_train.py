@@ -13,7 +13,7 @@ from prospect_emu.networks.emulator_base import reference_scale  # noqa: E402
 from prospect_emu.networks.loading import load_emulator  # noqa: E402
 from prospect_emu.observe.magnitudes import maggies_to_arsinh  # noqa: E402
 from prospect_emu.training import train  # noqa: E402
-from prospect_emu.training.evaluate import band_table, residuals, summary  # noqa: E402
+from prospect_emu.training.evaluate import Residuals  # noqa: E402
 from prospect_emu.training.generate import SampleStore  # noqa: E402
 from prospect_emu.training.recipe import Recipe  # noqa: E402
 
@@ -70,25 +70,24 @@ def test_learns_the_teacher(student, stores):
 
 def test_statistics_are_those_of_the_test_set(student, stores):
     data = stores[1].load()
-    r = residuals(student, data["theta"], data["maggies"])
+    r = Residuals.of(student, data["theta"], data["maggies"]).values
     np.testing.assert_allclose(student.sigma_mag, r.std(axis=0, ddof=1))
     np.testing.assert_allclose(np.diag(student.covariance), student.sigma_mag**2)
     np.testing.assert_allclose(student.quantiles[:, 4], np.median(r, axis=0))
-    table = band_table(student, data["theta"], data["maggies"])
-    assert "12 bands" in summary(table)
+    assert "12 bands" in str(Residuals.of(student, data["theta"], data["maggies"]))
 
 
 def test_order_of_parameters_and_bands_matters(student, stores):
     """Swapping any two parameters that matter, or two bands, ruins the agreement."""
     data = stores[1].load()
-    good = residuals(student, data["theta"], data["maggies"]).std()
+    good = Residuals.of(student, data["theta"], data["maggies"]).values.std()
     for a, b in ((0, 14), (8, 11), (1, 13)):
         theta = data["theta"].copy()
         theta[:, [a, b]] = theta[:, [b, a]]
         wrong = student.magnitudes(np.clip(theta, *student.bounds.T))
         assert (wrong - maggies_to_arsinh(data["maggies"])).std() > 1.5 * good, (a, b)
     flipped = data["maggies"][:, ::-1]
-    assert residuals(student, data["theta"], flipped).std() > 3 * good
+    assert Residuals.of(student, data["theta"], flipped).values.std() > 3 * good
 
 
 def test_packaged_file(student, tmp_path):

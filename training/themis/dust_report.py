@@ -139,13 +139,7 @@ def summary(figures):
 
 
 class GridInterpolator:
-    """Linear interpolation of ln(emission / U) in a grid of log parameters.
-
-    Parameters
-    ----------
-    store : DustStore
-        Of kind "grid".
-    """
+    """Linear interpolation of ln(emission / U) in a grid, a `DustStore`, of log parameters."""
 
     def __init__(self, store):
         theta, ln = store.load()
@@ -181,31 +175,23 @@ def time_engine(store, dust_folder, field_path, n=6):
 
 
 def report(emulator, grid, test, dust_folder, field_path, filters, out):
-    """Write ``report.json``, ``report.md`` and figures into a folder.
-
-    Returns
-    -------
-    str
-        The report as Markdown.
-    """
+    """Write ``report.json``, ``report.md`` and a figure into a folder; the page as text."""
     out = Path(out)
     check_writable(out / "report.md", overwrite=True)
     matrix, _ = bands_for(test.wave, filters)
     theta, truth = test.load()
-    interpolate = GridInterpolator(grid)
-    linear, t_linear = _timed(interpolate, theta)
+    linear, t_linear = _timed(GridInterpolator(grid), theta)
     emulator.ln_spectrum(theta[:2048])
     emission, t_network = _timed(emulator.spectrum, *10.0**theta.T)
     network = np.log(emission)
     _, t_bands = _timed(emulator.photometry, *10.0**theta.T)
     t_field = time_engine(test, dust_folder, field_path)
-    bands = band_errors(emulator, theta, truth, matrix)
+    medians = np.nanmedian(np.abs(band_errors(emulator, theta, truth, matrix)), axis=0)
     rows = {
         "full computation": {"seconds": t_field * len(theta)},
         "linear interpolation": {**figures_of(linear, truth), "seconds": t_linear},
         "network": {**figures_of(network, truth), "seconds": t_network},
     }
-    medians = np.nanmedian(np.abs(bands), axis=0)
     numbers = {
         "rows": rows,
         "seconds_photometry": t_bands,
@@ -214,88 +200,58 @@ def report(emulator, grid, test, dust_folder, field_path, filters, out):
         "band_medians": dict(zip(emulator.band_names, map(float, medians), strict=True)),
     }
     write_atomic(out / "report.json", json.dumps(numbers, indent=1).encode())
-    save(error_figure(theta, truth, network, linear), out / "dust-errors.png")
-    save(worst_figure(emulator.wavelengths, theta, truth, network), out / "dust-worst.png")
-    text = _markdown(numbers, emulator)
+    figure = error_figure(emulator.wavelengths, theta, truth, network, linear)
+    save(figure, out / "dust-errors.png")
+    keys = ("mape_mean", "mape_median", "mape_worst", "linear_median", "linear_99")
+    head = "| | mean error (%) | median | worst | where bright: median | 99 % under | CPU s |"
+    table = "\n".join(
+        f"| {name} | {' | '.join(f'{100 * r[k]:.3f}' if k in r else '' for k in keys)} | "
+        f"{r['seconds']:.3g} |"
+        for name, r in rows.items()
+    )
+    worst = int(np.argmax(medians))
+    text = (
+        f"{len(theta)} random models, {emulator!r}.\n\n{head}\n{'|---' * 7}|\n{table}\n\n"
+        f"Photometry, {medians.size} bands: median error {100 * np.median(medians):.3f} %, worst "
+        f"band {emulator.band_names[worst]} {100 * medians[worst]:.3f} %; {t_bands:.3f} s. The "
+        f"engine takes {t_field:.3f} s per radiation field, {numbers['grid_hours']:.2f} h for the "
+        "grid.\n"
+    )
     write_atomic(out / "report.md", text.encode())
     return text
 
 
-def _markdown(numbers, emulator):
-    rows = numbers["rows"]
-    lines = [
-        f"{rows['network']['samples']} random models, {emulator!r}. CPU seconds on one core.",
-        "",
-        "| | mean error | median | worst | where bright: median | 99 % under | CPU time |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, r in rows.items():
-        if "mape_mean" not in r:
-            lines.append(f"| {name} | | | | | | {r['seconds']:.0f} s |")
-            continue
-        lines.append(
-            f"| {name} | {100 * r['mape_mean']:.3f} % | {100 * r['mape_median']:.3f} % | "
-            f"{100 * r['mape_worst']:.2f} % | {100 * r['linear_median']:.3f} % | "
-            f"{100 * r['linear_99']:.2f} % | {r['seconds']:.3f} s |"
-        )
-    medians = numbers["band_medians"]
-    worst = max(medians, key=medians.__getitem__)
-    typical = 100.0 * np.median(list(medians.values()))
-    lines += [
-        "",
-        f"Photometry, {len(medians)} bands: median error {typical:.3f} %, worst band {worst} "
-        f"{100 * medians[worst]:.3f} %; {numbers['seconds_photometry']:.3f} s.",
-        f"The engine takes {numbers['seconds_per_field']:.3f} s per radiation field, "
-        f"{numbers['grid_hours']:.2f} h for the grid.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def error_figure(theta, truth, network, linear, bins=24):
-    """Median and 95 % of each spectrum's mean error over each parameter."""
+def error_figure(wave, theta, truth, network, linear, bins=24, n=4):
+    """Median and 95 % of each spectrum's mean error over each parameter; the worst spectra."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.0, 3.6), layout="constrained")
-    axes = figure.subplots(1, 3, sharey=True)
+    figure = Figure(figsize=(10.0, 7.0), layout="constrained")
+    upper, lower = figure.subfigures(2, 1)
+    axes, low = upper.subplots(1, 3, sharey=True), lower.subplots()
     measures = (("network", network, "tab:blue"), ("linear in the grid", linear, "tab:orange"))
     for label, predicted, colour in measures:
         mape = 100.0 * errors(predicted, truth)[0]
         for ax, name, x in zip(axes, PARAMETERS, theta.T, strict=True):
             edges = np.linspace(x.min(), x.max(), bins + 1)
             which = np.clip(np.digitize(x, edges) - 1, 0, bins - 1)
-            mid = 0.5 * (edges[1:] + edges[:-1])
-            median, top = (
-                [np.quantile(mape[which == i], q) if (which == i).any() else np.nan
-                 for i in range(bins)] for q in (0.5, 0.95)
-            )  # fmt: skip
-            ax.semilogy(mid, median, color=colour, label=f"{label}, median")
-            ax.semilogy(mid, top, color=colour, ls=":", label=f"{label}, 95 %")
+            seen = np.unique(which)
+            levels = np.array([np.quantile(mape[which == i], (0.5, 0.95)) for i in seen])
+            mid = (0.5 * (edges[1:] + edges[:-1]))[seen]
+            ax.semilogy(mid, levels[:, 0], color=colour, label=f"{label}, median")
+            ax.semilogy(mid, levels[:, 1], color=colour, ls=":", label=f"{label}, 95 %")
             ax.set_xlabel(_LABELS[name])
     axes[0].set_ylabel("Mean error of a spectrum (%)")
     axes[-1].legend(fontsize=8, frameon=False, loc="lower right")
-    axes[0].set_ylim(bottom=0.03)
-    return figure
-
-
-def worst_figure(wave, theta, truth, network, n=4):
-    """The spectra with the largest mean error, computed and emulated, and their ratio."""
-    from matplotlib.figure import Figure
-
-    mape, _ = errors(network, truth)
-    worst = np.argsort(mape)[::-1][:n]
-    figure = Figure(figsize=(7.5, 6.0), layout="constrained")
-    top, low = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
-    for k, i in enumerate(worst):
-        u, tau, a = theta[i]
+    mape = errors(network, truth)[0]
+    for k, i in enumerate(np.argsort(mape)[: -n - 1 : -1]):
         seen = truth[i] > truth[i].max() + np.log(SEEN)
-        label = (f"log U = {u:.2f}, log τ = {tau:.2f}, a$_{{min}}$ = {10**a:.2f} nm: "
-                 f"{100 * mape[i]:.2f} %")  # fmt: skip
-        top.loglog(wave[seen], np.exp(truth[i] - truth[i].max())[seen], color=f"C{k}", label=label)
-        top.loglog(wave[seen], np.exp(network[i] - truth[i].max())[seen], "k:", lw=1)
-        low.semilogx(wave[seen], 100 * np.expm1(network[i] - truth[i])[seen], color=f"C{k}", lw=1)
-    top.set_ylabel("L$_ν$ / peak (dotted: emulated)")
-    top.legend(fontsize=8, frameon=False)
+        u, tau, a = theta[i]
+        label = f"log U = {u:.2f}, log τ = {tau:.2f}, a$_{{min}}$ = {10**a:.2f} nm"
+        error = 100 * np.expm1(network[i] - truth[i])[seen]
+        low.semilogx(
+            wave[seen], error, color=f"C{k}", lw=1, label=f"{label}: {100 * mape[i]:.2f} %"
+        )
     low.axhline(0.0, color="0.6", lw=0.8)
-    low.set_ylabel("Error (%)")
-    low.set_xlabel("Wavelength (μm)")
+    low.set(xlabel="Wavelength (μm)", ylabel="Error of the worst spectra (%)")
+    low.legend(fontsize=8, frameon=False)
     return figure

@@ -1,17 +1,16 @@
-"""`prospect-emu train-dust`: grid, test set, network, inverse and report of the dust emulator.
-
-The command line finds this through the entry-point group ``prospect_emu.commands``.
-"""
+"""`prospect-emu train dust`: grid, test set, network, inverse and report of the dust emulator."""
 
 from pathlib import Path
 
-from ..train_commands import need
+from prospect_emu.commands.cli import positive
+
+from .. import need
 
 
-def register_train_dust(subparsers):
-    """Add ``prospect-emu train-dust``."""
+def register_dust(subparsers, name):
+    """Add the command `name`."""
     p = subparsers.add_parser(
-        "train-dust",
+        name,
         help="compute a grid of dust emission, train networks on it, and report",
         description=(
             "Computes the emission of DustEM-format grains heated by starlight (needs numba), "
@@ -24,13 +23,15 @@ def register_train_dust(subparsers):
     p = steps.add_parser("grid", help="emission on a grid of U, tau and a_min")
     _engine(p)
     axes = {"nargs": 3, "default": (91, 51, 51), "metavar": ("U", "TAU", "AMIN")}
-    p.add_argument("--shape", type=int, help="nodes per parameter (91 51 51)", **axes)
+    p.add_argument("--shape", type=positive, help="nodes per parameter (91 51 51)", **axes)
     p.set_defaults(run=lambda args: _make(args, "grid", tuple(args.shape), 0))
 
     p = steps.add_parser("random", help="emission of random models, for tests or training")
     _engine(p)
-    p.add_argument("--fields", type=int, default=2000, help="random U and tau (%(default)s)")
-    p.add_argument("--per-field", type=int, default=4, help="random a_min for each (%(default)s)")
+    p.add_argument("--fields", type=positive, default=2000, help="random U and tau (%(default)s)")
+    p.add_argument(
+        "--per-field", type=positive, default=4, help="random a_min for each (%(default)s)"
+    )
     p.add_argument("--seed", type=int, default=8000, help="random seed (%(default)s)")
     p.set_defaults(run=lambda a: _make(a, "random", (a.fields, a.per_field), a.seed))
 
@@ -39,7 +40,7 @@ def register_train_dust(subparsers):
     _measured(p)
     p.add_argument("--out", type=Path, required=True, help="emulator file to write")
     axes = {"nargs": 4, "metavar": ("U", "TAU", "AMIN", "WAVE")}
-    p.add_argument("--ranks", type=int, help="singular vectors per axis (40 10 40 80)", **axes)
+    p.add_argument("--ranks", type=positive, help="singular vectors per axis (40 10 40 80)", **axes)
     share = "share of the variance that products left out may hold (%(default)s)"
     p.add_argument("--negligible", type=float, default=1e-7, help=share)
     p.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -78,8 +79,8 @@ def _engine(p):
     _inputs(p)
     p.add_argument("--small", type=float, default=0.032, help="step in ln(a) below 12 nm")
     p.add_argument("--large", type=float, default=0.1, help="step in ln(a) above 12 nm")
-    p.add_argument("--n-wave", type=int, default=481, help="wavelengths (%(default)s)")
-    p.add_argument("--threads", type=int, default=1, help="fields at a time (%(default)s)")
+    p.add_argument("--n-wave", type=positive, default=481, help="wavelengths (%(default)s)")
+    p.add_argument("--threads", type=positive, default=1, help="fields at a time (%(default)s)")
     p.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
