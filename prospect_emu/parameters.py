@@ -7,6 +7,7 @@ that each file of ingredients allows one value of them; `FIXED` have a single
 value here. Nothing else is a parameter of FSPS, and an unknown name is an error.
 """
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,26 @@ INGREDIENTS = tuple(p.name for p in _TABLE if p.acts_on == STARS)
 FIXED = {"compute_light_ages": False, "dust_clumps": -99.0, "afe": 0.0}
 # Matter only to some of the others: which value of another makes them matter.
 _IMF_ONLY = {"imf1": 2, "imf2": 2, "imf3": 2, "vdmc": 3, "mdave": 4}
+# What comes from Prospector's bases beside FSPS's own parameters.
+BASIS = ("mass", "agebins", "mass_units", "tabular_time", "tabular_sfr")
+
+
+def misspelt(name):
+    """The parameter that `name`, which is none, was probably meant to be; or None.
+
+    A number after a name (``logzsol_2``) is no misspelling: components are called so.
+    """
+    known = [*PARAMETERS, *BASIS, "lumdist"]
+    if name in known or name.rstrip("0123456789_") in known:
+        return None
+
+    def letters(text):
+        return text.lower().replace("_", "")
+
+    same = [k for k in known if letters(k) == letters(name)]
+    # Of short names all are alike.
+    long = [k for k in known if min(len(k), len(name)) > 4]
+    return next(iter(same or difflib.get_close_matches(name, long, 1, 0.86)), None)
 
 
 def matters(name, values):

@@ -14,6 +14,7 @@ from prospect_emu.parameters import DEFAULTS, INGREDIENTS
 from prospect_emu.sps.constants import LNU_UNIT, PHOTON_UNIT, locate
 from prospect_emu.sps.ingredients import (
     AGB_KIND,
+    TO_UNIT,
     Ingredients,
     read_ingredients,
     write_ingredients,
@@ -86,7 +87,6 @@ def assemble(tables, label=None, parameters=None, versions=None, dtype=np.float3
     versions = fsps_versions() if versions is None else versions
     age, wave = tables["log_age"], tables["wave"]
     nneb = int(locate(age, tables["neb_log_age"][-1]))
-    to_unit = np.log10(PHOTON_UNIT / LNU_UNIT)
     dust = tables["dust_lnu"]
     first = int(np.flatnonzero((dust > 0.0).reshape(-1, wave.size).any(axis=0))[0])
     dust = np.maximum(dust[..., first:], 0.0)
@@ -103,8 +103,8 @@ def assemble(tables, label=None, parameters=None, versions=None, dtype=np.float3
         neb_logz=tables["neb_logz"],
         neb_log_age=tables["neb_log_age"],
         neb_logu=tables["neb_logu"],
-        neb_logcont=(tables["neb_logcont"] + to_unit).astype(dtype),
-        neb_logline=(tables["neb_logline"] + to_unit).astype(dtype),
+        neb_logcont=(tables["neb_logcont"] + TO_UNIT).astype(dtype),
+        neb_logline=(tables["neb_logline"] + TO_UNIT).astype(dtype),
         line_wave=tables["line_wave"],
         dust_qpah=tables["dust_qpah"],
         dust_umin=tables["dust_umin"],

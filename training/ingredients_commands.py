@@ -22,6 +22,16 @@ def register_ingredients(subparsers):
         metavar="NAME=VALUE",
         help="FSPS parameters of the stars, such as imf_type=0 (default: FSPS's)",
     )
+    p.add_argument(
+        "--dsps",
+        type=Path,
+        metavar="FILE.h5",
+        help="a DSPS file of populations (ssp_flux, ssp_lgmet, ...) in place of python-fsps; gas, "
+        "dust and AGN are the bundled ones",
+    )
+    p.add_argument(
+        "--zsol", type=float, help="the Sun's mass fraction of metals, with --dsps (MIST: 0.0142)"
+    )
     p.add_argument("--out", type=Path, help="file to write (.safetensors)")
     p.add_argument("--label", help="what to call isochrones and spectral library")
     p.add_argument("--test", type=int, default=20, help="spectra to compare (%(default)s)")
@@ -56,6 +66,17 @@ def _ingredients(args):
             raise SetupError(f"{text!r} is no NAME=VALUE, such as imf_type=0.") from err
         if not isinstance(parameters[name], (bool, int, float)):
             raise SetupError(f"{text!r} is no NAME=VALUE, such as imf_type=0.")
+    if args.dsps is not None:
+        from .dsps_ingredients import make_from_dsps
+
+        named = (f"{k}_{v}" for k, v in sorted(parameters.items()))
+        name = "-".join(["dsps", args.dsps.stem, *named])
+        path = args.out or user_folder() / f"{name}.safetensors"
+        made = make_from_dsps(args.dsps, path, args.label, args.zsol, args.overwrite, **parameters)
+        print(made, made.manifest.get("note", ""), f"Wrote {path}", sep="\n")
+        return
+    if args.zsol is not None:
+        raise SetupError("--zsol belongs to --dsps; FSPS knows its own.")
     # Loading takes seconds.
     print("Starting FSPS", flush=True)
     from .ingredient_tables import compare_with_fsps, make_ingredients

@@ -125,17 +125,17 @@ def _description(model, sps, obs, notes=()):
         notes = [*notes, f"{', '.join(mapped.stale)}: read another parameter that Prospector "
                  "computes later, so that its value belongs to the vector before; here they "
                  "belong to the same."]  # fmt: skip
-    if has_photometry(obs):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            predicted = predictions(model, obs, sps)
-        notes = [*notes, *(str(w.message) for w in caught if w.category is UserWarning)]
-        error = getattr(getattr(predicted, "compiled", None), "error", None)
-        if error:
-            worst = max(error, key=error.get)
-            lines += ["", f"compiled for {len(error)} bands, within {error[worst]:.1e} ({worst}) "
-                      "of whole spectra"]  # fmt: skip
-    elif mapped.cost:
+    seen = obs if has_photometry(obs) else {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        predicted = predictions(model, seen, sps)
+    notes = [*notes, *(str(w.message) for w in caught if w.category is UserWarning)]
+    error = getattr(getattr(predicted, "compiled", None), "error", None)
+    if error:
+        worst = max(error, key=error.get)
+        lines += ["", f"compiled for {len(error)} bands, within {error[worst]:.1e} ({worst}) "
+                  "of whole spectra"]  # fmt: skip
+    if mapped.cost and not seen:
         notes = [*notes, mapped.cost]
     if notes:
         lines += ["", *notes]

@@ -127,6 +127,8 @@ class ExactFluxes:
 
     def __init__(self, model, filters, sps):
         self.map = ParameterMap(model)
+        # The map has looked at the names, with the transforms that read them.
+        sps.checked.update(model.params)
         fixed = fsps_parameters({**sps.given, **self.map.fixed}, self._binned(sps))
         varying = fsps_parameters(dict.fromkeys(self.map.varying), self._binned(sps))
         stars = [k for k in varying if k in INGREDIENTS]
@@ -143,6 +145,7 @@ class ExactFluxes:
             k: v for k, v in self.map.ranges(n=draws).items() if np.ndim(v[0]) == 0 and k in varying
         }
         self.fixed = {k: v for k, v in fixed.items() if k not in varying}
+        sps.check_ages(self.fixed, ranges)
         self.compiled = None
         filters = self._targets(filters)
         if not len(filters):

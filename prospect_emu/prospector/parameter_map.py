@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelMismatchError
-from ..parameters import PARAMETERS
-from ..sps.inputs import BASIS
+from ..parameters import BASIS, PARAMETERS, misspelt
 from . import unknown_transforms as unknown
 from .batched_priors import compile_priors, prior_draws, unit_draws, widened
 from .recognised import RECOGNISERS
@@ -80,10 +79,11 @@ class ParameterMap:
     Raises
     ------
     ModelMismatchError
-        If a transform fails for draws of the prior.
+        If a transform fails for draws of the prior, or a parameter is misspelt.
     """
 
     def __init__(self, model):
+        _check_spelling(model)
         self.ndim = model.ndim
         self._model = model
         self._initial = copy.deepcopy(model.params)
@@ -350,6 +350,23 @@ class ParameterMap:
             for s in {s.name: s for s in self._steps if s.name in self._times}.values()
         )
         return f"Transforms that are not vectorised run row by row, at this cost a vector: {names}."
+
+
+def _check_spelling(model):
+    """Refuse names that are nearly those of FSPS's parameters, unless a transform reads them."""
+    names = set(model.params)
+    suspects = {k: v for k in names if (v := misspelt(k))}
+    if not suspects:
+        return
+    for info in model.config_dict.values():
+        if info.get("depends_on"):
+            for name in _step("", info["depends_on"], names).reads:
+                suspects.pop(name, None)
+    for name, meant in suspects.items():
+        raise ModelMismatchError(
+            f"The model's {name!r} is no parameter of FSPS, and no transform reads it; write "
+            f"{meant!r}, or drop it."
+        )
 
 
 def _failed(expected):

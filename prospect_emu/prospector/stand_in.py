@@ -6,6 +6,7 @@ has not (Prospector 1.4), for any of their models, without FSPS.
 
 import logging
 import pickle
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,11 +18,12 @@ from ..errors import ModelMismatchError
 from ..files import digest
 from ..observe import observation
 from ..observe.filters import curve_hash
-from ..parameters import DEFAULTS, INGREDIENTS
+from ..parameters import BASIS, DEFAULTS, INGREDIENTS, misspelt
 from ..sps.fold import compile_sps
 from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
+from ..sps.universe import older_than_universe
 
 _LOG = logging.getLogger("prospect_emu")
 # Arguments of Prospector's classes that neither of the two uses.
@@ -79,6 +81,8 @@ class ExactBasis:
         self._lines = None
         self._compiled = {}
         self._stars, self._ingredients, self._told = None, None, None
+        # Names that were looked at, and whether impossible ages were told of.
+        self.checked, self._told_ages = {*DEFAULTS, *BASIS}, False
         # Where no model has chosen any yet: wavelengths are the same for all bundled ones.
         self._use({"imf_type": 1})
         warn_of_other_libraries(self._ingredients)
@@ -181,6 +185,7 @@ class ExactBasis:
             self.params = dict(self.given)
         self.update(**params)
         given = _rows(self.params)
+        self._tell(given)
         if "agebins" in given and too_short(given["agebins"]):
             # A ValueError, which Prospector's likelihood takes for impossible, as of FSPS.
             raise ValueError("an age bin is shorter than 1 Myr, where FastStepBasis stops.")
@@ -192,6 +197,28 @@ class ExactBasis:
         out = spectrum(self._ingredients, given)
         self._lines = out.line_lum[0] / out.mass[0]
         return out.wave.copy(), out.lnu[0] / out.mass[0], float(out.mfrac[0])
+
+    def _tell(self, given):
+        """Refuse misspelt names; warn, once, of those that may be, and of impossible ages."""
+        for name in self.params.keys() - self.checked:
+            self.checked.add(name)
+            meant = misspelt(name)
+            if meant is None:
+                continue
+            sentence = f"{name!r} is no parameter of FSPS; write {meant!r}"
+            if meant not in self.params:
+                self.checked.discard(name)
+                raise ModelMismatchError(f"{sentence}.")
+            # It may be what a transform reads.
+            warnings.warn(f"{sentence}, if that is what you meant.", stacklevel=3)
+        self.check_ages(given, refuse=False)
+
+    def check_ages(self, params, ranges=None, refuse=True):
+        """`older_than_universe`, whose sentence is a warning, once."""
+        sentence = older_than_universe(params, ranges, refuse)
+        if sentence and not self._told_ages:
+            self._told_ages = True
+            warnings.warn(sentence, stacklevel=4)
 
     def get_galaxy_elines(self):
         """Wavelengths (Angstrom) and luminosities (Lsun per Msun formed) of the nebular lines.
@@ -279,6 +306,7 @@ class ExactBasis:
         self._lines, self._compiled = state["lines"], {}
         self._stars, self._ingredients = None, None
         self._told = state["stars"]
+        self.checked, self._told_ages = {*DEFAULTS, *BASIS}, True
         self._use(state["stars"])
         if (self.label, self.checksum) != (state["label"], state["checksum"]):
             raise pickle.UnpicklingError(

@@ -114,6 +114,8 @@ def bin_edges(agebins):
     gap = bins[..., 1:, 0] - bins[..., :-1, 1]
     if (np.abs(gap) > 1e-6).any():
         where = np.unravel_index(np.argmax(np.abs(gap)), gap.shape)
+        if (bins[..., 1:, 0] < bins[..., :-1, 0]).any():
+            raise RangeError("age bins are not in order of age; give the youngest first.")
         raise RangeError(
             f"age bins {where[-1] + 1} and {where[-1] + 2} "
             f"{'overlap' if gap[where] < 0 else 'leave a gap'} (one ends at "

@@ -14,10 +14,19 @@ import numpy as np
 from ..errors import RangeError
 from ..parameters import DEFAULTS
 from .constants import REFERENCE, TINY, column, single
-from .dust_laws import LAWS, WITT_GORDON
+from .dust_laws import LAWS, MILKY_WAY, WITT_GORDON
 
 # Parameters that every law shares.
 COMMON = ("dust1", "dust1_index", "dust2", "dust3", "frac_nodust", "frac_obrun")
+
+# Where FSPS runs; it stops elsewhere.
+_LIMITS = {
+    "frac_obrun": (0.0, 1.0),
+    "frac_nodust": (0.0, 1.0),
+    "uvb": (0.0, np.inf),
+    "dust_clumps": (-np.inf, TINY),
+    "dust_tesc": (single(5.5), np.inf),
+}
 
 
 class Transmission(NamedTuple):
@@ -49,12 +58,9 @@ class PreparedLaw:
     """
 
     def __init__(self, dust_type, wave, fixed=None, grid=None, dtype=float):
-        if dust_type not in LAWS:
-            known = ", ".join(f"{k} ({v.name})" for k, v in sorted(LAWS.items()))
-            raise RangeError(f"dust_type is {dust_type!r}; FSPS has the laws {known}.")
         wave = np.asarray(wave, dtype=float)
         grid = wave if grid is None else np.asarray(grid, dtype=float)
-        self.dust_type, self.dtype = int(dust_type), np.dtype(dtype)
+        self.dust_type, self.dtype = check_type(dust_type), np.dtype(dtype)
         self._own = LAWS[self.dust_type].parameters
         self.parameters = self._own + COMMON
         values = DEFAULTS | dict(fixed or {})
@@ -205,32 +211,53 @@ def transmission(dust_type, wave, params, grid=None):
     return prepare(dust_type, wave, grid=grid)(params)
 
 
+def limits(dust_type):
+    """Lowest and highest values {name: (low, high)} with which FSPS runs."""
+    out = dict(_LIMITS)
+    if dust_type == WITT_GORDON:
+        out |= {"wgp1": (1, 18), "wgp2": (1, 6), "wgp3": (1, 2)}
+    return out
+
+
 def check(params):
     """Refuse parameters of the dust for which FSPS stops.
 
     Parameters
     ----------
     params : dict
-        Scalars or arrays; absent ones are FSPS's defaults.
+        Scalars or arrays, ``dust_type`` one value; absent ones are FSPS's defaults.
 
     Raises
     ------
     RangeError
         Names the parameter, the value and what FSPS allows.
     """
-    ranges = {
-        "frac_obrun": (0.0, 1.0),
-        "frac_nodust": (0.0, 1.0),
-        "uvb": (0.0, np.inf),
-        "dust_clumps": (-np.inf, TINY),
-        "dust_tesc": (single(5.5), np.inf),
-    }
-    if np.any(np.asarray(params.get("dust_type", 0)) == WITT_GORDON):
-        ranges |= {"wgp1": (1, 18), "wgp2": (1, 6), "wgp3": (1, 2)}
-    for name, (low, high) in ranges.items():
+    dust_type = check_type(params.get("dust_type", DEFAULTS["dust_type"]))
+    for name, (low, high) in limits(dust_type).items():
         value = np.asarray(params.get(name, DEFAULTS[name]))
         bad = ~((value >= low) & (value <= high))
         if bad.any():
             raise RangeError(
                 f"{name} is {float(value[bad].flat[0]):g}; FSPS allows {low:g} to {high:g}."
             )
+        if name.startswith("wgp") and np.any(value != np.round(value)):
+            raise RangeError(
+                f"{name} is {_broken(value):g}; it counts models of Witt & Gordon: give a whole "
+                "number."
+            )
+    if dust_type == MILKY_WAY and not np.all(np.asarray(params.get("mwr", DEFAULTS["mwr"])) > 0.0):
+        raise RangeError(
+            "mwr is not above zero, but the law divides by it; it is R_V, such as 3.1."
+        )
+
+
+def check_type(dust_type):
+    """The number of a law, an int; refuses others."""
+    if dust_type not in LAWS:
+        known = ", ".join(f"{k} ({v.name})" for k, v in sorted(LAWS.items()))
+        raise RangeError(f"dust_type is {dust_type!r}; FSPS has the laws {known}.")
+    return int(dust_type)
+
+
+def _broken(value):
+    return float(value[value != np.round(value)].flat[0])

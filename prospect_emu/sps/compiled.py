@@ -186,6 +186,8 @@ class Folded:
             out &= (p["logzsol"] >= self.g.logz[0]) & (p["logzsol"] <= self.g.logz[-1])
         for name, (low, high) in self.columns.ranges.items():
             out &= (p[name] >= low) & (p[name] <= high)
+        if "duste_umin" in p and self.columns.emits:
+            out &= p["duste_umin"] <= self.g.dust_umin[-1]
         if self.history._kind == "bins":
             out &= (p["mass"] >= 0.0).all(axis=1) & (p["mass"].sum(axis=1) > 0.0)
         return out

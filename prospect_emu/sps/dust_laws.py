@@ -20,7 +20,7 @@ from .constants import REFERENCE, interpolate, single
 
 CURVES_KIND = "prospect_emu attenuation curves"
 CURVES_FILE = Path(__file__).parents[1] / "data" / "ingredients" / "attenuation.safetensors"
-WITT_GORDON = 3
+MILKY_WAY, WITT_GORDON = 1, 3
 
 
 class Law(NamedTuple):
@@ -63,7 +63,7 @@ def power_law(wave, grid, dtype):
     return tau
 
 
-@law(1, "mwr", "uvb")
+@law(MILKY_WAY, "mwr", "uvb")
 def milky_way(wave, grid, dtype):
     """Cardelli et al. (1989) for R_V = ``mwr``, the 2175 A bump scaled by ``uvb``.
 

@@ -94,8 +94,8 @@ class Compiled:
     def __init__(self, ingredients, filters, fixed, free, ranges, lines_apart, quadrature):
         self.ingredients, self.filters = ingredients, list(filters)
         self.fixed, self.free = dict(fixed), tuple(free)
-        self._ranges = dict(ranges or {})
         self._check()
+        self._ranges = inputs.check_values(ingredients, self._physics(self.fixed), ranges or {})
         self._projector = filters
         if not hasattr(filters, "weights"):
             self._projector = FilterProjector(self.filters, ingredients.wave, quadrature)

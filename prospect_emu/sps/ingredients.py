@@ -11,6 +11,7 @@ holds the rest (the bundled ones share it).
 import json
 import math
 import os
+import warnings
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -36,8 +37,9 @@ NAMES = {
     "bpss": "BPASS", "miles": "MILES", "c3k_lr": "C3K (low resolution)", "c3k_hr": "C3K",
     "bpass": "BPASS",
 }  # fmt: skip
-# log10 of FSPS's floor of the nebular tables, in the units of `Ingredients`.
-NEBULAR_FLOOR = -95.0 + float(np.log10(PHOTON_UNIT / LNU_UNIT))
+# log10 from FSPS's units of the nebular tables to those of `Ingredients`, and FSPS's floor.
+TO_UNIT = float(np.log10(PHOTON_UNIT / LNU_UNIT))
+NEBULAR_FLOOR = TO_UNIT - 95.0
 _STARS = ("log_age", "logz", "stars_lnu", "stars_mass", "stars_loglbol", "photons")
 _PACKED = ("stars_lnu", "neb_logcont", "dust_lnu")
 
@@ -423,4 +425,7 @@ def _plain(value):
 
 @lru_cache(maxsize=4)
 def _cached(path, modified, agb_dust):
-    return read_ingredients(path, agb_dust)
+    out = read_ingredients(path, agb_dust)
+    if out.manifest.get("note"):
+        warnings.warn(out.manifest["note"], stacklevel=4)
+    return out

@@ -3,26 +3,27 @@
 import numpy as np
 
 from ..errors import ModelMismatchError, RangeError
-from ..parameters import DEFAULTS, FIXED, INGREDIENTS
+from ..parameters import BASIS, DEFAULTS, FIXED, INGREDIENTS, misspelt
 from . import ages, attenuation
 from .ingredients import different
 
-# What comes from Prospector's bases beside FSPS's own parameters.
-BASIS = ("mass", "agebins", "mass_units", "tabular_time", "tabular_sfr")
 # One value for all rows that are computed together.
 SETTINGS = (
     "sfh", "dust_type", "dust_tesc", "add_neb_emission", "add_neb_continuum", "nebemlineinspec",
     "add_dust_emission", "add_igm_absorption",
 )  # fmt: skip
+# By how much ranges of a prior may be wider than the prior.
+SLACK = 0.03
 
 
 def check_names(params):
     """Refuse names that are no parameters, and values that only FSPS itself can compute."""
     for name in params:
         if name not in DEFAULTS and name not in BASIS:
+            meant = misspelt(name)
+            what = f"write {meant!r}" if meant else "check its spelling, or drop it"
             raise ModelMismatchError(
-                f"{name!r} is no parameter of FSPS (nor mass, agebins or a table); check its "
-                "spelling, or drop it."
+                f"{name!r} is no parameter of FSPS (nor mass, agebins or a table); {what}."
             )
     for name, value in FIXED.items():
         if name in params and np.any(np.asarray(params[name]) != value):
@@ -42,6 +43,51 @@ def check_ingredients(ingredients, params):
             f"{name} is {wanted[name]}, but the ingredients {ingredients.label} were made with "
             f"{have.get(name, DEFAULTS[name])}; use find_ingredients({name}={wanted[name]})."
         )
+
+
+def check_umin(ingredients, umin):
+    """Refuse a ``duste_umin`` for which FSPS has no template."""
+    last = ingredients.dust_umin[-1]
+    if umin > last:
+        raise RangeError(
+            f"duste_umin is {umin:g}; above {last:g} FSPS reads beyond the end of its table of "
+            f"dust emission: keep it, or its prior, up to {last:g}."
+        )
+
+
+def check_values(ingredients, fixed, ranges):
+    """Refuse fixed values, and ranges of free ones, for which FSPS stops.
+
+    Parameters
+    ----------
+    ingredients : Ingredients
+    fixed : dict
+        FSPS's parameters, one value each.
+    ranges : dict
+        (low, high) of free ones, which may reach over the ends by `SLACK`.
+
+    Returns
+    -------
+    dict
+        The ranges, up to those ends.
+    """
+    attenuation.check({k: np.asarray(v) if k != "dust_type" else v for k, v in fixed.items()})
+    ends = attenuation.limits(fixed.get("dust_type", DEFAULTS["dust_type"]))
+    if fixed.get("add_dust_emission", DEFAULTS["add_dust_emission"]):
+        check_umin(ingredients, np.max(fixed.get("duste_umin", DEFAULTS["duste_umin"])))
+        ends["duste_umin"] = (-np.inf, ingredients.dust_umin[-1])
+    out = dict(ranges)
+    for name in ends.keys() & out.keys():
+        (low, high), end = out[name], ends[name]
+        if name == "duste_umin" and high > (1.0 + SLACK) * end[1]:
+            check_umin(ingredients, high)
+        if low < end[0] - SLACK * abs(end[0]) or high > end[1] + SLACK * abs(end[1]):
+            raise RangeError(
+                f"{name} reaches from {low:g} to {high:g}, but FSPS allows {end[0]:g} to "
+                f"{end[1]:g}; narrow its prior."
+            )
+        out[name] = max(low, end[0]), min(high, end[1])
+    return out
 
 
 def settings(params):
@@ -133,9 +179,11 @@ class Rows:
         value = self.values.get(name, np.asarray(DEFAULTS[name]))
         return np.broadcast_to(value, (self.n * self.ncomponent,)).astype(float)
 
-    def check(self):
+    def check(self, ingredients):
         """Refuse what FSPS stops at."""
         attenuation.check(self.values | self.settings)
+        if self.settings["add_dust_emission"]:
+            check_umin(ingredients, self.get("duste_umin").max())
 
     def star_formation(self, log_age):
         """Weights of SSPs and masses.

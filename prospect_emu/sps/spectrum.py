@@ -104,7 +104,7 @@ def spectrum(ingredients, params, parts=False):
     check_names(params)
     check_ingredients(ingredients, params)
     rows = Rows(params)
-    rows.check()
+    rows.check(ingredients)
     weights, formed, scale = rows.star_formation(ingredients.log_age)
     engine = _Engine(ingredients, rows)
     size, nwave = len(weights), ingredients.wave.size
