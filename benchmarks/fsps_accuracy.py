@@ -424,7 +424,7 @@ def main():
         if np.isnan(off[0]).all():
             worst = [np.nan, np.nan]
         band = names[int(np.argmax(np.nan_to_num(off[args.only != "drop-in"])) % len(names))]
-        print(f"{name:60s} " + " ".join(f"{w:8.1e}" for w in worst) + f"  {zred} {band}", flush=True)
+        print(f"{name:60s} {worst[0]:8.1e} {worst[1]:8.1e}  {zred} {band}", flush=True)
 
 
 if __name__ == "__main__":
