@@ -254,9 +254,7 @@ def rows(repeat):
         out.append(one(f"dust_tesc={tesc}", lambda r, z, t=tesc: {"dust_tesc": fixed(t)}))
     out.append(one("no dust", lambda r, z: {k: fixed(0.0) for k in ("dust1", "dust2")}))
     out.append(one("dust1 alone", lambda r, z: {"dust2": fixed(0.0)}))
-    out.append(
-        one("add_agb_dust_model=False", lambda r, z: {"add_agb_dust_model": fixed(False)})
-    )
+    out.append(one("add_agb_dust_model=False", lambda r, z: {"add_agb_dust_model": fixed(False)}))
     out.append(one("lumdist", lambda r, z: {"lumdist": fixed(float(r.uniform(1.0, 1e3)))}))
     out.append(one("free lumdist", lambda r, z: {"lumdist": free(10.0, 100.0)}))
     out.append(one("free zred", lambda r, z: {"zred": free(*around(z))}))
