@@ -7,6 +7,7 @@ as Prospector's scripts call them, with our SPS in place of FSPS's.
 import argparse
 import ast
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +37,7 @@ class ParameterFile:
     path : path-like
     options : sequence of str
         As on the script's own command line: Prospector's, those that the file adds to its
-        parser, and ``--key=value`` of its ``run_params``.
+        parser, and ``--key=value`` of its ``run_params`` and of what its functions take.
 
     Attributes
     ----------
@@ -70,6 +71,8 @@ class ParameterFile:
         parser = prospect_args.get_parser()
         _add_arguments(parser, tree)
         _add_keys(parser, own)
+        for what in _NAMES:
+            _add_parameters(parser, self._function(what))
 
         def refuse(message):
             raise SetupError(f"{path}, its own options: {message}.")
@@ -77,7 +80,7 @@ class ParameterFile:
         parser.error = refuse
         given = vars(parser.parse_args(list(options)))
         defaults = vars(parser.parse_args([]))
-        chosen = {k for k, v in given.items() if v != defaults[k]}
+        chosen = {k for k, v in given.items() if k not in defaults or v != defaults[k]}
         self.run_params = {**given, **own, **{k: given[k] for k in chosen}}
         self.run_params["param_file"] = str(self.path)
         self.chosen = frozenset({*own, *chosen})
@@ -92,7 +95,7 @@ class ParameterFile:
         Parameters
         ----------
         sps : object, optional
-            Default ``EmulatorSPS()``. The file's own ``build_sps`` is not called.
+            Default ``EmulatorSPS()``; takes the place of the file's ``build_sps``.
 
         Returns
         -------
@@ -100,10 +103,11 @@ class ParameterFile:
         """
         sps = EmulatorSPS() if sps is None else sps
         module = self._module
+        # What its other functions call: of mocks, and of `build_all`.
+        for name in ("build_sps", "load_sps"):
+            if hasattr(module, name):
+                setattr(module, name, lambda *args, **extras: sps)
         if hasattr(module, "build_all"):
-            for name in ("build_sps", "load_sps"):
-                if hasattr(module, name):
-                    setattr(module, name, lambda **extras: sps)
             obs, model, _, noise = self._call(module.build_all)
         else:
             obs = self._call(self._function("obs"))
@@ -205,6 +209,16 @@ def _add_keys(parser, run_params):
         if f"--{key}" in parser._option_string_actions:
             continue
         parser.add_argument(f"--{key}", type=_value, default=value)
+
+
+def _add_parameters(parser, function):
+    """``--name=value`` of what a function asks for; left out where it is not given."""
+    if function is None:
+        return
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            if f"--{name}" not in parser._option_string_actions:
+                parser.add_argument(f"--{name}", type=_value, default=argparse.SUPPRESS)
 
 
 def _value(text):

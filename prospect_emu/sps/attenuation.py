@@ -83,8 +83,7 @@ class PreparedLaw:
         young = self._cloud(params, p)
         np.exp(young, out=young)
         if np.any(p["frac_obrun"]):
-            young *= 1.0 - p["frac_obrun"]
-            young += p["frac_obrun"]
+            young = young * (1.0 - p["frac_obrun"]) + p["frac_obrun"]
         if np.any(p["frac_nodust"]):
             old = (1.0 - p["frac_nodust"]) * old + p["frac_nodust"]
         young = young * old
@@ -106,9 +105,9 @@ class PreparedLaw:
         cloud = self._cloud(params, p)
         np.negative(np.expm1(cloud, out=cloud), out=cloud)
         if np.any(p["frac_obrun"]):
-            cloud *= 1.0 - p["frac_obrun"]
+            cloud = cloud * (1.0 - p["frac_obrun"])
         if np.any(p["frac_nodust"]):
-            old *= 1.0 - p["frac_nodust"]
+            old = old * (1.0 - p["frac_nodust"])
         young = cloud + old - cloud * old
         if np.any(p["dust3"]):
             extra = -np.expm1(-p["dust3"] * self._curve(params, p))

@@ -129,6 +129,22 @@ def test_older_names_and_build_all(script):
         assert sps.label == "PARSEC/CK04"
 
 
+def test_mocks_and_arguments(script):
+    """A mock of the file's own SPS and model; ``folder`` is no key of run_params."""
+    text = script.read_text().replace("def build_obs(snr=20.0", "def build_data(snr=20.0")
+    mock = """
+def build_obs(folder, snr=20.0, **extras):
+    obs, model, sps = build_data(snr), build_model(**extras), build_sps()
+    obs["folder"], obs["maggies"] = folder, model.predict(model.theta, obs, sps)[1]
+    return obs
+"""
+    script.write_text(text + mock)
+    file = ParameterFile(script, ["--folder=here"])
+    obs, model, sps, _ = file.build()
+    assert obs["folder"] == "here" and "folder" in file.chosen
+    np.testing.assert_array_equal(obs["maggies"], model.predict(model.theta, obs, sps)[1])
+
+
 def test_fit_a_template(tmp_path, capsys):
     flux = np.array([3.0, 10.0, 20.0, 26.0, 31.0, 40.0, 44.0])
     table = Table({"band": BANDS, "flux": flux, "error": 0.1 * flux})

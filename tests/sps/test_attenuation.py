@@ -129,6 +129,19 @@ def test_prepared_forms_agree(dust_type):
     assert np.array_equal(prepare(dust_type, WAVE).agn(PARAMS), whole.agn)
 
 
+@pytest.mark.parametrize("name", ["frac_nodust", "frac_obrun"])
+def test_fractions_vary_where_the_law_is_fixed(name):
+    """As with the law varying too."""
+    fixed = {k: v[0] for k, v in PARAMS.items() if k != name}
+    given = {name: np.array([0.0, 0.2, 0.7])}
+    law = prepare(4, WAVE, fixed)
+    whole = {**given, "dust2": np.full(3, fixed["dust2"]), "dust1": np.full(3, fixed["dust1"])}
+    for ours, expected in zip(law(given)[:2], prepare(4, WAVE, fixed)(whole)[:2], strict=True):
+        np.testing.assert_allclose(np.broadcast_to(ours, expected.shape), expected, rtol=1e-14)
+    for ours, seen in zip(law.absorbed(given), law(given)[:2], strict=True):
+        np.testing.assert_allclose(1.0 - ours, seen, atol=1e-14)
+
+
 def test_absorbed_keeps_its_digits():
     """1e-6 of optical depth in single precision: first-order expansion, to 1e-5."""
     law = prepare(4, WAVE, dtype=np.float32)
