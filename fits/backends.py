@@ -1,9 +1,10 @@
-"""What a fit asks for fluxes: an emulator, the exact batched SPS, or FSPS itself.
+"""What a fit asks for fluxes: an emulator, exact physics of any model, or FSPS itself.
 
-A campaign names them by plain strings: the name or file of an emulator;
-"exact:TABLES", ExactSPS on the tables that ``prospect_emu.training.exact_tables``
-exports; "fsps", python-fsps through Prospector's own `fit_model`. `BACKENDS`
-is the registry: the word before the colon -> a function of the rest.
+A campaign names them by plain strings: the name or file of an emulator; "exact",
+`EmulatorSPS` without one, for any model of Prospector; "exact:TABLES", ExactSPS on the
+tables that ``prospect_emu.training.exact_tables`` exports; "fsps", python-fsps through
+Prospector's own `fit_model`. `BACKENDS` is the registry: the word before the colon -> a
+function of the rest.
 """
 
 import os
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..errors import SetupError
 from ..fit.certificate import find_engine
+from ..fit.predictions import ExactFluxes
 from ..fit.result import FitResult
 from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..networks.loading import load_emulator
@@ -24,9 +26,11 @@ from ..networks.vector import BOX, FIXED, PARAMETERS
 from ..observe.filters import curve_hash, load_filters
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
+from ..prospector.parameter_file import ParameterFile
+from ..prospector.templates import template_model
+from ..prospector.v1 import SpecModel
 
 EXACT_ZRED = (0.01, 12.0)
-TABLES_VARIABLE = "PROSPECT_EMU_TABLES"
 
 
 class Backend:
@@ -54,8 +58,15 @@ class Backend:
     def zred_range(self):
         return tuple(float(z) for z in self.emulator.bounds[self.emulator.index("zred")])
 
-    def identity(self):
-        """What distinguishes this one from others of its name; JSON."""
+    def identity(self, config):
+        """What distinguishes this one from others of its name; JSON.
+
+        Raises
+        ------
+        ProspectEmuError
+            If it cannot fit what the `FitConfig` asks for.
+        """
+        self.model(config, 1.0)
         return {"name": self.emulator.name, "sha256": self.emulator.manifest.get("sha256")}
 
     def fit(self, obs, config, seed):
@@ -73,8 +84,7 @@ class Backend:
         """
         from ..fit.fitting import fit_model
 
-        sps = _sps(self, tuple(obs["filters"]))
-        model = EmulatorSpecModel(model_params(zred=obs["zred"]))
+        model, sps = self.model(config, obs["zred"]), self.sps(obs["filters"])
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
@@ -93,8 +103,27 @@ class Backend:
         """A result with the certificate that the configuration asks for."""
         if not (config.certificate and self.certifiable):
             return result
-        name, exact = _engine(_sps(self, tuple(obs["filters"])), config.tables)
+        name, exact = _engine(self.sps(obs["filters"]), config.tables)
         return result.certified(exact, n=config.certificate, seed=seed, engine=name)
+
+    def model(self, config, zred):
+        """What is fitted, at a redshift.
+
+        Raises
+        ------
+        SetupError
+            If the configuration has a model for which this was not made.
+        """
+        if config.other_model:
+            raise SetupError(
+                f"The emulator {self.label!r} is of the 18-parameter model; with fit.model or "
+                "fit.params, emulators must be ['exact']."
+            )
+        return EmulatorSpecModel(model_params(zred=zred))
+
+    def sps(self, filters):
+        """Its `EmulatorSPS` for some filters."""
+        return _sps(self, tuple(filters))
 
     def select(self, bands):
         """The emulator of these bands."""
@@ -129,17 +158,51 @@ def nested_keywords(config):
 
 
 class ExactBackend(Backend):
+    """FSPS's physics on the ingredients, compiled for any model at each redshift."""
+
+    label = "exact"
+    certifiable = False
+    bands = None
+    zred_range = (0.0, np.inf)
+
+    def __init__(self):
+        self._sps = EmulatorSPS()
+
+    @lru_cache(maxsize=4)  # noqa: B019, of which there are few in a process
+    def identity(self, config):
+        # The ingredients follow from the model, and no model takes others at another redshift.
+        ingredients = ExactFluxes(self.model(config, 1.0), [], self._sps).ingredients
+        return {"name": "exact", "sha256": ingredients.manifest.get("sha256")}
+
+    def model(self, config, zred):
+        if config.params:
+            return _parameter_file(config.params, config.params_options).model_at(zred)
+        if config.model:
+            return template_model("+".join(config.model), zred)[0]
+        return SpecModel(model_params(zred=zred))
+
+    def sps(self, filters):
+        return self._sps
+
+    def select(self, bands):
+        raise SetupError("'exact' alone gives no mocks; write exact:TABLES, or an emulator.")
+
+
+@lru_cache(maxsize=4)
+def _parameter_file(path, options):
+    return ParameterFile(path, options)
+
+
+class TablesBackend(Backend):
     """ExactSPS, sampled as an emulator is."""
 
     certifiable = False
 
-    def __init__(self, argument):
-        path = argument or os.environ.get(TABLES_VARIABLE, "")
+    def __init__(self, path):
         if not Path(path).is_file():
             raise SetupError(
-                f"The backend 'exact' needs the tables of FSPS, and {path or 'no file'!r} is not "
-                "there; write 'exact:FILE', FILE made by prospect_emu.training.exact_tables."
-                "export_tables."
+                f"There is no file {path}, the tables of 'exact:FILE'; make it with "
+                "prospect_emu.training.exact_tables.export_tables."
             )
         try:
             import torch
@@ -147,7 +210,7 @@ class ExactBackend(Backend):
             from ..training.exact import ExactSPS
         except ModuleNotFoundError as err:
             raise SetupError(
-                f"The backend 'exact' needs torch ({err}); pip install 'prospect_emu[train]'."
+                f"'exact:FILE' needs torch ({err}); pip install 'prospect_emu[train]'."
             ) from err
         torch.set_num_threads(1)
         # Single precision errs by 1e-5, and takes half the time.
@@ -157,7 +220,8 @@ class ExactBackend(Backend):
     bands = None
     zred_range = EXACT_ZRED
 
-    def identity(self):
+    def identity(self, config):
+        self.model(config, 1.0)
         return {"name": "exact", "sha256": self.exact.manifest.get("sha256")}
 
     def select(self, bands):
@@ -250,7 +314,8 @@ class FSPSBackend(Backend):
 
         self.versions = fsps_versions()
 
-    def identity(self):
+    def identity(self, config):
+        self.model(config, 1.0)
         return {"name": "fsps", "versions": self.versions}
 
     def fit(self, obs, config, seed):
@@ -320,7 +385,11 @@ def seeded_dynesty(seed):
 # ---- registry ----------------------------------------------------------------------------------
 
 
-BACKENDS = {"exact": ExactBackend, "fsps": FSPSBackend}
+def _exact(argument):
+    return TablesBackend(argument) if argument else ExactBackend()
+
+
+BACKENDS = {"exact": _exact, "fsps": FSPSBackend}
 
 
 def label_of(spec):

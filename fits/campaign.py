@@ -89,6 +89,7 @@ def make_plan(config, store):
             f"Prospector knows no fit.max_seconds, which the emulator {untimed[0]!r} needs; use "
             "fit.max_calls."
         )
+    identities = {label: b.identity(config.fit) for label, b in backends.items()}
     for repeat in range(config.repeats):
         for label, spec in zip(labels, config.emulators, strict=True):
             backend = backends[label]
@@ -108,7 +109,7 @@ def make_plan(config, store):
                     fit=config.fit,
                     seed=seed,
                     fingerprint=identity.fingerprint_of(
-                        key, seed, config.fit, known, backend.identity(), used
+                        key, seed, config.fit, known, identities[label], used
                     ),
                 )
     if not tasks:

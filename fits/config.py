@@ -102,6 +102,14 @@ class FitConfig:
 
     Attributes
     ----------
+    model : tuple of str
+        Prospector's templates, joined in this order; the redshift is the catalog's. Without
+        this and `params`, the 18-parameter model.
+    params : str
+        Instead: a parameter file of Prospector, relative to the TOML file, whose ``build_model``
+        is called with ``zred`` and ``object_redshift`` of each galaxy.
+    params_options : tuple of str
+        Options of that file, such as "--add_neb=True".
     nlive, walks, moves, dlogz, n_eff
         See `prospect_emu.sampling.nested.NestedSettings`; "fsps", which Prospector samples,
         has dynesty's moves.
@@ -122,6 +130,9 @@ class FitConfig:
         ExactSPS tables for that, relative to the TOML file.
     """
 
+    model: tuple = ()
+    params: str = ""
+    params_options: tuple = ()
     nlive: int = 1000
     walks: int = 100
     moves: str = "differences"
@@ -134,6 +145,11 @@ class FitConfig:
     inflate: bool = True
     certificate: int = 0
     tables: str = ""
+
+    @property
+    def other_model(self):
+        """Whether another model than that of 18 parameters is fitted."""
+        return bool(self.model or self.params)
 
 
 @dataclass(frozen=True)
@@ -180,8 +196,8 @@ class Config:
     catalog, select, fit, executor
         The sections.
     emulators : tuple of str
-        Names or files of emulators, "exact" or "fsps"; see
-        `prospect_emu.fits.backends`.
+        Names or files of emulators, "exact" or "fsps"; see `prospect_emu.fits.backends`. With
+        ``fit.model`` or ``fit.params`` it is ["exact"], and need not be given.
     output : str
         Folder of the results, relative to the TOML file.
     name : str
@@ -254,6 +270,9 @@ def read_config(path):
 
 def parse_config(data, folder=".", where="the configuration"):
     """A `Config` from dictionaries; `folder` is what relative paths start from."""
+    fit = data.get("fit")
+    if isinstance(fit, dict) and (fit.get("model") or fit.get("params")):
+        data = {"emulators": ["exact"], **data}
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
     catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
@@ -264,10 +283,16 @@ def parse_config(data, folder=".", where="the configuration"):
                 f"for {_OF_KIND[name]!r}; remove it."
             )
     fit = config.fit
-    if fit.tables:
-        fit = _replace(fit, tables=str(folder / fit.tables))
-        if not Path(fit.tables).is_file():
-            raise SetupError(f"{where}: there is no file fit.tables = {fit.tables}; correct it.")
+    for name in ("tables", "params"):
+        path = getattr(fit, name)
+        if path:
+            fit = _replace(fit, **{name: str(folder / path)})
+            if not (folder / path).is_file():
+                raise SetupError(f"{where}: there is no file fit.{name} = {path}; correct it.")
+    if fit.model and fit.params:
+        raise SetupError(f"{where}: fit.model and fit.params are two models; give one of them.")
+    if fit.params_options and not fit.params:
+        raise SetupError(f"{where}: fit.params_options belong to fit.params; remove them.")
     if 0 < fit.certificate < 2 * MIN_EFFECTIVE:
         raise SetupError(
             f"{where}: fit.certificate = {fit.certificate} is too few draws; give "

@@ -286,13 +286,15 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description="Writes mock galaxies.")
     parser.add_argument("path")
     parser.add_argument("--n", type=int, help="so many mocks, for a campaign")
-    parser.add_argument("--fluxes", default="exact", help="emulator, or exact:TABLES")
+    parser.add_argument("--fluxes", help="with --n: an emulator, or exact:TABLES")
     parser.add_argument("--like", help="folder of the 3D-HST catalog whose errors they have")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--min-snr", type=float, default=10.0)
     args = parser.parse_args(argv)
     if args.n is None:
         write_example(args.path)
+    elif args.fluxes is None:
+        parser.error("--n needs --fluxes")
     else:
         recipe = MockRecipe(args.n, args.seed, min_snr=args.min_snr, like=args.like)
         write_catalog(args.path, args.fluxes, recipe)

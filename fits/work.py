@@ -112,7 +112,7 @@ def _fit(task, began):
         if status == "converged" or (status is not None and not task.again):
             return {"state": FINISHED, "status": status, "repeated": True}
         backend = load_backend(task.backend)
-        _check_worker(task.fingerprint, backend)
+        _check_worker(task, backend)
         obs, former = obs_of(task.photometry), _uncertified(task)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The fit ended early")
@@ -141,11 +141,15 @@ def _fit(task, began):
     return {"state": FINISHED, "status": info["status"], "seconds": info["seconds"]}
 
 
-def _check_worker(fingerprint, backend):
+def _check_worker(task, backend):
     """Refuse to fit with another emulator, or with other packages, than were fingerprinted."""
-    here = identity.emulator_fields(backend.identity())
+    here = identity.emulator_fields(backend.identity(task.fit))
     here |= {f"versions.{k}": v for k, v in identity.versions().items()}
-    wanted = {k: v for k, v in fingerprint.items() if k.split(".")[0] in ("emulator", "versions")}
+    here |= identity.settings_fields(task.fit)
+    wanted = {
+        k: v for k, v in task.fingerprint.items()
+        if k.split(".")[0] in ("emulator", "versions", "settings")
+    }  # fmt: skip
     differ = changed_fields(wanted, here)
     if differ:
         raise SetupError(
@@ -172,8 +176,9 @@ def row_of(result):
     """A fit's numbers for the results table, JSON.
 
     Percentiles of all free parameters and derived quantities, evidence,
-    effective samples, chi2 of the best sample, and, where the truth is known,
-    the share of the posterior below it (``rank_NAME``).
+    effective samples, chi2 of the best sample, what is wrong with the posterior in
+    ``problems`` (empty if nothing is), and, where the truth is known, the share of the
+    posterior below it (``rank_NAME``).
     """
     columns = result.columns()
     names = list(columns)
@@ -201,7 +206,9 @@ def row_of(result):
         "bands": int(result.photometry.mask.sum()),
         "ncall": info["ncall"],
         "niter": info["niter"],
-        "zred": info["zred"],
+        "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
+        "problems": "; ".join(info["problems"]),
+        "insertion_p_value": info["diagnostics"].get("insertion_p_value"),
         "seed": info["seed"],
         **certificate_columns(result.certificate),
     }
