@@ -103,7 +103,7 @@ def make_plan(config, store):
                 tasks[key] = work.Task(
                     key=key,
                     path=str(store.fit_path(key).absolute()),
-                    lock=str(store.path("locks").absolute() / f"{key.name}.lock"),
+                    lock=str(store.path("locks").absolute() / "fits"),
                     backend=spec,
                     photometry=known,
                     fit=config.fit,

@@ -128,6 +128,10 @@ class FitConfig:
         `prospect_emu.fit.certificate`; 0 for none.
     tables : str
         ExactSPS tables for that, relative to the TOML file.
+    draws : int
+        Keep so many draws of each posterior in its file instead of all nested samples: 1000
+        take a tenth of the space. The results table is made of all samples nevertheless.
+        0 for all.
     """
 
     model: tuple = ()
@@ -145,6 +149,7 @@ class FitConfig:
     inflate: bool = True
     certificate: int = 0
     tables: str = ""
+    draws: int = 0
 
     @property
     def other_model(self):
@@ -238,9 +243,9 @@ _OF_KIND = dict.fromkeys(
 ) | dict.fromkeys(("id_column", "zred_column", "unit", "bands"), "table")
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
-    "fit.max_batch": 0, "fit.certificate": 0, "fit.max_calls": 1, "executor.workers": 1,
-    "executor.chunks": 1, "fit.queue_size": 1, "catalog.mask_negative": 0,
-    "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
+    "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0, "fit.max_calls": 1,
+    "executor.workers": 1, "executor.chunks": 1, "fit.queue_size": 1,
+    "catalog.mask_negative": 0, "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
 }  # fmt: skip
 
 

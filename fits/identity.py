@@ -23,7 +23,7 @@ BUDGETS = ("settings.max_calls", "settings.max_seconds")
 CERTIFICATE = "settings.certificate"
 _MODEL = ("model", "params", "params_options")
 # What changes no posterior.
-_STORAGE = ("tables",)
+_STORAGE = ("tables", "draws")
 _LONGEST = 180  # characters; file systems take 255, and temporary names are longer
 
 

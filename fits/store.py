@@ -10,7 +10,7 @@
     left_out.ecsv        galaxies that are not fitted, and why
     log.jsonl            a line per finished attempt
     progress.json        of the running campaign
-    lock, locks/...      held while a campaign runs, or a fit
+    lock, locks/...      held while a campaign runs, a part of it, or a fit
 
 The files are the truth: the index only spares reading them all.
 """
