@@ -1,18 +1,14 @@
 """What a fit asks for fluxes: an emulator, exact physics of any model, or FSPS itself.
 
 A campaign names them by plain strings: the name or file of an emulator; "exact",
-`EmulatorSPS` without one, for any model of Prospector; "exact:TABLES", ExactSPS on the
-tables that ``prospect_emu.training.exact_tables`` exports; "fsps", python-fsps through
-Prospector's own `fit_model`. `BACKENDS` is the registry: the word before the colon -> a
-function of the rest.
+`EmulatorSPS` without one, for any model of Prospector; "fsps", python-fsps through
+Prospector's own `fit_model`.
 """
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,17 +16,12 @@ from ..errors import SetupError
 from ..fit.certificate import find_engine
 from ..fit.predictions import ExactFluxes
 from ..fit.result import FitResult
-from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..networks.loading import load_emulator
-from ..networks.vector import BOX, FIXED, PARAMETERS
-from ..observe.filters import curve_hash, load_filters
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.parameter_file import ParameterFile
 from ..prospector.templates import template_model
 from ..prospector.v1 import SpecModel
-
-EXACT_ZRED = (0.01, 12.0)
 
 
 class Backend:
@@ -125,15 +116,11 @@ class Backend:
         """Its `EmulatorSPS` for some filters."""
         return _sps(self, tuple(filters))
 
-    def select(self, bands):
-        """The emulator of these bands."""
-        return self.emulator.select(bands)
-
 
 @lru_cache(maxsize=8)
 def _sps(backend, filters):
     # Comparing the curves of 45 filters takes as long as a tenth of a fit.
-    return EmulatorSPS(backend.select(tuple(f.name for f in filters)), filters=filters)
+    return EmulatorSPS(backend.emulator, filters=filters)
 
 
 @lru_cache(maxsize=8)
@@ -184,150 +171,40 @@ class ExactBackend(Backend):
     def sps(self, filters):
         return self._sps
 
-    def select(self, bands):
-        raise SetupError("'exact' alone gives no mocks; write exact:TABLES, or an emulator.")
-
 
 @lru_cache(maxsize=4)
 def _parameter_file(path, options):
     return ParameterFile(path, options)
 
 
-class TablesBackend(Backend):
-    """ExactSPS, sampled as an emulator is."""
-
-    certifiable = False
-
-    def __init__(self, path):
-        if not Path(path).is_file():
-            raise SetupError(
-                f"There is no file {path}, the tables of 'exact:FILE'; make it with "
-                "prospect_emu.training.exact_tables.export_tables."
-            )
-        try:
-            import torch
-
-            from ..training.exact import ExactSPS
-        except ModuleNotFoundError as err:
-            raise SetupError(
-                f"'exact:FILE' needs torch ({err}); pip install 'prospect_emu[train]'."
-            ) from err
-        torch.set_num_threads(1)
-        # Single precision errs by 1e-5, and takes half the time.
-        self.exact = ExactSPS(path, torch.float32)
-        self.label = "exact"
-
-    bands = None
-    zred_range = EXACT_ZRED
-
-    def identity(self, config):
-        self.model(config, 1.0)
-        return {"name": "exact", "sha256": self.exact.manifest.get("sha256")}
-
-    def select(self, bands):
-        from ..training.engines import exact_emulator
-
-        return exact_emulator(self.exact, load_filters(bands), EXACT_ZRED)
-
-
 # ---- FSPS ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class FSPSEmulator(EmulatorBase):
-    """FSPS's photometry of parameter vectors, remembered from a fit or computed.
+class FSPSBackend(ExactBackend):
+    """python-fsps in Prospector's own `fit_model`, serially, for any model.
 
-    Attributes
-    ----------
-    memory : dict
-        Bytes of a parameter vector -> (maggies, mfrac).
-    compute : callable
-        Vector (18,) -> (maggies, mfrac), for those not remembered.
+    What is derived from the samples, and their predicted fluxes, are those of the exact
+    physics, 1e-4 off FSPS's at most.
     """
-
-    memory: dict
-    compute: Any
-
-    def _look_up(self, vector):
-        key = vector.tobytes()
-        if key not in self.memory:
-            self.memory[key] = self.compute(vector)
-        return self.memory[key]
-
-    def maggies(self, theta, check=True):
-        """See `Emulator.maggies`; always all bands that FSPS was set up for."""
-        theta = np.ascontiguousarray(theta, dtype=float)
-        flat = theta.reshape(-1, len(self.parameters))
-        flux = np.array([self._look_up(row)[0] for row in flat])
-        return flux.reshape(*theta.shape[:-1], -1)
-
-    def reference_maggies(self, theta):
-        """See `Emulator.reference_maggies`."""
-        scale = reference_scale(theta[:, 0], theta[:, self.index("zred")])
-        return self.maggies(theta) / scale[:, None]
-
-    def _mfrac(self, theta):
-        return np.array([self._look_up(row)[1] for row in np.ascontiguousarray(theta, dtype=float)])
-
-
-def fsps_emulator(bands, versions=None):
-    """FSPS itself where an emulator goes: some bands, without errors, tens of milliseconds each.
-
-    `versions` is what `fsps_versions` gave, if it was asked already.
-    """
-    from ..training.generate import FSPSPhotometry, fsps_versions
-    from ..training.recipe import Recipe
-
-    bands = tuple(bands)
-    compute = FSPSPhotometry(Recipe(filters=bands, quadrature="sedpy"))
-    return _fsps_emulator(bands, versions or fsps_versions(), compute)
-
-
-def _fsps_emulator(bands, versions, compute):
-    n = len(bands)
-    return FSPSEmulator(
-        name="fsps",
-        parameters=PARAMETERS,
-        bounds=np.array([EXACT_ZRED if p == "zred" else BOX[p] for p in PARAMETERS]),
-        filters=bands,
-        filter_hashes=tuple(curve_hash(f) for f in load_filters(bands)),
-        bias_mag=np.zeros(n),
-        sigma_mag=np.zeros(n),
-        covariance=np.zeros((n, n)),
-        quantiles=np.zeros((n, 9)),
-        manifest={"recipe": {"fixed": dict(FIXED)}, "versions": versions},
-        memory={},
-        compute=compute,
-    )
-
-
-class FSPSBackend(Backend):
-    """python-fsps in Prospector's own `fit_model`, serially, with `FastStepBasis`."""
 
     label = "fsps"
     keeps_time = False
-    bands = None
-    zred_range = EXACT_ZRED
 
-    def __init__(self, argument):
+    def __init__(self):
         from ..training.generate import fsps_versions
 
-        self.versions = fsps_versions()
+        super().__init__()
+        self._versions = fsps_versions()
 
     def identity(self, config):
-        self.model(config, 1.0)
-        return {"name": "fsps", "versions": self.versions}
+        return {**super().identity(config), "name": "fsps", "versions": self._versions}
 
     def fit(self, obs, config, seed):
         from prospect.fitting import fit_model
-        from prospect.models import SpecModel
+        from prospect.sources import CSPSpecBasis, FastStepBasis
 
-        params = model_params(zred=obs["zred"])
-        emulator = fsps_emulator((f.name for f in obs["filters"]), self.versions)
-        sps = EmulatorSPS(emulator, filters=obs["filters"])
-        remembering = type("RememberingSpecModel", (_Remembers, SpecModel), {})
-        model = remembering(params)
-        model.remember(emulator.memory, sps.theta_from_params)
+        model = self.model(config, obs["zred"])
+        basis = FastStepBasis if "agebins" in model.params else CSPSpecBasis
         keywords = nested_keywords(config) | {
             "nested_sample": "rwalk",
             "nested_walks": config.walks,
@@ -336,37 +213,16 @@ class FSPSBackend(Backend):
             keywords["nested_maxcall_init"] = config.max_calls
         with seeded_dynesty(seed):
             output = fit_model(
-                obs, model, emulator.compute.sps, verbose=False, print_progress=False, **keywords
+                obs, model, basis(zcontinuous=1), verbose=False, print_progress=False, **keywords
             )
         ncall = int(np.sum(output["sampling"][0]["ncall"]))
         spent = config.max_calls is not None and ncall >= config.max_calls
-        status = f"budget: maxcall = {config.max_calls}" if spent else "converged"
-        # What Prospector evaluated is remembered, so that this costs no FSPS.
-        return FitResult.from_run(
-            output, EmulatorSpecModel(params), obs, sps, status=status, seed=seed,
-            settings={"emulator": self.label},
+        result = FitResult.from_run(
+            output, model, obs, self._sps, seed=seed, settings={"emulator": self.label},
+            status=f"budget: maxcall = {config.max_calls}" if spent else "converged",
         )  # fmt: skip
-
-
-class _Remembers:
-    """Keeps what a model predicts, by the emulator's parameter vector."""
-
-    def remember(self, memory, vector):
-        self._memory, self._vector = memory, vector
-
-    def predict(self, theta, *args, **keywords):
-        spectrum, maggies, mfrac = super().predict(theta, *args, **keywords)
-        found = np.array(maggies, dtype=float), float(np.squeeze(mfrac))
-        # The very numbers of the sample: Prospector's parameters go through
-        # logarithms and back.
-        vector = self._vector(self.params)
-        for name, value in zip(self.theta_labels(), theta, strict=True):
-            vector[PARAMETERS.index(_NAMES.get(name, name))] = value
-        self._memory[vector.tobytes()] = found
-        return spectrum, maggies, mfrac
-
-
-_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
+        result.info["emulator"] = self.label
+        return result
 
 
 @contextmanager
@@ -385,17 +241,12 @@ def seeded_dynesty(seed):
 # ---- registry ----------------------------------------------------------------------------------
 
 
-def _exact(argument):
-    return TablesBackend(argument) if argument else ExactBackend()
-
-
-BACKENDS = {"exact": _exact, "fsps": FSPSBackend}
+BACKENDS = {"exact": ExactBackend, "fsps": FSPSBackend}
 
 
 def label_of(spec):
     """The short name of a backend, without making it."""
-    word = spec.split(":", 1)[0]
-    return word if word in BACKENDS else Path(spec).stem if os.sep in spec else spec
+    return Path(spec).stem if os.sep in spec else spec
 
 
 @lru_cache(maxsize=4)
@@ -409,7 +260,6 @@ def load_backend(spec):
     ModelFileError
         If it is no known word and no emulator.
     """
-    word, _, argument = spec.partition(":")
-    if word in BACKENDS:
-        return BACKENDS[word](argument)
+    if spec in BACKENDS:
+        return BACKENDS[spec]()
     return Backend(label_of(spec), load_emulator(spec))

@@ -317,7 +317,9 @@ def parse_config(data, folder=".", where="the configuration"):
         raise SetupError(
             f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
         )
-    emulators = tuple(_spec(e, folder) for e in config.emulators)
+    emulators = tuple(
+        str((folder / e).resolve()) if (folder / e).is_file() else e for e in config.emulators
+    )
     if not emulators:
         raise SetupError(f"{where}: emulators is empty; name at least one.")
     if len(set(emulators)) < len(emulators):
@@ -325,14 +327,6 @@ def parse_config(data, folder=".", where="the configuration"):
     return _replace(
         config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
     )
-
-
-def _spec(text, folder):
-    """An emulator's string with the path in it, if there is one, made absolute."""
-    word, colon, path = text.rpartition(":")
-    if (folder / path).is_file():
-        return word + colon + str((folder / path).resolve())
-    return text
 
 
 def _replace(obj, **changes):

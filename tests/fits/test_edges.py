@@ -426,7 +426,7 @@ def test_a_result_that_the_campaign_cannot_see(workshop, inline, tmp_path):
 
 def test_prospector_has_no_time_budget(workshop, monkeypatch):
     backend = types.SimpleNamespace(bands=None, zred_range=(0.0, 9.0), keeps_time=False)
-    monkeypatch.setattr("prospect_emu.fits.campaign.load_backend", lambda spec: backend)
+    monkeypatch.setattr("prospect_emu.fits.plan.load_backend", lambda spec: backend)
     config = workshop.config(fit="max_seconds = 5.0")
     config = type(config)(**{**vars(config), "emulators": ("fsps",)})
     with pytest.raises(SetupError, match=r"no fit.max_seconds"):
