@@ -1,13 +1,13 @@
 """Do certificates tell the truth? Their verdicts against direct fits with exact fluxes.
 
     OMP_NUM_THREADS=1 python benchmarks/certificates.py OUT --tables FILE --emulators A B
-    ... --reference fsps --free massmet dust2 dust_index --seeds 1 --nlive 50 --walks 12
+    ... --reference exact --free massmet dust2 dust_index --seeds 1 --nlive 50 --walks 12
 
 Mock galaxies with exact fluxes (`calibration.make_mock`) are fitted with each emulator and
 certified; then the same data are fitted directly with a reference, whose fluxes
-are exact: an emulator file that is exact at fixed redshift, ExactSPS itself (`--reference
-exact`: slow), or FSPS (very slow: with `--free` all other parameters are fixed at
-the truth, in the fits with emulators too). A good or corrected posterior should have the
+are exact: an emulator file that is exact at fixed redshift, or ExactSPS itself (`--reference
+exact`: slow; with `--free` all other parameters are fixed at the truth, in the fits with
+emulators too). A good or corrected posterior should have the
 medians of the direct fit, as far as two seeds of the direct fit agree with each other.
 
 One file per fit in OUT; a second call makes what is missing.
@@ -84,9 +84,7 @@ def main():
     parser.add_argument("out", type=Path, help="folder of results")
     parser.add_argument("--tables", required=True, help="ExactSPS tables")
     parser.add_argument("--emulators", nargs="+", required=True, help="names or files to certify")
-    parser.add_argument(
-        "--reference", default="mathews23-factored", help="emulator, 'exact' or 'fsps'"
-    )
+    parser.add_argument("--reference", default="mathews23-factored", help="emulator, or 'exact'")
     parser.add_argument("--free", nargs="*", help="parameters to fit; default all")
     parser.add_argument("--seeds", type=int, default=2, help="of the direct fit")
     parser.add_argument("--mocks", type=int, default=6)
@@ -109,10 +107,6 @@ def main():
     engine = exact_engine(first.select(BANDS), args.tables)
     if args.reference == "exact":
         reference = exact_emulator(args.tables, load_filters(BANDS))
-    elif args.reference == "fsps":
-        from prospect_emu.fits.backends import fsps_emulator
-
-        reference = fsps_emulator(BANDS)
     else:
         reference = load_emulator(args.reference)
 

@@ -174,9 +174,11 @@ def main():
     walks, fit = next(iter(fits.items()))
     ways = [("EmulatorSpecModel", EmulatorSpecModel, sps), ("SpecModel", SpecModel, sps)]
     if args.fsps:
-        from prospect_emu.fits.backends import fsps_emulator
+        from prospect_emu.training.generate import FSPSPhotometry
+        from prospect_emu.training.recipe import Recipe
 
-        compute = fsps_emulator(f.name for f in obs["filters"]).compute
+        bands = tuple(f.name for f in obs["filters"])
+        compute = FSPSPhotometry(Recipe(filters=bands, quadrature="sedpy"))
         vector = sps.theta_from_params(model.params)
         for logzsol in np.linspace(-1.9, 0.1, 20):  # FSPS makes its simple populations once
             vector[sps.emulator.index("logzsol")] = logzsol

@@ -1,32 +1,27 @@
-"""What a fit asks for fluxes: an emulator, the exact batched SPS, or FSPS itself.
+"""What a fit asks for fluxes: an emulator, exact physics of any model, or FSPS itself.
 
-A campaign names them by plain strings: the name or file of an emulator;
-"exact:TABLES", ExactSPS on the tables that ``prospect_emu.training.exact_tables``
-exports; "fsps", python-fsps through Prospector's own `fit_model`. `BACKENDS`
-is the registry: the word before the colon -> a function of the rest.
+A campaign names them by plain strings: the name or file of an emulator; "exact",
+`EmulatorSPS` without one, for any model of Prospector; "fsps", python-fsps through
+Prospector's own `fit_model`.
 """
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import SetupError
 from ..fit.certificate import find_engine
+from ..fit.predictions import ExactFluxes
 from ..fit.result import FitResult
-from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..networks.loading import load_emulator
-from ..networks.vector import BOX, FIXED, PARAMETERS
-from ..observe.filters import curve_hash, load_filters
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
-
-EXACT_ZRED = (0.01, 12.0)
-TABLES_VARIABLE = "PROSPECT_EMU_TABLES"
+from ..prospector.parameter_file import ParameterFile
+from ..prospector.templates import template_model
+from ..prospector.v1 import SpecModel
 
 
 class Backend:
@@ -54,8 +49,15 @@ class Backend:
     def zred_range(self):
         return tuple(float(z) for z in self.emulator.bounds[self.emulator.index("zred")])
 
-    def identity(self):
-        """What distinguishes this one from others of its name; JSON."""
+    def identity(self, config):
+        """What distinguishes this one from others of its name; JSON.
+
+        Raises
+        ------
+        ProspectEmuError
+            If it cannot fit what the `FitConfig` asks for.
+        """
+        self.model(config, 1.0)
         return {"name": self.emulator.name, "sha256": self.emulator.manifest.get("sha256")}
 
     def fit(self, obs, config, seed):
@@ -73,8 +75,7 @@ class Backend:
         """
         from ..fit.fitting import fit_model
 
-        sps = _sps(self, tuple(obs["filters"]))
-        model = EmulatorSpecModel(model_params(zred=obs["zred"]))
+        model, sps = self.model(config, obs["zred"]), self.sps(obs["filters"])
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
@@ -93,18 +94,33 @@ class Backend:
         """A result with the certificate that the configuration asks for."""
         if not (config.certificate and self.certifiable):
             return result
-        name, exact = _engine(_sps(self, tuple(obs["filters"])), config.tables)
+        name, exact = _engine(self.sps(obs["filters"]), config.tables)
         return result.certified(exact, n=config.certificate, seed=seed, engine=name)
 
-    def select(self, bands):
-        """The emulator of these bands."""
-        return self.emulator.select(bands)
+    def model(self, config, zred):
+        """What is fitted, at a redshift.
+
+        Raises
+        ------
+        SetupError
+            If the configuration has a model for which this was not made.
+        """
+        if config.other_model:
+            raise SetupError(
+                f"The emulator {self.label!r} is of the 18-parameter model; with fit.model or "
+                "fit.params, emulators must be ['exact']."
+            )
+        return EmulatorSpecModel(model_params(zred=zred))
+
+    def sps(self, filters):
+        """Its `EmulatorSPS` for some filters."""
+        return _sps(self, tuple(filters))
 
 
 @lru_cache(maxsize=8)
 def _sps(backend, filters):
     # Comparing the curves of 45 filters takes as long as a tenth of a fit.
-    return EmulatorSPS(backend.select(tuple(f.name for f in filters)), filters=filters)
+    return EmulatorSPS(backend.emulator, filters=filters)
 
 
 @lru_cache(maxsize=8)
@@ -129,140 +145,66 @@ def nested_keywords(config):
 
 
 class ExactBackend(Backend):
-    """ExactSPS, sampled as an emulator is."""
+    """FSPS's physics on the ingredients, compiled for any model at each redshift."""
 
+    label = "exact"
     certifiable = False
-
-    def __init__(self, argument):
-        path = argument or os.environ.get(TABLES_VARIABLE, "")
-        if not Path(path).is_file():
-            raise SetupError(
-                f"The backend 'exact' needs the tables of FSPS, and {path or 'no file'!r} is not "
-                "there; write 'exact:FILE', FILE made by prospect_emu.training.exact_tables."
-                "export_tables."
-            )
-        try:
-            import torch
-
-            from ..training.exact import ExactSPS
-        except ModuleNotFoundError as err:
-            raise SetupError(
-                f"The backend 'exact' needs torch ({err}); pip install 'prospect_emu[train]'."
-            ) from err
-        torch.set_num_threads(1)
-        # Single precision errs by 1e-5, and takes half the time.
-        self.exact = ExactSPS(path, torch.float32)
-        self.label = "exact"
-
     bands = None
-    zred_range = EXACT_ZRED
+    zred_range = (0.0, np.inf)
 
-    def identity(self):
-        return {"name": "exact", "sha256": self.exact.manifest.get("sha256")}
+    def __init__(self):
+        self._sps = EmulatorSPS()
 
-    def select(self, bands):
-        from ..training.engines import exact_emulator
+    @lru_cache(maxsize=4)  # noqa: B019, of which there are few in a process
+    def identity(self, config):
+        # The ingredients follow from the model, and no model takes others at another redshift.
+        ingredients = ExactFluxes(self.model(config, 1.0), [], self._sps).ingredients
+        return {"name": "exact", "sha256": ingredients.manifest.get("sha256")}
 
-        return exact_emulator(self.exact, load_filters(bands), EXACT_ZRED)
+    def model(self, config, zred):
+        if config.params:
+            return _parameter_file(config.params, config.params_options).model_at(zred)
+        if config.model:
+            return template_model("+".join(config.model), zred)[0]
+        return SpecModel(model_params(zred=zred))
+
+    def sps(self, filters):
+        return self._sps
+
+
+@lru_cache(maxsize=4)
+def _parameter_file(path, options):
+    return ParameterFile(path, options)
 
 
 # ---- FSPS ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class FSPSEmulator(EmulatorBase):
-    """FSPS's photometry of parameter vectors, remembered from a fit or computed.
+class FSPSBackend(ExactBackend):
+    """python-fsps in Prospector's own `fit_model`, serially, for any model.
 
-    Attributes
-    ----------
-    memory : dict
-        Bytes of a parameter vector -> (maggies, mfrac).
-    compute : callable
-        Vector (18,) -> (maggies, mfrac), for those not remembered.
+    What is derived from the samples, and their predicted fluxes, are those of the exact
+    physics, 1e-4 off FSPS's at most.
     """
-
-    memory: dict
-    compute: Any
-
-    def _look_up(self, vector):
-        key = vector.tobytes()
-        if key not in self.memory:
-            self.memory[key] = self.compute(vector)
-        return self.memory[key]
-
-    def maggies(self, theta, check=True):
-        """See `Emulator.maggies`; always all bands that FSPS was set up for."""
-        theta = np.ascontiguousarray(theta, dtype=float)
-        flat = theta.reshape(-1, len(self.parameters))
-        flux = np.array([self._look_up(row)[0] for row in flat])
-        return flux.reshape(*theta.shape[:-1], -1)
-
-    def reference_maggies(self, theta):
-        """See `Emulator.reference_maggies`."""
-        scale = reference_scale(theta[:, 0], theta[:, self.index("zred")])
-        return self.maggies(theta) / scale[:, None]
-
-    def _mfrac(self, theta):
-        return np.array([self._look_up(row)[1] for row in np.ascontiguousarray(theta, dtype=float)])
-
-
-def fsps_emulator(bands, versions=None):
-    """FSPS itself where an emulator goes: some bands, without errors, tens of milliseconds each.
-
-    `versions` is what `fsps_versions` gave, if it was asked already.
-    """
-    from ..training.generate import FSPSPhotometry, fsps_versions
-    from ..training.recipe import Recipe
-
-    bands = tuple(bands)
-    compute = FSPSPhotometry(Recipe(filters=bands, quadrature="sedpy"))
-    return _fsps_emulator(bands, versions or fsps_versions(), compute)
-
-
-def _fsps_emulator(bands, versions, compute):
-    n = len(bands)
-    return FSPSEmulator(
-        name="fsps",
-        parameters=PARAMETERS,
-        bounds=np.array([EXACT_ZRED if p == "zred" else BOX[p] for p in PARAMETERS]),
-        filters=bands,
-        filter_hashes=tuple(curve_hash(f) for f in load_filters(bands)),
-        bias_mag=np.zeros(n),
-        sigma_mag=np.zeros(n),
-        covariance=np.zeros((n, n)),
-        quantiles=np.zeros((n, 9)),
-        manifest={"recipe": {"fixed": dict(FIXED)}, "versions": versions},
-        memory={},
-        compute=compute,
-    )
-
-
-class FSPSBackend(Backend):
-    """python-fsps in Prospector's own `fit_model`, serially, with `FastStepBasis`."""
 
     label = "fsps"
     keeps_time = False
-    bands = None
-    zred_range = EXACT_ZRED
 
-    def __init__(self, argument):
+    def __init__(self):
         from ..training.generate import fsps_versions
 
-        self.versions = fsps_versions()
+        super().__init__()
+        self._versions = fsps_versions()
 
-    def identity(self):
-        return {"name": "fsps", "versions": self.versions}
+    def identity(self, config):
+        return {**super().identity(config), "name": "fsps", "versions": self._versions}
 
     def fit(self, obs, config, seed):
         from prospect.fitting import fit_model
-        from prospect.models import SpecModel
+        from prospect.sources import CSPSpecBasis, FastStepBasis
 
-        params = model_params(zred=obs["zred"])
-        emulator = fsps_emulator((f.name for f in obs["filters"]), self.versions)
-        sps = EmulatorSPS(emulator, filters=obs["filters"])
-        remembering = type("RememberingSpecModel", (_Remembers, SpecModel), {})
-        model = remembering(params)
-        model.remember(emulator.memory, sps.theta_from_params)
+        model = self.model(config, obs["zred"])
+        basis = FastStepBasis if "agebins" in model.params else CSPSpecBasis
         keywords = nested_keywords(config) | {
             "nested_sample": "rwalk",
             "nested_walks": config.walks,
@@ -271,37 +213,16 @@ class FSPSBackend(Backend):
             keywords["nested_maxcall_init"] = config.max_calls
         with seeded_dynesty(seed):
             output = fit_model(
-                obs, model, emulator.compute.sps, verbose=False, print_progress=False, **keywords
+                obs, model, basis(zcontinuous=1), verbose=False, print_progress=False, **keywords
             )
         ncall = int(np.sum(output["sampling"][0]["ncall"]))
         spent = config.max_calls is not None and ncall >= config.max_calls
-        status = f"budget: maxcall = {config.max_calls}" if spent else "converged"
-        # What Prospector evaluated is remembered, so that this costs no FSPS.
-        return FitResult.from_run(
-            output, EmulatorSpecModel(params), obs, sps, status=status, seed=seed,
-            settings={"emulator": self.label},
+        result = FitResult.from_run(
+            output, model, obs, self._sps, seed=seed, settings={"emulator": self.label},
+            status=f"budget: maxcall = {config.max_calls}" if spent else "converged",
         )  # fmt: skip
-
-
-class _Remembers:
-    """Keeps what a model predicts, by the emulator's parameter vector."""
-
-    def remember(self, memory, vector):
-        self._memory, self._vector = memory, vector
-
-    def predict(self, theta, *args, **keywords):
-        spectrum, maggies, mfrac = super().predict(theta, *args, **keywords)
-        found = np.array(maggies, dtype=float), float(np.squeeze(mfrac))
-        # The very numbers of the sample: Prospector's parameters go through
-        # logarithms and back.
-        vector = self._vector(self.params)
-        for name, value in zip(self.theta_labels(), theta, strict=True):
-            vector[PARAMETERS.index(_NAMES.get(name, name))] = value
-        self._memory[vector.tobytes()] = found
-        return spectrum, maggies, mfrac
-
-
-_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
+        result.info["emulator"] = self.label
+        return result
 
 
 @contextmanager
@@ -325,8 +246,7 @@ BACKENDS = {"exact": ExactBackend, "fsps": FSPSBackend}
 
 def label_of(spec):
     """The short name of a backend, without making it."""
-    word = spec.split(":", 1)[0]
-    return word if word in BACKENDS else Path(spec).stem if os.sep in spec else spec
+    return Path(spec).stem if os.sep in spec else spec
 
 
 @lru_cache(maxsize=4)
@@ -340,7 +260,6 @@ def load_backend(spec):
     ModelFileError
         If it is no known word and no emulator.
     """
-    word, _, argument = spec.partition(":")
-    if word in BACKENDS:
-        return BACKENDS[word](argument)
+    if spec in BACKENDS:
+        return BACKENDS[spec]()
     return Backend(label_of(spec), load_emulator(spec))

@@ -216,7 +216,7 @@ def register_compare(subparsers):
             "Compares campaigns galaxy by galaxy, from their result files: differences of "
             "medians, discrepancies D, rates of D > 3 with binomial intervals against those of "
             "repeated runs, and for mocks the recovery of the truth. Writes comparison.ecsv, "
-            "discrepancies.ecsv, recovery.ecsv and figures."
+            "discrepancies.ecsv, recovery.ecsv, left_out.ecsv and figures."
         ),
     )
     p.add_argument(
@@ -239,6 +239,7 @@ def _compare(args):
     table = c.comparison_table(pairs)
     write_table(table, args.out / "comparison.ecsv")
     write_table(c.discrepancy_table(pairs), args.out / "discrepancies.ecsv")
+    write_table(c.left_out_table(pairs), args.out / "left_out.ecsv")
     made = {
         "medians": f.medians_figure(pairs),
         "discrepancies": f.discrepancy_figure(pairs),
@@ -258,6 +259,11 @@ def _compare(args):
                 if each[name].dtype.kind == "f":
                     each[name].info.format = ".3g"
             print("\n".join(each.pformat(max_lines=-1, max_width=-1)), end="\n\n")
+    for pair in pairs:
+        some = ", ".join(f"{g} ({why})" for g, why in sorted(pair.left_out.items())[:5])
+        more = ", ..." if len(pair.left_out) > 5 else ""
+        if some:
+            print(f"{pair.label}: {len(pair.left_out)} galaxies are left out: {some}{more}")
     print(f"Written to {args.out}: tables and {', '.join(f'{n}.png' for n in made)}")
     return 0
 

@@ -103,9 +103,11 @@ def _notes(results, store):
 def _figures(results, rows, label, out):
     table = results.table[rows]
     waves = np.array([f.wave_effective for f in load_filters(results.bands)]) / 1e4
-    made = {
-        "mass_sfr": figures.mass_sfr_figure(table),
-        "redshift_mass": figures.redshift_mass_figure(table),
+    made = {}
+    if "log_stellar_mass_p50" in table.colnames:
+        made["mass_sfr"] = figures.mass_sfr_figure(table)
+        made["redshift_mass"] = figures.redshift_mass_figure(table)
+    made |= {
         "residuals": figures.residual_figure(
             results.bands, waves, results.chi[rows], results.offset[rows]
         ),

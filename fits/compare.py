@@ -6,7 +6,7 @@ half the 16-84 % width; a catastrophic outlier has D > 3. Repeated runs of the
 same fit differ too: their numbers stand beside, as what a sampler leaves.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ QUANTITIES = ("logmass", "logzsol", "log_sfr_100", "log_mass_weighted_age")
 OUTLIER = 3.0
 CONFIDENCE = 0.95
 _LOGARITHMS = {"log_mass_weighted_age": "mass_weighted_age"}
+# Models without this parameter have it as a quantity.
+_FORMED = {"logmass": "log_mass_formed"}
 _LEVELS = ("p16", "p50", "p84")
 
 
@@ -34,20 +36,28 @@ class Side:
     label : str
     table : astropy.table.Table
         Its converged rows.
+    others : dict of str -> str
+        Its other galaxies, and the state of their fits.
     """
 
     label: str
     table: Table
+    others: dict = field(default_factory=dict)
+
+    def _source(self, name):
+        """The column that holds a quantity, without its ending."""
+        known = f"{name}_p50" in self.table.colnames
+        return _LOGARITHMS.get(name, name if known else _FORMED.get(name, name))
 
     def levels(self, name):
         """16th, 50th and 84th percentile, shape (3, nfit)."""
-        source = _LOGARITHMS.get(name, name)
+        source = self._source(name)
         values = np.array([np.asarray(self.table[f"{source}_{q}"], float) for q in _LEVELS])
         return np.log10(values) if name in _LOGARITHMS else values
 
     def truth(self, name):
         """True values of mocks, shape (nfit,); None where there are none."""
-        column = f"true_{_LOGARITHMS.get(name, name)}"
+        column = f"true_{self._source(name)}"
         if column not in self.table.colnames:
             return None
         values = np.asarray(self.table[column], dtype=float)
@@ -56,8 +66,8 @@ class Side:
     def parameters(self):
         """Names that have percentiles, the paper's first."""
         names = [c[: -len("_p50")] for c in self.table.colnames if c.endswith("_p50")]
-        names = [n for n in names if n not in (*QUANTITIES, *_LOGARITHMS.values())]
-        return [*QUANTITIES, *names]
+        first = [q for q in QUANTITIES if self._source(q) in names]
+        return first + [n for n in names if n not in {*first, *map(self._source, first)}]
 
 
 def read_sides(spec):
@@ -71,20 +81,23 @@ def read_sides(spec):
     folder, _, rest = str(spec).partition(":")
     emulator, _, repeat = rest.partition(":")
     table = read_table(folder)
-    table = table[np.asarray(table["state"]) == DONE]
+    done = np.asarray(table["state"]) == DONE
     if repeat and not repeat.isdecimal():
         raise SetupError(f"{spec!r}: the repeat {repeat!r} is no number; write FOLDER:EMULATOR:0.")
-    pairs = dict.fromkeys(zip(map(str, table["emulator"]), map(int, table["repeat"]), strict=True))
+    named = zip(map(str, table["emulator"][done]), map(int, table["repeat"][done]), strict=True)
+    pairs = dict.fromkeys(named)
     sides = {}
     for label, number in pairs:
         if emulator in ("", label) and repeat in ("", str(number)):
             rows = (table["emulator"] == label) & (table["repeat"] == number)
-            sides[label, number] = table[rows]
+            rest = table[rows & ~done]
+            others = dict(zip(map(str, rest["galaxy"]), map(str, rest["state"]), strict=True))
+            sides[label, number] = Side(label, table[rows & done], others)
     if not sides:
         known = ", ".join(sorted({f"{e}:{r}" for e, r in pairs})) or "none"
         raise DataError(f"{spec} names no converged fits; {folder} holds {known}.")
     where = str(Path(folder).resolve())
-    return {(where, *pair): Side(pair[0], rows) for pair, rows in sides.items()}
+    return {(where, *pair): side for pair, side in sides.items()}
 
 
 def matched(a, b):
@@ -94,7 +107,7 @@ def matched(a, b):
     if not rows:
         raise DataError(f"{a.label} and {b.label} have no galaxy in common.")
     others = [there[a.table["galaxy"][i]] for i in rows]
-    return Side(a.label, a.table[rows]), Side(b.label, b.table[others])
+    return replace(a, table=a.table[rows]), replace(b, table=b.table[others])
 
 
 def discrepancy(a, b):
@@ -129,6 +142,8 @@ class Pair:
     a, b : Side
     d : dict of str -> ndarray, shape (ngalaxy,)
         Discrepancy by parameter.
+    left_out : dict of str -> str
+        Galaxies that are not compared, and why.
     """
 
     label: str
@@ -136,18 +151,39 @@ class Pair:
     a: Side
     b: Side
     d: dict
+    left_out: dict = field(default_factory=dict)
+
+    @property
+    def quantities(self):
+        """Which of the paper's four both sides have."""
+        return [q for q in QUANTITIES if q in self.d]
 
     def worst(self):
-        """The largest D of each galaxy over the paper's four quantities, shape (ngalaxy,)."""
-        return np.nanmax([self.d[q] for q in QUANTITIES], axis=0)
+        """The largest D of each galaxy over these, shape (ngalaxy,)."""
+        return np.nanmax([self.d[q] for q in self.quantities], axis=0)
 
 
 def make_pair(a, b, label, repeat=False):
-    """Match two sides and compare them."""
+    """Match two sides and compare them.
+
+    Raises
+    ------
+    DataError
+        If they have no galaxy, or none of the paper's quantities, in common.
+    """
+    left_out = {}
+    for one, other in ((a, b), (b, a)):
+        names = {*one.table["galaxy"], *one.others}
+        why = {g: other.others.get(g, "not fitted") for g in names - {*other.table["galaxy"]}}
+        left_out |= {str(g): f"{state} in {other.label}" for g, state in why.items()}
     a, b = matched(a, b)
     names = [n for n in a.parameters() if n in b.parameters()]
+    if not set(names) & set(QUANTITIES):
+        raise DataError(
+            f"{a.label} and {b.label} have none of {', '.join(QUANTITIES)} in common to compare."
+        )
     d = {n: discrepancy(a.levels(n), b.levels(n)) for n in names}
-    return Pair(label, repeat, a, b, d)
+    return Pair(label, repeat, a, b, d, left_out)
 
 
 def make_pairs(reference, others):
@@ -212,13 +248,15 @@ def _pooled(repeats):
     out = []
     for label in dict.fromkeys(p.label for p in repeats):
         mine = [p for p in repeats if p.label == label]
-        d = {n: np.concatenate([p.d[n] for p in mine]) for n in mine[0].d}
+        names = [n for n in mine[0].d if all(n in p.d for p in mine)]
+        d = {n: np.concatenate([p.d[n] for p in mine]) for n in names}
+        left_out = {g: why for p in mine for g, why in p.left_out.items()}
         a, b = (
             Side(getattr(mine[0], s).label,
                  vstack([getattr(p, s).table for p in mine], metadata_conflicts="silent"))
             for s in "ab"
         )  # fmt: skip
-        out.append(Pair(label, True, a, b, d))
+        out.append(Pair(label, True, a, b, d, left_out))
     return out
 
 
@@ -280,6 +318,14 @@ def discrepancy_table(pairs):
     return vstack(tables, metadata_conflicts="silent")
 
 
+def left_out_table(pairs):
+    """Galaxies that are not compared, and why: a row per pair and galaxy."""
+    rows = [(p.label, g, why) for p in pairs for g, why in sorted(p.left_out.items())]
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    names = ("comparison", "galaxy", "reason")
+    return Table([np.array(c, str) for c in columns], names=names)
+
+
 def recovery_table(sides):
     """How well truths of mocks are recovered, per side and quantity.
 
@@ -293,7 +339,7 @@ def recovery_table(sides):
     rows = []
     for side in sides:
         for name in QUANTITIES:
-            truth = side.truth(name)
+            truth = side.truth(name) if name in side.parameters() else None
             if truth is None:
                 continue
             low, mid, high = side.levels(name)
@@ -315,5 +361,5 @@ def sides_of(pairs):
     sides = {}
     for pair in chosen:
         for side, label in ((pair.a, pair.a.label), (pair.b, pair.label)):
-            sides.setdefault(label, Side(label, side.table))
+            sides.setdefault(label, replace(side, label=label))
     return list(sides.values())

@@ -28,6 +28,9 @@ def medians_figure(pairs):
     figure, axes = panels(len(pairs), len(QUANTITIES))
     for row, pair in zip(axes, pairs, strict=True):
         for ax, name in zip(row, QUANTITIES, strict=True):
+            if name not in pair.d:
+                ax.set_axis_off()
+                continue
             a, b = pair.a.levels(name), pair.b.levels(name)
             _scatter(ax, a, b, pair.d[name] > OUTLIER)
             ax.set_xlabel(pair.a.label, fontsize=8)
@@ -44,6 +47,9 @@ def recovery_figure(sides):
     figure, axes = panels(len(sides), len(QUANTITIES))
     for row, side in zip(axes, sides, strict=True):
         for ax, name in zip(row, QUANTITIES, strict=True):
+            if name not in side.parameters() or side.truth(name) is None:
+                ax.set_axis_off()
+                continue
             truth, levels = side.truth(name), side.levels(name)
             _scatter(ax, np.array([truth] * 3), levels, np.zeros(truth.size, dtype=bool))
             error = levels[1] - truth
@@ -60,20 +66,26 @@ def discrepancy_figure(pairs):
     """Share of galaxies above each D, for the four quantities; repeats dashed."""
     figure, axes = panels(1, len(QUANTITIES), 3.2, 3.2)
     for ax, name in zip(axes[0], QUANTITIES, strict=True):
-        for color, pair in zip(_colors(pairs), pairs, strict=True):
+        having = [(c, p) for c, p in zip(_colors(pairs), pairs, strict=True) if name in p.d]
+        if not having:
+            ax.set_axis_off()
+            continue
+        for color, pair in having:
             d = np.sort(pair.d[name][np.isfinite(pair.d[name])])
             share = 1.0 - np.arange(d.size) / d.size
             style = "--" if pair.repeat else "-"
             ax.step(d, share, where="pre", color=color, ls=style, lw=1.4, label=pair.label)
         ax.axvline(OUTLIER, color=FAINT, lw=0.8, ls=":")
         ax.set_yscale("log")
-        most = max(p.d[name].size for p in pairs)
+        most = max(p.d[name].size for _, p in having)
         ax.set_ylim(0.5 / most, 1.2)
-        ax.set_xlim(0, max(3.4, 1.05 * max(np.nanmax(p.d[name]) for p in pairs)))
+        ax.set_xlim(0, max(3.4, 1.05 * max(np.nanmax(p.d[name]) for _, p in having)))
         ax.set_xlabel("D")
         ax.set_title(LABELS[name], fontsize=9)
     axes[0, 0].set_ylabel("share of galaxies above D")
-    axes[0, -1].legend(frameon=False, fontsize=7, loc="upper right")
+    next(ax for ax in axes[0, ::-1] if ax.lines).legend(
+        frameon=False, fontsize=7, loc="upper right"
+    )
     return figure
 
 
@@ -97,8 +109,10 @@ def rates_figure(pairs):
     for color, shift, name in zip((*SERIES[:4], DATA), shifts, names, strict=True):
         label = _SHORT[name]
         for pair in shown:
-            d = pair.worst() if name is None else pair.d[name]
+            d = pair.worst() if name is None else pair.d.get(name, np.zeros(0))
             d = d[np.isfinite(d)]
+            if not d.size:
+                continue
             k = int((d > OUTLIER).sum())
             low, high = binomial_interval(k, d.size)
             x, y = place[id(pair)] + shift, k / d.size

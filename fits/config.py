@@ -102,6 +102,14 @@ class FitConfig:
 
     Attributes
     ----------
+    model : tuple of str
+        Prospector's templates, joined in this order; the redshift is the catalog's. Without
+        this and `params`, the 18-parameter model.
+    params : str
+        Instead: a parameter file of Prospector, relative to the TOML file, whose ``build_model``
+        is called with ``zred`` and ``object_redshift`` of each galaxy.
+    params_options : tuple of str
+        Options of that file, such as "--add_neb=True".
     nlive, walks, moves, dlogz, n_eff
         See `prospect_emu.sampling.nested.NestedSettings`; "fsps", which Prospector samples,
         has dynesty's moves.
@@ -120,8 +128,15 @@ class FitConfig:
         `prospect_emu.fit.certificate`; 0 for none.
     tables : str
         ExactSPS tables for that, relative to the TOML file.
+    draws : int
+        Keep so many draws of each posterior in its file instead of all nested samples: 1000
+        take a tenth of the space. The results table is made of all samples nevertheless.
+        0 for all.
     """
 
+    model: tuple = ()
+    params: str = ""
+    params_options: tuple = ()
     nlive: int = 1000
     walks: int = 100
     moves: str = "differences"
@@ -134,6 +149,12 @@ class FitConfig:
     inflate: bool = True
     certificate: int = 0
     tables: str = ""
+    draws: int = 0
+
+    @property
+    def other_model(self):
+        """Whether another model than that of 18 parameters is fitted."""
+        return bool(self.model or self.params)
 
 
 @dataclass(frozen=True)
@@ -180,8 +201,8 @@ class Config:
     catalog, select, fit, executor
         The sections.
     emulators : tuple of str
-        Names or files of emulators, "exact" or "fsps"; see
-        `prospect_emu.fits.backends`.
+        Names or files of emulators, "exact" or "fsps"; see `prospect_emu.fits.backends`. With
+        ``fit.model`` or ``fit.params`` it is ["exact"], and need not be given.
     output : str
         Folder of the results, relative to the TOML file.
     name : str
@@ -222,9 +243,9 @@ _OF_KIND = dict.fromkeys(
 ) | dict.fromkeys(("id_column", "zred_column", "unit", "bands"), "table")
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
-    "fit.max_batch": 0, "fit.certificate": 0, "fit.max_calls": 1, "executor.workers": 1,
-    "executor.chunks": 1, "fit.queue_size": 1, "catalog.mask_negative": 0,
-    "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
+    "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0, "fit.max_calls": 1,
+    "executor.workers": 1, "executor.chunks": 1, "fit.queue_size": 1,
+    "catalog.mask_negative": 0, "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
 }  # fmt: skip
 
 
@@ -254,6 +275,9 @@ def read_config(path):
 
 def parse_config(data, folder=".", where="the configuration"):
     """A `Config` from dictionaries; `folder` is what relative paths start from."""
+    fit = data.get("fit")
+    if isinstance(fit, dict) and (fit.get("model") or fit.get("params")):
+        data = {"emulators": ["exact"], **data}
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
     catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
@@ -264,10 +288,16 @@ def parse_config(data, folder=".", where="the configuration"):
                 f"for {_OF_KIND[name]!r}; remove it."
             )
     fit = config.fit
-    if fit.tables:
-        fit = _replace(fit, tables=str(folder / fit.tables))
-        if not Path(fit.tables).is_file():
-            raise SetupError(f"{where}: there is no file fit.tables = {fit.tables}; correct it.")
+    for name in ("tables", "params"):
+        path = getattr(fit, name)
+        if path:
+            fit = _replace(fit, **{name: str(folder / path)})
+            if not (folder / path).is_file():
+                raise SetupError(f"{where}: there is no file fit.{name} = {path}; correct it.")
+    if fit.model and fit.params:
+        raise SetupError(f"{where}: fit.model and fit.params are two models; give one of them.")
+    if fit.params_options and not fit.params:
+        raise SetupError(f"{where}: fit.params_options belong to fit.params; remove them.")
     if 0 < fit.certificate < 2 * MIN_EFFECTIVE:
         raise SetupError(
             f"{where}: fit.certificate = {fit.certificate} is too few draws; give "
@@ -287,7 +317,9 @@ def parse_config(data, folder=".", where="the configuration"):
         raise SetupError(
             f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
         )
-    emulators = tuple(_spec(e, folder) for e in config.emulators)
+    emulators = tuple(
+        str((folder / e).resolve()) if (folder / e).is_file() else e for e in config.emulators
+    )
     if not emulators:
         raise SetupError(f"{where}: emulators is empty; name at least one.")
     if len(set(emulators)) < len(emulators):
@@ -295,14 +327,6 @@ def parse_config(data, folder=".", where="the configuration"):
     return _replace(
         config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
     )
-
-
-def _spec(text, folder):
-    """An emulator's string with the path in it, if there is one, made absolute."""
-    word, colon, path = text.rpartition(":")
-    if (folder / path).is_file():
-        return word + colon + str((folder / path).resolve())
-    return text
 
 
 def _replace(obj, **changes):

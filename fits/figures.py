@@ -39,8 +39,10 @@ def mass_sfr_figure(table):
     figure.colorbar(dots, label="redshift")
     ax.set_xlabel(LABELS["log_stellar_mass"])
     ax.set_ylabel(LABELS["log_sfr_100"])
-    # Quiescent galaxies have posteriors without a lower end.
-    ax.set_ylim(max(np.nanmin(y) - 0.5, -4.5), np.nanmax(y) + 0.6)
+    # Quiescent galaxies have posteriors without a lower end, and bursts no rate at all.
+    seen = y[np.isfinite(y)]
+    if seen.size:
+        ax.set_ylim(max(seen.min() - 0.5, -4.5), seen.max() + 0.6)
     hidden = int((y < ax.get_ylim()[0]).sum())
     if hidden:
         ax.set_title(f"{hidden} galaxies lie below the frame", fontsize=9)
@@ -144,4 +146,5 @@ def plain_log_axis(ax):
 
 
 def _interval(table, name):
-    return (np.asarray(table[f"{name}_{q}"], dtype=float) for q in ("p16", "p50", "p84"))
+    values = [np.asarray(table[f"{name}_{q}"], dtype=float) for q in ("p16", "p50", "p84")]
+    return np.where(np.isfinite(values), values, np.nan)

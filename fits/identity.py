@@ -8,6 +8,7 @@ that decide a result.
 import hashlib
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -20,6 +21,9 @@ _PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "nump
 # Settings whose change need not change a result, see `remaining`.
 BUDGETS = ("settings.max_calls", "settings.max_seconds")
 CERTIFICATE = "settings.certificate"
+_MODEL = ("model", "params", "params_options")
+# What changes no posterior.
+_STORAGE = ("tables", "draws")
 _LONGEST = 180  # characters; file systems take 255, and temporary names are longer
 
 
@@ -100,9 +104,7 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
     """
     mask = photometry["phot_mask"]
     out = {"fit.galaxy": key.galaxy, "fit.repeat": key.repeat, "fit.seed": seed}
-    # A budget that was not used up changed nothing, but whether it was is only
-    # known afterwards: it counts.
-    out |= {f"settings.{k}": v for k, v in asdict(fit).items() if k != "tables"}
+    out |= settings_fields(fit)
     out |= {
         "data.zred": photometry["zred"],
         "data.bands": _hash(np.array(photometry["bands"])[mask]),
@@ -113,6 +115,16 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
         out["data.upper_limits"] = _hash(photometry["upper_limits"][mask])
     out |= emulator_fields(emulator)
     return out | {f"versions.{k}": v for k, v in used_versions.items()}
+
+
+def settings_fields(fit):
+    """The part of a fingerprint that a `FitConfig` decides."""
+    out = {k: v for k, v in asdict(fit).items() if k not in (*_MODEL, *_STORAGE)}
+    if fit.other_model:
+        out |= {"model": "+".join(fit.model), "params_options": " ".join(fit.params_options)}
+        file = Path(fit.params).read_bytes() if fit.params else b""
+        out["params"] = hashlib.sha256(file).hexdigest()
+    return {f"settings.{k}": v for k, v in out.items()}
 
 
 def emulator_fields(emulator):

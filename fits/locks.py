@@ -8,7 +8,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def take_lock(file, shared=False, wait=False):
+def take_lock(file, shared=False, wait=False, at=None):
     """Lock an open file until it is closed.
 
     Parameters
@@ -18,6 +18,8 @@ def take_lock(file, shared=False, wait=False):
         Together with others that share it.
     wait : bool
         For another process to release it.
+    at : int, optional
+        Lock this byte alone, which need not be there: one file locks many fits.
 
     Returns
     -------
@@ -29,7 +31,11 @@ def take_lock(file, shared=False, wait=False):
         if fcntl is None:
             raise OSError("this system has no flock")
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+        kind = kind if wait else kind | fcntl.LOCK_NB
+        if at is None:
+            fcntl.flock(file, kind)
+        else:
+            fcntl.lockf(file, kind, 1, at)
     except BlockingIOError:
         return False
     except OSError as err:

@@ -5,12 +5,11 @@
 writes the galaxy that ``prospect-emu fit`` fits when it is given none (needs
 python-fsps; the emulator has no part in it).
 
-    python -m prospect_emu.fits.mocks OUT.ecsv --n 100 --fluxes exact:TABLES [--like FOLDER]
+    python -m prospect_emu.fits.mocks OUT.ecsv --n 100 [--fluxes EMULATOR] [--like FOLDER]
 
 writes a catalog of mocks for a campaign (``catalog.kind = "mocks"``): parameters
-from the priors of a fit, fluxes from anything that a campaign can fit with, noise
-from the model below or from the errors of a real catalog's galaxies; the truth
-is kept in it.
+from the priors of a fit, fluxes of an emulator, noise from the model below or from the
+errors of a real catalog's galaxies; the truth is kept in it.
 """
 
 import argparse
@@ -21,6 +20,7 @@ import numpy as np
 from astropy.table import Table
 
 from prospect_emu.errors import DataError
+from prospect_emu.networks.loading import load_emulator
 from prospect_emu.networks.vector import BOX, PARAMETERS
 
 from .catalogs import TRUE
@@ -269,13 +269,11 @@ def write_catalog(path, fluxes, recipe):
     ----------
     path : path-like
     fluxes : str
-        What makes them: see `prospect_emu.fits.backends`.
+        What makes them: name or file of an emulator.
     recipe : MockRecipe
     """
-    from .backends import load_backend
-
     bands = tuple(BANDS.values())
-    emulator = load_backend(fluxes).select(bands)
+    emulator = load_emulator(fluxes).select(bands)
     table = mock_catalog(lambda theta: emulator.maggies(theta, check=False), bands, recipe)
     table.meta["fluxes"] = fluxes
     table.write(path, format="ascii.ecsv", overwrite=True)
@@ -286,7 +284,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description="Writes mock galaxies.")
     parser.add_argument("path")
     parser.add_argument("--n", type=int, help="so many mocks, for a campaign")
-    parser.add_argument("--fluxes", default="exact", help="emulator, or exact:TABLES")
+    parser.add_argument(
+        "--fluxes", default="mathews23-factored", help="emulator that makes them (%(default)s)"
+    )
     parser.add_argument("--like", help="folder of the 3D-HST catalog whose errors they have")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--min-snr", type=float, default=10.0)

@@ -1,19 +1,19 @@
 """The results of a campaign as one table, made from the result files alone."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
 
-from ..errors import DataError
+from ..errors import DataError, OutputError
+from ..files import write_atomic
 from ..observe.tables import write_table
-from .store import CHANGED, DONE, STALLED, Store, key_of, write_file
+from .rows import CHI, OFFSET, columns, stack
+from .store import CHANGED, DONE, STALLED, Store, key_of
 
 # Columns in which two runs of the same fits may differ.
 RUN_COLUMNS = ("seconds", "seconds_outside", "memory_mb", "attempts")
 TABLES = ("results.ecsv", "results.fits")
-_BLANK = {"f": np.nan, "i": -1, "u": 0, "b": False, "U": ""}
 
 
 @dataclass(frozen=True)
@@ -74,42 +74,32 @@ def read_results(folder, verify=False):
     """
     store = Store(folder)
     plan = store.plan()
-    rows, bands = [], []
-    for fit in plan["fits"]:
-        key = key_of(fit)
-        entry = store.glance(key, fit["fingerprint"], verify)
-        row = {
-            "fit": key.name, "galaxy": key.galaxy, "emulator": key.emulator,
-            "repeat": key.repeat, "state": entry.state, "detail": entry.detail,
-            "attempts": entry.attempts,
-        }  # fmt: skip
-        record = {}
-        if entry.state in (DONE, STALLED, CHANGED):
-            record = store.record(key)
-            row |= record["row"]
-            row |= {k: record[k] for k in ("seconds_outside", "memory_mb")}
-            row["seconds"] = record["seconds"]
-        rows.append(row)
-        bands.append(record.get("bands", {}))
-    _add_catalog(rows, plan.get("catalog", {}))
-    names = list(dict.fromkeys(b for entry in bands for b in entry))
-    values = np.full((2, len(rows), len(names)), np.nan)
-    for i, entry in enumerate(bands):
-        for j, name in enumerate(names):
-            if name in entry:
-                values[:, i, j] = [np.nan if v is None else v for v in entry[name]]
-    store.keep_index()
-    table = _table(rows)
+    keys = [key_of(fit) for fit in plan["fits"]]
+    wanted = [fit["fingerprint"] for fit in plan["fits"]]
+    entries = [store.glance(k, w, verify) for k, w in zip(keys, wanted, strict=True)]
+    head = {
+        "fit": [k.name for k in keys], "galaxy": [k.galaxy for k in keys],
+        "emulator": [k.emulator for k in keys], "repeat": [k.repeat for k in keys],
+        "state": [e.state for e in entries], "detail": [e.detail for e in entries],
+        "attempts": [e.attempts for e in entries],
+    }  # fmt: skip
+    there = [i for i, e in enumerate(entries) if e.state in (DONE, STALLED, CHANGED)]
+    rows = stack([(there, store.rows([keys[i] for i in there]))], len(keys))
+    catalog = _catalog(plan.get("catalog", {}), head["galaxy"], {*head, *rows})
+    names = [n.removeprefix(CHI) for n in rows if n.startswith(CHI)]
+    values = np.empty((2, len(keys), len(names)))
+    for j, name in enumerate(names):
+        values[0, :, j], values[1, :, j] = rows.pop(CHI + name), rows.pop(OFFSET + name)
+    table = Table({**{k: np.array(v) for k, v in head.items()}, **rows, **catalog}, copy=False)
     table.meta = {"campaign": plan["config"]["name"], "version": plan["versions"]["prospect_emu"]}
     return Results(table, tuple(names), *values, plan)
 
 
-def _add_catalog(rows, catalog):
+def _catalog(catalog, galaxies, ours):
     """The catalog's columns; those that are called like a result (FITS knows no case) say so."""
-    ours = {name.lower() for row in rows for name in row}
-    for row in rows:
-        given = catalog.get(row["galaxy"], {})
-        row |= {f"catalog_{k}" if k.lower() in ours else k: v for k, v in given.items()}
+    ours = {name.lower() for name in ours}
+    found = columns([catalog.get(galaxy, {}) for galaxy in galaxies])
+    return {f"catalog_{k}" if k.lower() in ours else k: v for k, v in found.items()}
 
 
 def write_results(results, folder):
@@ -118,23 +108,23 @@ def write_results(results, folder):
     paths = [store.path(name) for name in TABLES]
     try:
         write_table(results.table, paths[0])
+        write_atomic(paths[1], lambda f: _ascii(results.table).write(f, format="fits"))
     except OSError as err:
-        from ..errors import OutputError
-
-        raise OutputError(f"Writing {paths[0]} failed ({err}); free space.") from err
-    buffer = io.BytesIO()
-    _ascii(results.table).write(buffer, format="fits")
-    write_file(paths[1], buffer.getvalue())
+        raise OutputError(f"Writing in {folder} failed ({err}); free space.") from err
     return paths
 
 
 def _ascii(table):
     """The table with the texts that FITS can hold."""
-    table = table.copy()
+    out = {}
     for name in table.colnames:
-        if table[name].dtype.kind == "U":
-            table[name] = np.char.encode(table[name], "ascii", "backslashreplace")
-    return table
+        column = table[name]
+        if column.dtype.kind == "U":
+            # Texts repeat, and are encoded once.
+            texts, which = np.unique(column, return_inverse=True)
+            column = np.char.encode(texts, "ascii", "backslashreplace")[which]
+        out[name] = column
+    return Table(out, copy=False, meta=table.meta)
 
 
 def read_table(folder):
@@ -152,15 +142,3 @@ def read_table(folder):
         except Exception as err:  # astropy raises many types on malformed input
             raise DataError(f"{path} is not a readable results table ({err}).") from err
     return read_results(folder).table
-
-
-def _table(rows):
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table()
-    for name in names:
-        known = [row[name] for row in rows if row.get(name) is not None]
-        kind = np.array(known).dtype.kind if known else "f"
-        blank = _BLANK.get(kind, "")
-        values = [row.get(name) for row in rows]
-        table[name] = [blank if v is None else v for v in values]
-    return table

@@ -6,11 +6,11 @@
     fits/EMULATOR/ID_rN.h5    one result each, with a checksum
     failed/EMULATOR/ID_rN.json    error and number of attempts
     damaged/...          results that failed their checksum, set aside
-    index.json           what is known of each file; made anew whenever it is missing
+    index.json, rows.npz     what is known of each file; made anew whenever they are missing
     left_out.ecsv        galaxies that are not fitted, and why
     log.jsonl            a line per finished attempt
     progress.json        of the running campaign
-    lock, locks/...      held while a campaign runs, or a fit
+    lock, locks/...      held while a campaign runs, a part of it, or a fit
 
 The files are the truth: the index only spares reading them all.
 """
@@ -30,6 +30,7 @@ from ..files import fingerprint as hash_of
 from ..files import write_atomic
 from ..fit.result import FitResult
 from ..fit.result_file import GROUP
+from . import rows
 from .identity import Key, changed_fields, remaining
 from .locks import take_lock
 
@@ -216,14 +217,19 @@ class Store:
         """Write the index."""
         self.write_json("index.json", self._index)
 
-    def keep_index(self):
-        """Write the index, unless a campaign is running, whose it is, or the folder is not ours."""
-        try:
+    def rows(self, keys):
+        """What the results of some fits, which were looked at, say: see `rows.collect`."""
+        stamps, path = [self._index[key.name]["file"] for key in keys], self.path(rows.FILE)
+        found, new = rows.collect(keys, stamps, self.record, path)
+        try:  # what is kept spares time, and nothing else
+            if new:
+                rows.save(path, keys, stamps, found)
             with open(self.folder / "lock", "r+") as f:
-                if take_lock(f):
+                if take_lock(f):  # else a campaign is running, whose index it is
                     self.save_index()
-        except (OSError, OutputError):  # it spares time, and nothing else
+        except (OSError, OutputError):
             pass
+        return found
 
     def fingerprint(self, key):
         """The fingerprint inside a result file."""

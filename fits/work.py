@@ -4,6 +4,7 @@ A `Task` is plain data that can be pickled; `run_task` is a top-level function,
 which never raises for a fault of the fit: it returns what happened.
 """
 
+import hashlib
 import os
 import socket
 import sys
@@ -11,7 +12,7 @@ import time
 import traceback
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Task:
     path : str
         File to write.
     lock : str
-        File that is locked meanwhile.
+        File, one for all fits, in which this one is locked meanwhile.
     backend : str
         See `prospect_emu.fits.backends`.
     photometry : dict
@@ -106,13 +107,13 @@ def _memory_mb():
 
 
 def _fit(task, began):
-    with _claim(task.lock):
+    with _claim(task):
         # A worker that outlived its campaign may have finished this meanwhile.
         status = _already(task)
         if status == "converged" or (status is not None and not task.again):
             return {"state": FINISHED, "status": status, "repeated": True}
         backend = load_backend(task.backend)
-        _check_worker(task.fingerprint, backend)
+        _check_worker(task, backend)
         obs, former = obs_of(task.photometry), _uncertified(task)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The fit ended early")
@@ -121,12 +122,14 @@ def _fit(task, began):
                 result = backend.fit(obs, task.fit, task.seed)
             else:
                 result = backend.certify(former, obs, task.fit, task.seed)
-        sampling = result.info["seconds"] if former is None else 0.0
+        sampling, row = result.info["seconds"], None
+        if former is not None:  # of all its samples, of which few may be left
+            sampling, row = 0.0, former.info["campaign"]["row"]
         result.info["campaign"] = {
             "galaxy": task.key.galaxy,
             "repeat": task.key.repeat,
             "fingerprint": task.fingerprint,
-            "row": row_of(result),
+            "row": (row or row_of(result)) | certificate_columns(result.certificate),
             "bands": bands_of(result),
             "seconds": result.info["seconds"],
             "seconds_outside": time.perf_counter() - began - sampling,
@@ -134,6 +137,7 @@ def _fit(task, began):
         }
         Path(task.path).parent.mkdir(parents=True, exist_ok=True)
         if former is None:
+            result = thinned(result, task.fit.draws) if task.fit.draws else result
             result.write(task.path, overwrite=True)
         else:
             add_certificate(result, task.path)
@@ -141,11 +145,15 @@ def _fit(task, began):
     return {"state": FINISHED, "status": info["status"], "seconds": info["seconds"]}
 
 
-def _check_worker(fingerprint, backend):
+def _check_worker(task, backend):
     """Refuse to fit with another emulator, or with other packages, than were fingerprinted."""
-    here = identity.emulator_fields(backend.identity())
+    here = identity.emulator_fields(backend.identity(task.fit))
     here |= {f"versions.{k}": v for k, v in identity.versions().items()}
-    wanted = {k: v for k, v in fingerprint.items() if k.split(".")[0] in ("emulator", "versions")}
+    here |= identity.settings_fields(task.fit)
+    wanted = {
+        k: v for k, v in task.fingerprint.items()
+        if k.split(".")[0] in ("emulator", "versions", "settings")
+    }  # fmt: skip
     differ = changed_fields(wanted, here)
     if differ:
         raise SetupError(
@@ -172,8 +180,9 @@ def row_of(result):
     """A fit's numbers for the results table, JSON.
 
     Percentiles of all free parameters and derived quantities, evidence,
-    effective samples, chi2 of the best sample, and, where the truth is known,
-    the share of the posterior below it (``rank_NAME``).
+    effective samples, chi2 of the best sample, what is wrong with the posterior in
+    ``problems`` (empty if nothing is), and, where the truth is known, the share of the
+    posterior below it (``rank_NAME``).
     """
     columns = result.columns()
     names = list(columns)
@@ -201,9 +210,10 @@ def row_of(result):
         "bands": int(result.photometry.mask.sum()),
         "ncall": info["ncall"],
         "niter": info["niter"],
-        "zred": info["zred"],
+        "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
+        "problems": "; ".join(info["problems"]),
+        "insertion_p_value": info["diagnostics"].get("insertion_p_value"),
         "seed": info["seed"],
-        **certificate_columns(result.certificate),
     }
 
 
@@ -262,15 +272,52 @@ def _uncertified(task):
 
 
 @contextmanager
-def _claim(path):
+def _claim(task):
     """Hold the lock of one fit; wait for a worker that is at it already."""
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        f = open(path, "a")
+        Path(task.lock).parent.mkdir(parents=True, exist_ok=True)
+        f = open(task.lock, "a")
     except OSError as err:
-        raise OutputError(f"Cannot write {path} ({err}); free space and start again.") from err
+        raise OutputError(f"Cannot write {task.lock} ({err}); free space and start again.") from err
     with f:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the campaign has said that nothing can be locked
-            take_lock(f, wait=True)
+            place = int.from_bytes(hashlib.sha256(task.key.name.encode()).digest()[:7], "big")
+            take_lock(f, wait=True, at=place)
         yield
+
+
+def thinned(result, draws):
+    """A result of `draws` samples from its posterior, and its best sample without weight.
+
+    The draws of a certificate stay.
+    """
+    index, certificate = result.draw(draws), result.certificate
+    if certificate is not None:
+        index = np.concatenate([certificate.index, index])
+        at = 1 + np.arange(certificate.index.size)
+        certificate = replace(certificate, index=at)
+    index = np.concatenate([[np.argmax(result.log_posterior)], index])
+    run, *others = result._run
+    last = {k: np.atleast_1d(run[k])[-1:] for k in ("logz", "logzerr", "information")}
+    every = {k: np.asarray(run[k])[index] for k in ("samples", "logl", "logvol", "samples_id")}
+    log_weight = np.full(index.size, last["logz"][0] - np.log(index.size - 1.0))
+    log_weight[0] = -np.inf
+    weights = np.exp(log_weight - last["logz"][0])  # as they are written
+    kept = {
+        **last, **every, "logwt": log_weight, "eff": run["eff"], "niter": run["niter"],
+        "ncall": np.array([result.info["ncall"]]),
+    }  # fmt: skip
+    quantities, vectors = result.quantities, result.vectors
+    return replace(
+        result,
+        samples=result.samples[index],
+        weights=weights / weights.sum(),
+        log_likelihood=result.log_likelihood[index],
+        log_posterior=result.log_posterior[index],
+        mfrac=result.mfrac[index],
+        vectors=None if vectors is None else vectors[index],
+        quantities=quantities and {k: v[index] for k, v in quantities.items()},
+        certificate=certificate,
+        _run=(kept, *others),
+    )

@@ -30,13 +30,16 @@ def check_writable(path, overwrite=False):
 
 
 def write_atomic(path, data):
-    """Write bytes so that `path` holds either all of them or what it held before."""
+    """Write bytes so that `path` holds either all of them or what it held before.
+
+    `data` may be a function instead, which writes them to the open file that it is given.
+    """
     path = Path(path)
     tmp = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         # Not tempfile: its files are readable by their owner alone.
-        with open(tmp, "xb") as f:
-            f.write(data)
+        with open(tmp, "wb") as f:
+            data(f) if callable(data) else f.write(data)
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from prospect import prospect_args
 
 from ..errors import SetupError
@@ -116,9 +117,39 @@ class ParameterFile:
             noise = (None, None) if build_noise is None else self._call(build_noise)
         return obs, model, sps, noise or (None, None)
 
-    def _call(self, function):
+    def model_at(self, zred):
+        """The file's model of a galaxy at a redshift, for one of many.
+
+        ``build_model`` is called with it as ``zred`` and ``object_redshift``. A free redshift
+        stays free.
+
+        Raises
+        ------
+        SetupError
+            If the model has another redshift, or a luminosity distance, which is one galaxy's.
+        """
+        function = self._function("model")
+        if function is None:
+            raise SetupError(f"{self.path} has no function build_model, which a campaign calls.")
+        model = self._call(function, zred=zred, object_redshift=zred)
+        if "zred" in model.free_params:
+            return model
+        given = float(np.squeeze(model.params.get("zred", 0.0)))
+        if not np.isclose(given, zred, rtol=1e-6):
+            raise SetupError(
+                f"build_model of {self.path} gives zred = {given:g} where {zred:g} was asked for; "
+                "let it take the redshift from its argument zred or object_redshift."
+            )
+        if "lumdist" in model.params:
+            raise SetupError(
+                f"build_model of {self.path} sets lumdist, the distance of one galaxy; leave it "
+                "out, so that the distance follows from each redshift."
+            )
+        return model
+
+    def _call(self, function, **more):
         try:
-            return function(**self.run_params)
+            return function(**{**self.run_params, **more})
         except Exception as err:
             raise SetupError(
                 f"{function.__name__} of {self.path} ended with {type(err).__name__}: {err}"

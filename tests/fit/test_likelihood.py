@@ -117,6 +117,35 @@ def test_likelihood_is_prospectors(problem, case):
     assert post.ndim == 17 + sum(entry["isfree"] for entry in extra.values())
 
 
+def test_masked_arrays_with_a_noise_model(problem):
+    """A masked value masks its band: the likelihood is that of the other bands, 1e-9 by scipy.
+
+    Prospector agrees where ``phot_mask`` masks them. Given masked arrays, its noise model
+    counts each masked band as one of no residual and of variance jitter**2, with no unit, in
+    ``log_det`` and in ``n ln(2 pi)``: each draws a free jitter towards small values.
+    """
+    phot_noise = jitter_noise()
+    model, obs, sps = problem(phot_jitter=parameter(1.7))
+    hidden = {k: np.ma.array(obs[k], mask=~MASK) for k in ("maggies", "maggies_unc")}
+    post = BatchedPosterior(model, obs | hidden, sps, (None, phot_noise))
+    theta = post.prior_transform(np.random.default_rng(7).random((3, post.ndim)))
+    fluxes = [model.predict(row, obs, sps=sps)[1] for row in theta]
+    flux, unc = obs["maggies"], 1.7 * obs["maggies_unc"]
+    expected = np.array([norm.logpdf(flux, m, unc)[MASK].sum() for m in fluxes])
+    np.testing.assert_allclose(post.log_likelihood(theta), expected, rtol=1e-9)
+
+    def prospectors(given):
+        full = fix_obs({**obs, **given})
+        return [
+            lnprobfn(row, model=model, obs=full, sps=sps, noise=(None, phot_noise), nested=True)
+            for row in theta
+        ]
+
+    np.testing.assert_allclose(prospectors({"phot_mask": MASK}), expected, rtol=1e-9)
+    each = 0.5 * np.log(2 * np.pi) + np.log(1.7)
+    np.testing.assert_allclose(prospectors(hidden), expected - 2 * each, rtol=1e-9)
+
+
 def test_the_prior_of_likelihood_parameters_is_prospectors(problem):
     """1e-10 of model.prior_product and prior_transform with jitter and outliers free."""
     extra, phot_noise, _ = CASES["outliers and jitter"]

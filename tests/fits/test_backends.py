@@ -1,20 +1,16 @@
-"""What a fit asks for fluxes: names, errors, and the parts of the FSPS road that need no FSPS."""
+"""What a fit asks for fluxes: names, errors, and the seed of Prospector's sampler."""
 
 import dynesty
 import numpy as np
 import pytest
 
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import ModelFileError, SetupError
 from prospect_emu.fits import backends
-from prospect_emu.observe.filters import load_filters
-from prospect_emu.prospector.mathews23 import model_params
 
 
 def test_labels(tmp_path):
     assert backends.label_of("mathews23-256") == "mathews23-256"
     assert backends.label_of(str(tmp_path / "w64.safetensors")) == "w64"
-    assert backends.label_of("exact:/some/tables.safetensors") == "exact"
     assert backends.label_of("fsps") == "fsps"
 
 
@@ -23,36 +19,11 @@ def test_unknown_backend():
         backends.load_backend("mathews32")
 
 
-def test_exact_without_tables(monkeypatch):
-    monkeypatch.delenv(backends.TABLES_VARIABLE, raising=False)
-    with pytest.raises(SetupError, match="needs the tables of FSPS"):
-        backends.load_backend("exact:/none.safetensors")
-
-
 def test_fsps_without_a_home(monkeypatch):
     pytest.importorskip("torch", reason="prospect_emu.training needs torch")
     monkeypatch.delenv("SPS_HOME", raising=False)
     with pytest.raises(SetupError, match="SPS_HOME is not set"):
         backends.load_backend("fsps")
-
-
-def test_predictions_are_remembered_by_the_samples_own_numbers(toy_emulator):
-    """What a fit through Prospector evaluates is found again without evaluating it."""
-    bands = toy_emulator.filters[:4]
-    curves = load_filters(bands)
-    sps = EmulatorSPS(toy_emulator, filters=curves)
-    emulator = backends._fsps_emulator(bands, {"libraries": []}, compute=None)
-    model = type("Model", (backends._Remembers, EmulatorSpecModel), {})(model_params(zred=1.1))
-    model.remember(emulator.memory, EmulatorSPS(emulator, filters=curves).theta_from_params)
-    theta = model.prior_transform(np.random.default_rng(3).random(model.ndim))
-    obs = {"filters": curves, "wavelength": None, "spectrum": None}
-    _, maggies, mfrac = model.predict(theta, obs, sps=sps)  # as Prospector's lnprobfn calls it
-    names = [backends._NAMES.get(n, n) for n in model.theta_labels()]
-    values = {**dict(zip(names, theta, strict=True)), "zred": 1.1}
-    vector = np.array([values[name] for name in emulator.parameters])
-    # `compute` is None: anything but a memory fails.
-    np.testing.assert_array_equal(emulator.maggies(vector[None]), maggies[None])
-    assert emulator.mfrac(vector[None], check=False) == pytest.approx([mfrac], rel=1e-15)
 
 
 def test_prospectors_sampler_is_seeded():

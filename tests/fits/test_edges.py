@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
 import types
 from unittest import mock
 from urllib.parse import unquote
@@ -14,10 +15,20 @@ import h5py
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
+from prospect.io.read_results import results_from
 
 from prospect_emu.commands.cli import main
 from prospect_emu.errors import DataError, ModelFileError, OutputError, SetupError
-from prospect_emu.fits import backends, campaign_commands, catalogs, identity, locks
+from prospect_emu.fit.result import FitResult
+from prospect_emu.fits import (
+    backends,
+    campaign_commands,
+    catalogs,
+    identity,
+    locks,
+    rows,
+    work,
+)
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
 from prospect_emu.fits.campaign_report import write_summary
 from prospect_emu.fits.config import ExecutorConfig, SelectConfig, parse_config, read_config
@@ -415,7 +426,7 @@ def test_a_result_that_the_campaign_cannot_see(workshop, inline, tmp_path):
 
 def test_prospector_has_no_time_budget(workshop, monkeypatch):
     backend = types.SimpleNamespace(bands=None, zred_range=(0.0, 9.0), keeps_time=False)
-    monkeypatch.setattr("prospect_emu.fits.campaign.load_backend", lambda spec: backend)
+    monkeypatch.setattr("prospect_emu.fits.plan.load_backend", lambda spec: backend)
     config = workshop.config(fit="max_seconds = 5.0")
     config = type(config)(**{**vars(config), "emulators": ("fsps",)})
     with pytest.raises(SetupError, match=r"no fit.max_seconds"):
@@ -461,3 +472,89 @@ def test_dask_keys_and_threads(monkeypatch):
     monkeypatch.setattr(FakeClient, "threads", 4)
     with pytest.raises(SetupError, match=r"tcp://a has 4 threads.*--nthreads 1"):
         _ = executor.free
+
+
+# ---- many fits ----------------------------------------------------------------------------
+
+
+def test_kept_draws(workshop, inline, same_tables, monkeypatch):
+    """Fewer samples in the files, the same numbers in the table; a certificate keeps its draws."""
+    toy = workshop.emulator
+    exact = lambda theta: 1.001 * toy.maggies(theta, check=False)[:, : len(BANDS)]  # noqa: E731
+    monkeypatch.setattr(backends, "find_engine", lambda emulator, tables: ("toy", exact))
+    whole = workshop.config("whole", fit="certificate = 200")
+    run_campaign(whole, executor=inline)
+    few = workshop.config(fit="certificate = 200\ndraws = 300")
+    run_campaign(few, executor=inline)
+    same_tables(read_results(few.output).table, read_results(whole.output).table)
+    for key in inline.seen[:2]:
+        a, b = (FitResult.read(Store(c.output).fit_path(key)) for c in (whole, few))
+        assert b.samples.shape == (501, 17) and b.weights[0] == 0.0
+        np.testing.assert_array_equal(b.best, a.best)
+        np.testing.assert_array_equal(
+            b.vectors[b.certificate.index], a.vectors[a.certificate.index]
+        )
+        # A mean of 500 draws scatters by a 22nd of the posterior's width; six of these.
+        mean = a.weights @ a.samples
+        width = np.sqrt(a.weights @ (a.samples - mean) ** 2)
+        assert np.all(np.abs(b.weights @ b.samples - mean) < 6 * width / 22)
+        found = results_from(str(Store(few.output).fit_path(key)))[0]
+        assert found["chain"].shape == (501, 17)
+    # What is asked for later needs no fit, and files that are there stay.
+    assert run_campaign(workshop.config("whole", fit="certificate = 200\ndraws = 50"),
+                        executor=inline) == {"done": 2}  # fmt: skip
+    assert len(inline.seen) == 4
+
+
+def test_one_lock_file_for_all_fits(workshop, inline):
+    """A worker waits for another at the same fit, and for no other."""
+    config = workshop.config()
+    run_campaign(config, executor=inline)
+    assert sorted(p.name for p in (workshop.folder / "c" / "locks").iterdir()) == ["fits"]
+    tasks = list(make_plan(config, Store(config.output)).tasks.values())
+    held, free = threading.Event(), threading.Event()
+    code = (
+        "import sys\nfrom types import SimpleNamespace as N\n"
+        "from prospect_emu.fits.work import _claim\nfrom prospect_emu.fits.identity import Key\n"
+        "with _claim(N(lock=sys.argv[1], key=Key('toy', sys.argv[2], 0))):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    other = workshop.python("-c", code, tasks[0].lock, tasks[0].key.galaxy, stdin=subprocess.PIPE)
+    assert other.stdout.readline() == "held\n"
+
+    def claim(task):
+        held.set()
+        with work._claim(task):
+            free.set()
+
+    with work._claim(tasks[1]):
+        pass  # of another fit
+    thread = threading.Thread(target=claim, args=(tasks[0],))
+    thread.start()
+    held.wait()
+    assert not free.wait(0.5)
+    other.stdin.close()
+    thread.join(60)
+    assert free.is_set() and other.wait(60) == 0
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_kept_rows_are_what_the_files_say(workshop, inline, same_tables, torn):
+    """The second reader opens no file, unless it changed or what was kept is torn."""
+    config = workshop.config(top="repeats = 2")
+    run_campaign(config, executor=inline)
+    store = Store(config.output)
+    first = read_results(config.output)
+    read = mock.Mock(wraps=rows.of_record)
+    if torn:
+        store.path("rows.npz").write_bytes(b"PK torn")
+    with mock.patch.object(rows, "of_record", read):
+        second = read_results(config.output)
+        assert read.call_count == (4 if torn else 0)
+        same_tables(second.table, first.table)
+        np.testing.assert_array_equal(second.chi, first.chi)
+        run_campaign(workshop.config(top="repeats = 2", fit="inflate = false"),
+                     Options(refit=True), executor=inline)  # fmt: skip
+        third = read_results(config.output)
+    assert read.call_count == (8 if torn else 4)
+    assert not np.any(third.table["chi2"] == first.table["chi2"])
