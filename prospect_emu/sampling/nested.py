@@ -21,7 +21,6 @@ from ..files import digest
 from ..workers import single_thread
 from .checkpoint import Checkpoint, restore, same_likelihood
 from .dynesty_internals import without_slow_internals
-from .insertion import insertion_test
 from .lockstep import LockstepPool, dynesty_version
 from .progress import Progress
 
@@ -128,8 +127,7 @@ class FitResults(Results):
         "converged", or "budget: ..." naming the limit that ended the run early.
     diagnostics : dict
         Seconds in likelihood and prior and besides, evaluations, efficiency,
-        effective sample size, p-value of the insertion ranks
-        (`prospect_emu.sampling.insertion`), seed, versions and settings.
+        effective sample size, seed, versions and settings.
     """
 
     def __init__(self, key_values, status, diagnostics):
@@ -211,7 +209,7 @@ def run_nested(
     if queue_size is not None and queue_size > max(1, s.nlive_init // 4):
         warnings.warn(
             f"queue_size = {queue_size} is more than a quarter of the {s.nlive_init} live points, "
-            "which biases short walks; give less, and mind the p-value of the insertion ranks.",
+            "which biases short walks; give less.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -265,7 +263,6 @@ def run_nested(
         "n_effective": float(get_neff_from_logwt(results.logwt)),
         # Percent of calls that gave a sample.
         "efficiency": 100.0 * len(results.logl) / int(run.sampler.ncall),
-        "insertion_p_value": insertion_test(results),
         "n_batch": int(run.sampler.batch),
         "n_resumed": run.n_resumed,
         "delta_logz": run.delta_logz,
