@@ -92,13 +92,13 @@ def fit_mock(emulator, seed, nlive, walks, exact=None):
         "rank": (weights @ (results.samples < true)).tolist(),
         "signal_to_noise": float(np.median(obs["maggies"] / obs["maggies_unc"])),
         "seconds": seconds,
-        **{k: d[k] for k in ("status", "n_call", "n_effective", "insertion_p_value")},
+        **{k: d[k] for k in ("status", "n_call", "n_effective")},
     }
 
 
 def report(found, settings):
     """Table of rank histograms and coverage."""
-    from scipy.stats import binom, chisquare, kstest
+    from scipy.stats import binom, chisquare
 
     ranks = np.array([m["rank"] for m in found])
     n = len(ranks)
@@ -108,9 +108,6 @@ def report(found, settings):
         f"{np.mean([m['seconds'] for m in found]):.1f} s and "
         f"{np.mean([m['n_call'] for m in found]) / 1e3:.0f}k calls per fit"
     )
-    if n > 1:
-        uniform = kstest([m["insertion_p_value"] for m in found], "uniform").pvalue
-        print(f"insertion ranks: the fits' p-values are uniform with p = {uniform:.3f}")
     expected = [binom.std(n, p) / n for p in (0.68, 0.95)]
     print(f"coverage is expected to scatter by {expected[0]:.3f} and {expected[1]:.3f}\n")
     print(f"{'parameter':20s}{'mean rank':>10s}{'chi2 p':>8s}{'68 %':>8s}{'95 %':>8s}")

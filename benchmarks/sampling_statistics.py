@@ -102,14 +102,8 @@ def summarise(results, seconds):
     """What is kept of a run."""
     from dynesty.utils import mean_and_cov
 
-    from prospect_emu.sampling.insertion import births, p_value, ranks
-
     mean, cov = mean_and_cov(results.samples, results.importance_weights())
     logl = np.asarray(results.logl)
-    ids = np.asarray(results.samples_id)
-    birth = births(ids, np.zeros(ids.size, dtype=int), logl, [-np.inf])
-    rank, alive = ranks(logl, birth)
-    later = np.isfinite(birth)
     return {
         "logz": float(results.logz[-1]),
         "logzerr": float(results.logzerr[-1]),
@@ -117,15 +111,12 @@ def summarise(results, seconds):
         "std": np.sqrt(np.diag(cov)).tolist(),
         "ncall": int(np.sum(results.ncall)),
         "niter": len(logl),
-        "insertion_p_value": p_value(rank[later], alive[later]),
         "seconds": seconds,
     }
 
 
 def report(problem, runs):
-    """One line per method: ln Z, moments, insertion ranks."""
-    from scipy.stats import kstest
-
+    """One line per method: ln Z and moments."""
     everything = [r for group in runs.values() for r in group]
     centre = (
         problem.mean if problem.mean is not None else np.mean([r["mean"] for r in everything], 0)
@@ -143,7 +134,6 @@ def report(problem, runs):
         "mean off",
         "rms",
         "width",
-        "ranks p",
         "calls",
     )
     print(f"{'method':14s}{'runs':>5s}" + "".join(f"{h:>10s}" for h in head))
@@ -155,12 +145,11 @@ def report(problem, runs):
         means = (np.array([r["mean"] for r in group]) - centre) / sigma
         widths = np.array([r["std"] for r in group]) / sigma
         bias = "" if problem.logz is None else f"{(logz.mean() - problem.logz):.2f}"
-        uniform = kstest([r["insertion_p_value"] for r in group], "uniform").pvalue
         print(
             f"{method:14s}{n:5d}{logz.mean():10.2f}{logz.std(ddof=1):10.2f}"
             f"{np.mean([r['logzerr'] for r in group]):10.2f}{bias:>10s}"
             f"{np.abs(means.mean(axis=0)).max():10.2f}{means.std(axis=0, ddof=1).mean():10.2f}"
-            f"{widths.mean():10.3f}{uniform:10.3f}{np.mean([r['ncall'] for r in group]):10.0f}"
+            f"{widths.mean():10.3f}{np.mean([r['ncall'] for r in group]):10.0f}"
         )
     print(
         "ln Z, its scatter between seeds and dynesty's own error of one run; ln Z minus the truth;"
@@ -168,9 +157,7 @@ def report(problem, runs):
     print(
         "largest offset of a mean over all seeds, scatter of a mean between seeds (both in sigma);"
     )
-    print(
-        "posterior widths relative to the truth; p-value that the insertion p-values are uniform."
-    )
+    print("posterior widths relative to the truth.")
 
 
 def main():

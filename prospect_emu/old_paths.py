@@ -21,7 +21,6 @@ MOVED = {
     "filters": "observe.filters",
     "fitting": "fit.fitting",
     "folded": "networks.folded",
-    "insertion": "sampling.insertion",
     "installation": "commands.installation",
     "likelihood": "fit.likelihood",
     "lockstep": "sampling.lockstep",

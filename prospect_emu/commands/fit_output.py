@@ -118,17 +118,16 @@ def report(result, out, written):
             summary[name].info.format = ".4g"
     print()
     print("\n".join(summary.pformat(max_lines=-1, max_width=-1)))
-    print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f} (short walks bias it upwards)")
+    print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f}")
     p = result.photometry
     print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
     info = result.info
     print(f"{result.n_eff:.0f} effective samples, {info['ncall']} calls, {info['seconds']:.1f} s")
     d = info["diagnostics"]
-    if "insertion_p_value" in d:
+    if "seconds_likelihood" in d:
         print(
             f"Likelihood {d['seconds_likelihood']:.1f} s, prior {d['seconds_prior']:.1f} s, "
-            f"sampler {d['seconds_overhead']:.1f} s; insertion ranks: "
-            f"p = {d['insertion_p_value']:.2g}"
+            f"sampler {d['seconds_overhead']:.1f} s"
         )
     for problem in info.get("problems", []):
         print(f"Mind: {problem}.")

@@ -14,9 +14,11 @@ from ..files import digest
 from ..observe import observation
 from ..observe.pixels import observed_spectrum
 from ..prospector import v1
-from ..sampling.nested import NestedSettings, run_nested
+from ..sampling.nested import run_nested
+from ..sampling.settings import NestedSettings
 from .description import describe_model
 from .likelihood import upper_limits
+from .mass_coordinates import mass_coordinates
 from .posterior import BatchedPosterior
 from .result import describe_source
 
@@ -145,6 +147,7 @@ def fit_model(
         posterior.ndim,
         settings,
         progress=(not quiet) if progress is None else progress,
+        coordinates=mass_coordinates(posterior) if settings.moves == "learnt" else None,
         **own,
         **functions,
     )

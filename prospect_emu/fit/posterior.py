@@ -157,11 +157,18 @@ class BatchedPosterior:
         if self._joint is not None:
             lnl = self._joint(theta)
         else:
-            maggies = self.maggies(theta)
-            impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
-            lnl = self._likelihood(maggies, theta)
-            if impossible is not None:
-                lnl[impossible] = IMPOSSIBLE
+            return self.of_maggies(self.maggies(theta), theta)
+        return self._checked(lnl, theta)
+
+    def of_maggies(self, maggies, theta):
+        """Log likelihood (n,) of model fluxes (n, nband), which are overwritten."""
+        impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
+        lnl = self._likelihood(maggies, theta)
+        if impossible is not None:
+            lnl[impossible] = IMPOSSIBLE
+        return self._checked(lnl, theta)
+
+    def _checked(self, lnl, theta):
         if not np.isfinite(lnl).all():
             row = np.asarray(theta)[np.flatnonzero(~np.isfinite(lnl))[0]]
             point = ", ".join(f"{k}={v:.6g}" for k, v in zip(self.labels, row, strict=True))
@@ -174,6 +181,11 @@ class BatchedPosterior:
     @property
     def _may_fail(self):
         return not hasattr(self.predictions, "emulator")
+
+    @property
+    def priors(self):
+        """The compiled priors (`prospect_emu.prospector.batched_priors`)."""
+        return self._priors
 
     @property
     def likelihood(self):

@@ -25,7 +25,7 @@ PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 
 # What the summary says about the run.
 _DIAGNOSTICS = (
-    "efficiency", "insertion_p_value", "seconds_likelihood", "seconds_prior", "seconds_overhead",
+    "efficiency", "seconds_likelihood", "seconds_prior", "seconds_overhead",
 )  # fmt: skip
 # A model's free elements by the emulator's names.
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}

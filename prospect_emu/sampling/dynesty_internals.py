@@ -127,10 +127,14 @@ def _make_fill_queue(version, sampler, bounding):
     def _fill_queue(self, loglstar):
         bound = ellipsoids(self)
         above = np.flatnonzero(self.live_logl > loglstar)
+        self.queue_starts = None
         if bound is None or above.size == 0:
             return original(self, loglstar)
         n = self.queue_size - self.nqueue
-        points = self.live_u[above[self.rstate.integers(above.size, size=n)]]
+        starts = above[self.rstate.integers(above.size, size=n)]
+        if hasattr(self, "clans"):
+            self.queue_starts = [self.clans[i] for i in starts.tolist()]
+        points = self.live_u[starts]
         if not inside_any(bound, points[:, : self.ncdim]).all():
             self.update_bound_if_needed(-np.inf, force=True)
             if not inside_any(bound, points[:, : self.ncdim]).all():
@@ -263,6 +267,9 @@ def _make_sample(version, sampler):
                 saved[key][-1] for key in ("h", "logz", "logzvar", "logvol", "logl")
             )
         highest, ncall, iteration = float(live.max()), 0, 0
+        if self.it == 1:
+            # Who descends from whom, see `prospect_emu.sampling.genealogy`.
+            self.clans, self.births, self.queue_starts = list(range(self.nlive)), [], None
         while True:
             delta_logz = _logaddexp(0.0, highest + logvol - logz)
             worst = int(live.argmin())
@@ -308,6 +315,12 @@ def _make_sample(version, sampler):
             }  # fmt: skip
             extra = {} if old else {"proposal_stats": stats[0]}
             saved.append(record | extra)
+            if self.queue_starts is None:
+                clan = self.nlive + self.it
+            else:
+                clan = self.queue_starts[len(self.queue_starts) - self.nqueue - 1]
+            self.clans[worst] = clan
+            self.births.append(clan)
             self.live_u[worst], self.live_v[worst], live[worst] = u, v, logl
             highest = max(highest, float(logl))
             self.live_bound[worst], self.live_it[worst] = bounditer, self.it

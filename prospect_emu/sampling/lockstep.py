@@ -6,15 +6,19 @@ and evaluations of live points and advances all tasks of a call together, so
 that a step of 256 chains is one batched call of prior transform and
 likelihood. With ``moves="ellipsoid"`` the walk is dynesty's, step for step;
 only the order in which random numbers are drawn differs. With "differences" it
-goes along differences of the chains' starts. Anything else is mapped serially.
+goes along differences of the chains' starts, with "learnt" in coordinates learnt
+from the live points. Anything else is mapped serially.
 """
 
 import time
+from typing import Any
 
 import numpy as np
 
 from ..errors import SetupError
-from .walks import difference_walks, first_above, in_cube, random_walks
+from .coordinates import UnitCoordinates
+from .quadratic_map import QuadraticMap
+from .walks import difference_walks, first_above, in_cube, learnt_walks, random_walks
 
 SUPPORTED_DYNESTY = "2.1.4 to 2.1.x and 3.0 to 3.1"
 
@@ -31,11 +35,15 @@ class LockstepPool:
     size : int
         Number of chains that advance together (dynesty's queue).
     moves : str
-        "ellipsoid" or "differences" (`prospect_emu.sampling.walks`). The latter takes at
-        least twice as many chains as dimensions; fewer walk in ellipsoids.
+        "ellipsoid", "differences" or "learnt" (`prospect_emu.sampling.walks`). The last two
+        take at least twice as many chains as dimensions; fewer walk in ellipsoids.
+    coordinates : UnitCoordinates or the like, optional
+        Of the learnt moves.
 
     Attributes
     ----------
+    sampler : callable
+        The sampler whose tasks these are; the learnt moves read its live points.
     n_evaluations : int
         Likelihoods evaluated. dynesty's ``ncall`` also counts proposals that
         fell outside the unit cube.
@@ -45,7 +53,7 @@ class LockstepPool:
         Tasks that were not recognised and ran one by one.
     """
 
-    def __init__(self, prior_transform, log_likelihood, size=256, moves="ellipsoid"):
+    def __init__(self, prior_transform, log_likelihood, size=256, moves="ellipsoid", coordinates=None):
         self._prior_transform = prior_transform
         self._log_likelihood = log_likelihood
         self.size = size
@@ -53,7 +61,12 @@ class LockstepPool:
         self.n_serial = 0
         self.seconds_prior = 0.0
         self.seconds_likelihood = 0.0
-        self._adapter = dynesty_adapter(moves)
+        self.moves = moves
+        self.sampler: Any = None
+        self._coordinates = _Counted(
+            coordinates or UnitCoordinates(prior_transform, log_likelihood), self
+        )
+        self._adapter = dynesty_adapter()
 
     # What dynesty is given as its functions of one vector. `map` knows them.
 
@@ -85,7 +98,7 @@ class LockstepPool:
         handler = self._adapter.proposals.get(function)
         if handler is None or not self._ours(tasks[0]):
             return None
-        return lambda tasks: handler(tasks, self.evaluate)
+        return lambda tasks: handler(tasks, self)
 
     def _ours(self, task):
         """Whether a task samples the functions that this pool evaluates in batches."""
@@ -99,6 +112,50 @@ class LockstepPool:
         """Parameters (n, ndim) and log likelihoods (n,) at points `u` (n, ndim)."""
         v = self._transform(u)
         return v, self._evaluate(v)
+
+    def walk(self, tasks):
+        """Run the random walks of dynesty's tasks; all share threshold, scale and settings."""
+        first = tasks[0]
+        settings = first.kwargs
+        walks = settings.get("walks", 25)
+        starts, rng = np.array([t.u for t in tasks]), _generator(first)
+        enough = len(starts) >= 2 * starts.shape[1]
+        if self.moves == "learnt" and enough:
+            u, v, logl, accepted = learnt_walks(
+                starts, first.loglstar, walks, rng, self._coordinates, self._learnt()
+            )
+        elif self.moves != "ellipsoid" and enough:
+            u, v, logl, accepted = difference_walks(
+                starts, first.loglstar, walks, rng, self.evaluate, settings.get("periodic")
+            )
+        else:
+            u, v, logl, accepted = random_walks(
+                starts,
+                first.loglstar,
+                [t.axes for t in tasks],
+                first.scale,
+                walks,
+                rng,
+                self.evaluate,
+                **{key: settings.get(key) for key in ("periodic", "reflective", "nonbounded")},
+            )
+        tuning = [
+            {"accept": a, "reject": walks - a, "scale": first.scale} for a in accepted.tolist()
+        ]  # fmt: skip
+        return list(u), list(v), logl.tolist(), walks, tuning
+
+    def _learnt(self):
+        """The map of the live points, fitted anew after each e-fold of the volume.
+
+        It is kept with the sampler's state, for checkpoints.
+        """
+        sampler = self.sampler()
+        known = vars(sampler).get("learnt_map")
+        if known is None or sampler.it - known["it"] >= len(sampler.live_u):
+            fitted = QuadraticMap.fit(self._coordinates.start(sampler.live_u)[0])
+            arrays = {k: getattr(fitted, k) for k in ("order", "coefficients", "scale")}
+            known = sampler.learnt_map = {"it": sampler.it, "arrays": arrays}
+        return QuadraticMap(**known["arrays"])
 
     def _transform(self, u):
         start = time.perf_counter()
@@ -114,6 +171,27 @@ class LockstepPool:
         return logl
 
 
+class _Counted:
+    """Coordinates whose evaluations are counted and timed by a pool."""
+
+    def __init__(self, coordinates, pool):
+        self.cheap_density, self.unit = coordinates.cheap_density, coordinates.unit
+        self._coordinates, self._pool = coordinates, pool
+
+    def start(self, u):
+        return self._timed(self._coordinates.start, u)
+
+    def evaluate(self, y):
+        return self._timed(self._coordinates.evaluate, y)
+
+    def _timed(self, function, points):
+        start = time.perf_counter()
+        out = function(points)
+        self._pool.seconds_likelihood += time.perf_counter() - start
+        self._pool.n_evaluations += len(points)
+        return out
+
+
 # ---- dynesty's versions ---------------------------------------------------------
 
 
@@ -124,7 +202,7 @@ def dynesty_version():
     return tuple(int(part) for part in dynesty.__version__.split(".")[:3] if part.isdigit())
 
 
-def dynesty_adapter(moves):
+def dynesty_adapter():
     """What differs between dynesty's major versions.
 
     Raises
@@ -134,9 +212,9 @@ def dynesty_adapter(moves):
     """
     version = dynesty_version()
     if (2, 1, 4) <= version < (2, 2):
-        return _Dynesty2(moves)
+        return _Dynesty2()
     if (3, 0) <= version < (3, 2):
-        return _Dynesty3(moves)
+        return _Dynesty3()
     text = ".".join(map(str, version))
     raise SetupError(
         f"dynesty {text} is not supported by lockstep sampling (versions {SUPPORTED_DYNESTY} are); "
@@ -150,41 +228,13 @@ def _generator(task):
     return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
 
 
-def _walk(tasks, evaluate, moves):
-    """Run the random walks of dynesty's tasks; all share threshold, scale and settings."""
-    first = tasks[0]
-    settings = first.kwargs
-    walks = settings.get("walks", 25)
-    starts, rng = np.array([t.u for t in tasks]), _generator(first)
-    if moves == "differences" and len(starts) >= 2 * starts.shape[1]:
-        u, v, logl, accepted = difference_walks(
-            starts, first.loglstar, walks, rng, evaluate, settings.get("periodic")
-        )
-    else:
-        u, v, logl, accepted = random_walks(
-            starts,
-            first.loglstar,
-            [t.axes for t in tasks],
-            first.scale,
-            walks,
-            rng,
-            evaluate,
-            **{key: settings.get(key) for key in ("periodic", "reflective", "nonbounded")},
-        )
-    tuning = [
-        {"accept": a, "reject": walks - a, "scale": first.scale} for a in accepted.tolist()
-    ]  # fmt: skip
-    return list(u), list(v), logl.tolist(), walks, tuning
-
-
 class _Dynesty2:
     """dynesty 2.1: functions return (u, v, logl, ncall, blob)."""
 
-    def __init__(self, moves):
+    def __init__(self):
         from dynesty import sampling
         from dynesty.utils import LogLikelihood, LoglOutput
 
-        self._moves = moves
         self._wrapper = LogLikelihood
         self._output = LoglOutput
         self.proposals = {sampling.sample_rwalk: self._rwalk, sampling.sample_unif: self._given}
@@ -201,25 +251,25 @@ class _Dynesty2:
             return [self._output(x, False) for x in values]
         return values
 
-    def _rwalk(self, tasks, evaluate):
-        u, v, logl, walks, tuning = _walk(tasks, evaluate, self._moves)
+    @staticmethod
+    def _rwalk(tasks, pool):
+        u, v, logl, walks, tuning = pool.walk(tasks)
         return [(a, b, c, walks, t) for a, b, c, t in zip(u, v, logl, tuning, strict=True)]
 
     @staticmethod
-    def _given(tasks, evaluate):
+    def _given(tasks, pool):
         """dynesty drew the points already."""
-        v, logl = evaluate(np.array([t.u for t in tasks]))
+        v, logl = pool.evaluate(np.array([t.u for t in tasks]))
         return [(t.u, b, c, 1, None) for t, b, c in zip(tasks, v, logl.tolist(), strict=True)]
 
 
 class _Dynesty3(_Dynesty2):
     """dynesty 3: static methods that return a `SamplerReturn`."""
 
-    def __init__(self, moves):
+    def __init__(self):
         from dynesty import internal_samplers as samplers
         from dynesty.utils import LogLikelihood, LoglOutput
 
-        self._moves = moves
         self._wrapper = LogLikelihood
         self._output = LoglOutput
         self._return = samplers.SamplerReturn
@@ -237,16 +287,16 @@ class _Dynesty3(_Dynesty2):
             for a, b, c, n, t, s in zip(u, v, logl, ncall, tuning, stats, strict=True)
         ]
 
-    def _rwalk3(self, tasks, evaluate):
-        u, v, logl, walks, tuning = _walk(tasks, evaluate, self._moves)
+    def _rwalk3(self, tasks, pool):
+        u, v, logl, walks, tuning = pool.walk(tasks)
         stats = [{"n_accept": t["accept"], "n_reject": t["reject"]} for t in tuning]
         return self._pack(u, v, logl, [walks] * len(tasks), tuning, stats)
 
-    def _unit_cube(self, tasks, evaluate):
+    def _unit_cube(self, tasks, pool):
         rng, ndim = _generator(tasks[0]), tasks[0].kwargs.get("ndim")
-        return self._until_above(tasks, evaluate, lambda m: rng.random((m, ndim)))
+        return self._until_above(tasks, pool.evaluate, lambda m: rng.random((m, ndim)))
 
-    def _bound(self, tasks, evaluate):
+    def _bound(self, tasks, pool):
         first = tasks[0]
         rng, settings = _generator(first), first.kwargs
         bound, k, ndim = settings["bound"], settings.get("n_cluster"), settings["ndim"]
@@ -260,7 +310,7 @@ class _Dynesty3(_Dynesty2):
                 points = np.concatenate([points, new[in_cube(new, nonbounded)]])
             return np.concatenate([points, rng.random((m, ndim - k))], axis=1)
 
-        return self._until_above(tasks, evaluate, draw)
+        return self._until_above(tasks, pool.evaluate, draw)
 
     def _until_above(self, tasks, evaluate, draw):
         n = len(tasks)

@@ -7,8 +7,7 @@ stops, and says why.
 import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
 
 import dynesty
 import numpy as np
@@ -21,102 +20,17 @@ from ..files import digest
 from ..workers import single_thread
 from .checkpoint import Checkpoint, restore, same_likelihood
 from .dynesty_internals import without_slow_internals
-from .insertion import insertion_test
+from .genealogy import clans, errors
 from .lockstep import LockstepPool, dynesty_version
 from .progress import Progress
+from .settings import NestedSettings
 
 _NO_LIMIT = 2**62
 # dynesty's names for a run that is inside a phase.
 _STATES = {"initial": "INBASE", "batch": "INBATCH"}
 # Counters of the pool, which a resumed run takes up again.
 _COUNTERS = ("n_evaluations", "n_serial", "seconds_prior", "seconds_likelihood")
-_MOVES = ("differences", "ellipsoid")
-_SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
-_BOUNDS = ("multi", "single", "balls", "cubes", "none")
 CONVERGED = "converged"
-
-
-@dataclass(frozen=True)
-class NestedSettings:
-    """Settings of a run; the names are Prospector's without ``nested_``.
-
-    Attributes
-    ----------
-    nlive_init : int
-        Live points of the initial run.
-    dlogz_init : float
-        The initial run ends when the live points can add less to ln Z.
-    target_n_effective : int
-        Batches are added until the (Kish) effective sample size reaches it.
-    nlive_batch : int, optional
-        Live points of a batch; default `nlive_init`.
-    sample, bound, walks, bootstrap, first_update
-        dynesty's. Lockstep are ``sample="rwalk"`` and ``"unif"``; other methods
-        run serially.
-        Short walks overestimate ln Z in many dimensions, in dynesty as here: a
-        17-dimensional Gaussian at nlive 200 gave +0.94 +- 0.11 with 25 walks and
-        +0.44 +- 0.11 with 50 (dynesty's serial run with 25: +1.80 +- 0.13).
-    moves : str
-        How ``rwalk`` steps: "differences" of the other chains' starts, which forget
-        where they began two to three times as fast in posteriors of galaxies
-        (`prospect_emu.sampling.walks.difference_walks`, docs/accuracy.md), or dynesty's
-        own, uniform in an "ellipsoid".
-    facc : float, optional
-        Share of the steps in ellipsoids that a walk should accept, which sets their length;
-        default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
-        dynesty's 0.5 makes steps so short that points hardly leave their start; in
-        posteriors of galaxies, steps of which 5 to 15 % are accepted forget it two
-        to four times as fast (docs/accuracy.md).
-    update_interval : float or int, optional
-        Calls between updates of the bound: a float counts in units of nlive.
-        Default 2 `walks`, two e-folds of the volume: next to an emulator an update
-        costs as much as thousands of likelihoods.
-    maxcall, maxiter, maxbatch : int, optional
-        Budgets of the whole run; ``_init`` and ``_batch`` those of its parts.
-    weight_kwargs, stop_kwargs : dict
-        For dynesty's `weight_function` and `stopping_function`.
-    """
-
-    nlive_init: int = 2000
-    dlogz_init: float = 0.02
-    target_n_effective: int = 10000
-    nlive_batch: int | None = None
-    sample: str = "rwalk"
-    bound: str = "multi"
-    walks: int = 100
-    moves: str = "differences"
-    facc: float | None = None
-    bootstrap: int | None = 0
-    update_interval: float | int | None = None
-    first_update: dict = field(default_factory=dict)
-    maxcall: int | None = None
-    maxiter: int | None = None
-    maxbatch: int | None = None
-    maxcall_init: int | None = None
-    maxiter_init: int | None = None
-    maxcall_batch: int | None = None
-    maxiter_batch: int | None = None
-    live_points: Any = None
-    use_stop: bool = True
-    save_bounds: bool = False
-    weight_kwargs: dict = field(default_factory=lambda: {"pfrac": 1.0})
-    stop_kwargs: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        lowest = {"nlive_init": 2, "nlive_batch": 2, "walks": 1, "target_n_effective": 1}
-        for name, low in lowest.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ProspectEmuError(f"{name} = {value} is too small; give {low} or more.")
-        if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
-            raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
-        if self.facc is not None and not 0 < self.facc < 1:
-            raise ProspectEmuError(f"facc = {self.facc} is no share; give a number from 0 to 1.")
-        choices = {"sample": _SAMPLES, "bound": _BOUNDS, "moves": _MOVES}
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if isinstance(value, str) and value not in known:
-                raise ProspectEmuError(f"{name} = {value!r} is unknown; use {', '.join(known)}.")
 
 
 class FitResults(Results):
@@ -128,8 +42,7 @@ class FitResults(Results):
         "converged", or "budget: ..." naming the limit that ended the run early.
     diagnostics : dict
         Seconds in likelihood and prior and besides, evaluations, efficiency,
-        effective sample size, p-value of the insertion ranks
-        (`prospect_emu.sampling.insertion`), seed, versions and settings.
+        effective sample size, seed, versions and settings.
     """
 
     def __init__(self, key_values, status, diagnostics):
@@ -162,6 +75,7 @@ def run_nested(
     checkpoint_file=None,
     checkpoint_every=60.0,
     identity=None,
+    coordinates=None,
 ):
     """Nested sampling in lockstep.
 
@@ -198,6 +112,8 @@ def run_nested(
     identity : dict, optional
         What `prior_transform` and `log_likelihood` depend on, JSON-serialisable;
         a checkpoint with another identity or other settings is refused.
+    coordinates : UnitCoordinates or the like, optional
+        In which the learnt moves walk, see `prospect_emu.sampling.coordinates`.
 
     Returns
     -------
@@ -211,7 +127,7 @@ def run_nested(
     if queue_size is not None and queue_size > max(1, s.nlive_init // 4):
         warnings.warn(
             f"queue_size = {queue_size} is more than a quarter of the {s.nlive_init} live points, "
-            "which biases short walks; give less, and mind the p-value of the insertion ranks.",
+            "which biases short walks; give less.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -242,7 +158,7 @@ def run_nested(
         if fast_internals:
             stack.enter_context(without_slow_internals())
         run.progress = stack.enter_context(Progress(progress, s.dlogz_init))
-        pool = run.start(prior_transform, log_likelihood, ndim)
+        pool = run.start(prior_transform, log_likelihood, ndim, coordinates)
         if stored is not None:
             run.resume(stored)
         run.initial()
@@ -265,7 +181,6 @@ def run_nested(
         "n_effective": float(get_neff_from_logwt(results.logwt)),
         # Percent of calls that gave a sample.
         "efficiency": 100.0 * len(results.logl) / int(run.sampler.ncall),
-        "insertion_p_value": insertion_test(results),
         "n_batch": int(run.sampler.batch),
         "n_resumed": run.n_resumed,
         "delta_logz": run.delta_logz,
@@ -319,10 +234,10 @@ class _Run:
     def queue(self, nlive):
         return self.queue_size or int(np.clip(nlive // 4, 1, 256))
 
-    def start(self, prior_transform, log_likelihood, ndim):
+    def start(self, prior_transform, log_likelihood, ndim, coordinates):
         s = self.settings
         queue = self.queue(s.nlive_init)
-        pool = LockstepPool(prior_transform, log_likelihood, queue, s.moves)
+        pool = LockstepPool(prior_transform, log_likelihood, queue, s.moves, coordinates)
         interval = s.update_interval
         if interval is None and s.sample == "rwalk":
             interval = 2.0 * s.walks
@@ -344,6 +259,8 @@ class _Run:
             use_pool={"update_bound": False, "stop_function": False},
             rstate=np.random.default_rng(self.seed),
         )
+        # That of a batch, where there is one.
+        pool.sampler = lambda: self.sampler.batch_sampler or self.sampler.sampler
         self.pool = pool
         return pool
 

@@ -9,6 +9,11 @@ import numpy as np
 # matter little (docs/accuracy.md).
 CROSSOVERS = (0.0, 0.2, 1.0, 1.0)
 FACTORS = (0.07, 1.4)
+# Of walks in learnt coordinates: shares of the dimensions that a step changes, the range of its
+# length, and how often it goes along a difference instead.
+SHARES = (0.1, 0.3, 1.0)
+LENGTHS = (0.15, 0.6)
+_JUMP_EVERY = 5
 
 
 def in_cube(u, nonbounded=None):
@@ -218,3 +223,67 @@ def first_above(draw, n, loglstar, evaluate, batch):
         pending = pending[~hit]
     assert out is not None
     return (*out, ncall)
+
+
+def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
+    """Walks in coordinates in which the live points are round.
+
+    Most steps are those of preconditioned Crank-Nicolson, reversible with regard to a normal
+    distribution, in some or all dimensions; the rest go along differences of the other
+    chains' starts. Each is accepted by the ratio of the prior densities, and where it lies
+    above the threshold, so that the prior above it is kept.
+    Cotter et al. (2013, Stat. Sci. 28, 424) for the steps, Karamanis et al. (2022, MNRAS 516,
+    1644) for walks in coordinates that are learnt.
+
+    Parameters
+    ----------
+    coordinates : UnitCoordinates or the like
+        See `prospect_emu.sampling.coordinates`.
+    learnt : QuadraticMap
+        Of the live points.
+
+    Other parameters and returned values as for `random_walks`.
+    """
+    y, v, density, logl = coordinates.start(u)
+    u, z = u.copy(), learnt.forward(y)
+    cheap, starts = coordinates.cheap_density(y), z.copy()
+    n, ndim = z.shape
+    accepted = np.zeros(n, dtype=int)
+    for i in range(walks):
+        if i % _JUMP_EVERY == _JUMP_EVERY - 1:
+            proposal = z + _differences(starts, 1, rng)[0]
+            change = np.zeros(n)
+        else:
+            proposal = _crank_nicolson(z, rng)
+            change = 0.5 * (
+                np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z)
+            )
+        y_new = learnt.inverse(proposal)
+        cheap_new = coordinates.cheap_density(y_new)
+        # Two stages, each reversible: most of what the prior refuses costs no likelihood.
+        chance = -rng.standard_exponential((2, n))
+        rows = np.flatnonzero(chance[0] < cheap_new - cheap + change)
+        if rows.size == 0:
+            continue
+        v_new, density_new, logl_new = coordinates.evaluate(y_new[rows])
+        good = (logl_new > loglstar) & (chance[1, rows] < density_new - density[rows])
+        rows = rows[good]
+        z[rows], y[rows], v[rows] = proposal[rows], y_new[rows], v_new[good]
+        cheap[rows], density[rows], logl[rows] = cheap_new[rows], density_new[good], logl_new[good]
+        accepted[rows] += 1
+    moved = np.flatnonzero(accepted)
+    u[moved] = coordinates.unit(y[moved], v[moved])
+    return u, v, logl, accepted
+
+
+def _crank_nicolson(z, rng):
+    """A step of each chain, in one, some or all dimensions."""
+    n, ndim = z.shape
+    chance = np.asarray(SHARES)[rng.integers(len(SHARES), size=(n, 1))]
+    moving = rng.random((n, ndim), dtype=np.float32) < chance
+    np.put_along_axis(moving, rng.integers(ndim, size=(n, 1)), True, axis=1)
+    length = np.exp(rng.uniform(*np.log(LENGTHS), size=(n, 1)))
+    # In few dimensions steps are longer.
+    length = np.minimum(length * np.sqrt(ndim / moving.sum(axis=1, keepdims=True)), 1.0)
+    step = np.sqrt(1.0 - length**2) * z + length * rng.standard_normal(z.shape)
+    return np.where(moving, step, z)

@@ -1,0 +1,153 @@
+"""Coordinates of a posterior of photometry in which the mass does not depend on the rest.
+
+The mass scales all fluxes. Whatever else changes, it has to follow within the error of
+all bands together: the thinnest sheet of the posterior. Here the brightness that the mass
+gives is a coordinate in its place, and for any values of the others the mass follows from it.
+"""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from ..sampling.coordinates import FARTHEST
+
+# Of fluxes in single precision.
+_TOLERANCE = 1e-4
+_BISECTIONS = 54
+
+
+class MassCoordinates:
+    """As `prospect_emu.sampling.coordinates.UnitCoordinates`, with brightness for mass.
+
+    The parameters that share a prior with the mass stand in their own units, the others are
+    those of `UnitCoordinates`.
+
+    Parameters
+    ----------
+    posterior : BatchedPosterior
+    scale : tuple of (int, bool)
+        Column of the mass, and whether it is a logarithm; see `find_scale`.
+    """
+
+    def __init__(self, posterior, scale):
+        self._posterior, (self._mass, self._is_log) = posterior, scale
+        columns = np.arange(posterior.ndim)
+        self._prior = next(p for p in posterior.priors if self._mass in columns[p.columns])
+        self._own = columns[self._prior.columns]
+        self._rest = np.setdiff1d(columns, self._own)
+        likelihood = posterior.likelihood
+        # The flux of a band with an upper limit is none.
+        use = (likelihood.flux > 0) & ~getattr(likelihood, "upper", np.zeros(1, dtype=bool))
+        self._weight = np.where(use, likelihood.flux / likelihood_variance(likelihood), 0.0)
+        self._weight /= self._weight @ likelihood.flux
+
+    def start(self, u):
+        v = self._posterior.prior_transform(u)
+        y = ndtri(u)
+        y[:, self._own] = v[:, self._own]
+        maggies = self._posterior.maggies(v)
+        with np.errstate(invalid="ignore"):
+            y[:, self._mass] = np.log10(maggies @ self._weight)
+        return y, v, self._density(v), self._posterior.of_maggies(maggies, v)
+
+    def cheap_density(self, y):
+        x = y[:, self._rest]
+        inside = (np.abs(x) < FARTHEST).all(axis=1)
+        return np.where(inside, -0.5 * np.einsum("ij,ij->i", x, x), -np.inf)
+
+    def evaluate(self, y):
+        u = np.full_like(y, 0.5)
+        u[:, self._rest] = ndtr(y[:, self._rest])
+        v = self._posterior.prior_transform(u)
+        others = self._own[self._own != self._mass]
+        v[:, others] = y[:, others]
+        maggies = self._posterior.maggies(v)
+        # Beyond the range of the parameters that share the prior, fluxes have no meaning.
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            change = 10.0 ** y[:, self._mass] / (maggies @ self._weight)
+            maggies *= change[:, None]
+            if self._is_log:
+                v[:, self._mass] += np.log10(change)
+            else:
+                v[:, self._mass] *= change
+        density = self._density(v)
+        # Where a prior does not reach, the likelihood of what is outside is of no interest.
+        logl = np.full(len(y), -np.inf)
+        inside = np.isfinite(density)
+        logl[inside] = self._posterior.of_maggies(maggies[inside], v[inside])
+        return v, density, logl
+
+    def unit(self, y, v):
+        u = ndtr(y)
+        u[:, self._own] = self._cumulative(v[:, self._own])
+        return u
+
+    def _density(self, v):
+        density = self._prior.log_density(v[:, self._own])
+        if not self._is_log:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                density = density + np.log(v[:, self._mass])
+        return np.where(np.isfinite(density), density, -np.inf)
+
+    def _cumulative(self, v):
+        """The inverse of the prior's quantiles, one column after the other, by bisection."""
+        low, high = np.zeros_like(v), np.ones_like(v)
+        u = np.full_like(v, 0.5)
+        for k in range(v.shape[1]):
+            for _ in range(_BISECTIONS):
+                u[:, k] = 0.5 * (low[:, k] + high[:, k])
+                below = self._prior.quantile(u)[:, k] < v[:, k]
+                low[below, k] = u[below, k]
+                high[~below, k] = u[~below, k]
+        return u
+
+    def agrees(self, u):
+        """Whether points of the unit cube come back as they were."""
+        y, v, _, logl = self.start(u)
+        again, _, value = self.evaluate(y)
+        known = np.isfinite(logl) & np.isfinite(y).all(axis=1)
+        return (
+            known.any()
+            and np.allclose(again[known], v[known], rtol=1e-6, atol=1e-6)
+            and np.allclose(value[known], logl[known], rtol=1e-3)
+            and np.allclose(self.unit(y, v)[known], u[known], atol=1e-9)
+        )
+
+
+def likelihood_variance(likelihood):
+    """Variance of each band, shape (nband,), without the terms of a noise model."""
+    covariance = getattr(likelihood, "covariance", None)
+    return likelihood.unc**2 if covariance is None else np.diag(covariance)
+
+
+def find_scale(posterior, u):
+    """The parameter that scales all fluxes, tried at points `u` (n, ndim).
+
+    Returns
+    -------
+    (int, bool) or None
+        Its column, and whether it is a logarithm to base 10; None if there is none.
+    """
+    theta = posterior.prior_transform(u)
+    maggies = posterior.maggies(theta)
+    for column in range(posterior.ndim):
+        changed = theta.copy()
+        changed[:, column] = np.roll(theta[:, column], 1)
+        ratio = posterior.maggies(changed) / maggies
+        before, after = theta[:, column], changed[:, column]
+        with np.errstate(all="ignore"):
+            for is_log, expected in ((True, 10.0 ** (after - before)), (False, after / before)):
+                if np.allclose(ratio, expected[:, None], rtol=_TOLERANCE) and (ratio != 1).any():
+                    return column, is_log
+    return None
+
+
+def mass_coordinates(posterior):
+    """`MassCoordinates` of a posterior, or None where no parameter scales the fluxes."""
+    if posterior.likelihood is None:
+        return None
+    u = np.random.default_rng(0).uniform(0.05, 0.95, (8, posterior.ndim))
+    scale = find_scale(posterior, u)
+    if scale is None:
+        return None
+    out = MassCoordinates(posterior, scale)
+    return out if out.agrees(u) else None

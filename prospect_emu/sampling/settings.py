@@ -1,0 +1,95 @@
+"""Settings of a nested-sampling run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import ProspectEmuError
+
+_MOVES = ("learnt", "differences", "ellipsoid")
+_SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
+_BOUNDS = ("multi", "single", "balls", "cubes", "none")
+
+
+@dataclass(frozen=True)
+class NestedSettings:
+    """Settings of a run; the names are Prospector's without ``nested_``.
+
+    Attributes
+    ----------
+    nlive_init : int
+        Live points of the initial run.
+    dlogz_init : float
+        The initial run ends when the live points can add less to ln Z.
+    target_n_effective : int
+        Batches are added until the (Kish) effective sample size reaches it.
+    nlive_batch : int, optional
+        Live points of a batch; default `nlive_init`.
+    sample, bound, walks, bootstrap, first_update
+        dynesty's. Lockstep are ``sample="rwalk"`` and ``"unif"``; other methods
+        run serially.
+        Short walks overestimate ln Z in many dimensions, in dynesty as here: a
+        17-dimensional Gaussian at nlive 200 gave +0.94 +- 0.11 with 25 walks and
+        +0.44 +- 0.11 with 50 (dynesty's serial run with 25: +1.80 +- 0.13).
+    moves : str
+        How ``rwalk`` steps: in coordinates that are "learnt" from the live points
+        (`prospect_emu.sampling.walks.learnt_walks`), along "differences" of the other chains'
+        starts (`prospect_emu.sampling.walks.difference_walks`), or as dynesty, uniform in an
+        "ellipsoid". docs/accuracy.md has how fast each forgets where it began.
+    facc : float, optional
+        Share of the steps in ellipsoids that a walk should accept, which sets their length;
+        default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
+        dynesty's 0.5 makes steps so short that points hardly leave their start; in
+        posteriors of galaxies, steps of which 5 to 15 % are accepted forget it two
+        to four times as fast (docs/accuracy.md).
+    update_interval : float or int, optional
+        Calls between updates of the bound: a float counts in units of nlive.
+        Default 2 `walks`, two e-folds of the volume: next to an emulator an update
+        costs as much as thousands of likelihoods.
+    maxcall, maxiter, maxbatch : int, optional
+        Budgets of the whole run; ``_init`` and ``_batch`` those of its parts.
+    weight_kwargs, stop_kwargs : dict
+        For dynesty's `weight_function` and `stopping_function`.
+    """
+
+    nlive_init: int = 2000
+    dlogz_init: float = 0.02
+    target_n_effective: int = 10000
+    nlive_batch: int | None = None
+    sample: str = "rwalk"
+    bound: str = "multi"
+    walks: int = 100
+    moves: str = "learnt"
+    facc: float | None = None
+    bootstrap: int | None = 0
+    update_interval: float | int | None = None
+    first_update: dict = field(default_factory=dict)
+    maxcall: int | None = None
+    maxiter: int | None = None
+    maxbatch: int | None = None
+    maxcall_init: int | None = None
+    maxiter_init: int | None = None
+    maxcall_batch: int | None = None
+    maxiter_batch: int | None = None
+    live_points: Any = None
+    use_stop: bool = True
+    save_bounds: bool = False
+    weight_kwargs: dict = field(default_factory=lambda: {"pfrac": 1.0})
+    stop_kwargs: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        lowest = {"nlive_init": 2, "nlive_batch": 2, "walks": 1, "target_n_effective": 1}
+        for name, low in lowest.items():
+            value = getattr(self, name)
+            if value is not None and not value >= low:
+                raise ProspectEmuError(f"{name} = {value} is too small; give {low} or more.")
+        if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
+            raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
+        if self.facc is not None and not 0 < self.facc < 1:
+            raise ProspectEmuError(f"facc = {self.facc} is no share; give a number from 0 to 1.")
+        choices = {"sample": _SAMPLES, "bound": _BOUNDS, "moves": _MOVES}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise ProspectEmuError(f"{name} = {value!r} is unknown; use {', '.join(known)}.")
