@@ -168,6 +168,9 @@ class Samples:
         Of the bands, see `FilterProjector`.
     """
 
+    # A pixel's error counts as such, a band's is averaged.
+    gas_tolerance = 3e-7
+
     def __init__(self, filters, wave, nodes, lines, delta_zred=0.0, quadrature="sedpy"):
         self.bands = list(filters)
         self.wave, self.nodes, self.lines = wave, np.asarray(nodes), np.asarray(lines)

@@ -19,6 +19,8 @@ from .nodes import low_rank
 
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
 _LBOL_NODES = 256
+# Bands up to which sums over their nodes are fastest as a product of matrices.
+_FEW = 64
 HISTORY = (
     "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
     "agebins", "tabular_time", "tabular_sfr", "mass",
@@ -75,6 +77,8 @@ class Folded:
     free : set of str
     ranges : dict
     settings : dict
+    gas_tolerance : float, optional
+        Of light of the gas, relative to the largest value of each column.
     """
 
     # Rows that stay in cache.
@@ -82,8 +86,9 @@ class Folded:
     # Of the largest value of each column, over ages and gas and over templates of dust emission.
     gas_tolerance, dust_tolerance = TOLERANCE, 3e-7
 
-    def __init__(self, ingredients, targets, fixed, free, ranges, settings):
+    def __init__(self, ingredients, targets, fixed, free, ranges, settings, gas_tolerance=None):
         g = self.g = ingredients
+        self.gas_tolerance = gas_tolerance or self.gas_tolerance
         self.fixed, self.free = fixed, free
         self.history = History(g.log_age, fixed, free)
         self.columns = c = Columns(g, targets, fixed, free, ranges, settings)
@@ -112,10 +117,14 @@ class Folded:
     # ---- once per fit ----------------------------------------------------------
 
     def _sum_nodes(self):
-        c = self.columns
-        self._sum = np.zeros((c.nb, c.owner.max() + 1), np.float32)
-        self._sum[np.arange(c.nb), c.owner] = 1.0
-        self.nband = self._sum.shape[1]
+        c, owner = self.columns, self.columns.owner
+        self._start = np.flatnonzero(np.diff(owner, prepend=-1))
+        self._order = np.argsort(owner[self._start])
+        self.nband = self._start.size
+        self._sum = None
+        if self.nband <= _FEW:
+            self._sum = np.zeros((c.nb, self.nband), np.float32)
+            self._sum[np.arange(c.nb), owner] = 1.0
 
     def _fold_light(self, on):
         g, c = self.g, self.columns
@@ -289,7 +298,11 @@ class Folded:
 
     def _bands(self, p, light):
         """Bands (n, nband) from light at the nodes (n, nb)."""
-        return light if self._plain else light @ self._sum
+        if self._plain:
+            return light
+        if self._sum is not None:
+            return light @ self._sum
+        return np.add.reduceat(light, self._start, axis=1)[:, self._order]
 
     def _gas_weights(self, p, n):
         (z, wz), (u, wu) = (axis.weights(p, n) for axis in self._gas)

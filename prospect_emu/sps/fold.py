@@ -128,7 +128,8 @@ class Compiled:
                 g, self.filters, fixed, free, self._ranges, settings, self._lines, quadrature
             )
         targets = band_targets(g, self._projector, fixed, settings, self._lines)
-        return Folded(g, targets, fixed, free, self._ranges, settings)
+        tolerance = getattr(self._projector, "gas_tolerance", None)
+        return Folded(g, targets, fixed, free, self._ranges, settings, tolerance)
 
     @property
     def folded(self):

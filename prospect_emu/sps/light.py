@@ -13,7 +13,7 @@ from .nodes import low_rank
 
 # Chebyshev-Lobatto nodes across a cell of a gas parameter, in which the light per photon is
 # an exponential: steep in log U, where a line may change tenfold between nodes of the tables.
-_CELL_NODES = {"gas_logz": 5, "gas_logu": 7}
+_CELL_NODES = {"gas_logz": 7, "gas_logu": 7}
 # Of the largest value of each column, over ages and gas.
 TOLERANCE = 3e-5
 
