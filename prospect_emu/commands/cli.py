@@ -16,6 +16,7 @@ from ..errors import ProspectEmuError
 from . import fit_output
 from .fit_output import OUTPUTS
 from .model_commands import register_describe, register_run
+from .plot_commands import register_plot
 
 
 def main(argv=None):
@@ -262,7 +263,9 @@ def _check(args):
     return int(fault)
 
 
-COMMANDS = (register_fit, register_run, register_describe, register_list, register_check)
+COMMANDS = (
+    register_fit, register_run, register_describe, register_plot, register_list, register_check
+)  # fmt: skip
 
 
 def positive(text):

@@ -88,24 +88,18 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
 def write(result, out):
     """Write the result, its summary and its figures; names of the files."""
     from ..errors import OutputError
-    from ..fit import plots
+    from ..fit.page import write_figures
     from ..observe.tables import write_table
 
     result.write(out / "posterior.h5", overwrite=True)
-    figures = {"corner.png": (plots.corner_figure, 100)}
-    if result.vectors is not None or result.history is not None:
-        figures["sfh.png"] = plots.sfh_figure, 150
-    if result.photometry.bands:
-        figures["sed.png"] = plots.sed_figure, 150
     try:
         write_table(result.summary(), out / "summary.ecsv")
-        for name, (draw, dpi) in figures.items():
-            plots.save(draw(result), out / name, dpi=dpi)
+        drawn = {path.name for path in write_figures(result, out)}
     except OSError as err:
         raise OutputError(
             f"Writing into {out} failed ({err}); the posterior is in {out / 'posterior.h5'}."
         ) from err
-    return [n for n in OUTPUTS if n in figures or not n.endswith(".png")]
+    return [n for n in OUTPUTS if n in drawn or not n.endswith(".png")]
 
 
 def report(result, out, written):

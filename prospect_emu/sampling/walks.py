@@ -255,9 +255,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
             change = np.zeros(n)
         else:
             proposal = _crank_nicolson(z, rng)
-            change = 0.5 * (
-                np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z)
-            )
+            change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
         y_new = learnt.inverse(proposal)
         cheap_new = coordinates.cheap_density(y_new)
         # Two stages, each reversible: most of what the prior refuses costs no likelihood.
