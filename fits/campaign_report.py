@@ -13,6 +13,7 @@ from ..fit.plots import save, sed_figure
 from ..fit.result import FitResult
 from ..observe.filters import load_filters
 from . import figures
+from .fit_table import fit_table
 from .identity import Key, file_name
 from .store import Store, write_file
 
@@ -61,6 +62,7 @@ def write_summary(results, folder, worst=WORST):
         body += _figures(results, rows, label, out)
         body.append(_worst(results, rows, store, out, worst))
     body.append(_failed(results))
+    body.append("<h2>All fits</h2>" + fit_table(results.table))
     title = html.escape(results.plan["config"]["name"])
     path = out / "index.html"
     write_file(path, _PAGE.format(title=title, body="\n".join(body)).encode())
