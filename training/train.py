@@ -188,24 +188,23 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
     Returns
     -------
     list of dict
-        One entry per epoch: step, epoch, training and validation loss. `net`
-        ends with the weights of the lowest validation loss of the last step.
+        Step, epoch, training and validation loss of each epoch. `net` ends with the weights of
+        the lowest validation loss of the last step.
     """
     sums = [sum(c.double().sum().item() for c in d.split(100_000)) for d in data]
     shapes = [list(d.shape) for d in data]
     run_id = fingerprint([dataclasses.asdict(settings), shapes, sums, *recipe])
     saved = _Checkpoint(checkpoint, run_id)
     n = len(data[0])
-    n_val = int(settings.validation * n)
+    n_val = max(int(settings.validation * n), 1)
+    if n < 2:
+        raise ProspectEmuError(f"A network needs samples to learn from, not {n}; give more.")
     best = {k: v.clone() for k, v in net.state_dict().items()}
     optimizers = _optimizers(net, settings.optimizer)
     fresh = {"step": 0, "epoch": 0, "best_loss": np.inf, "stale": 0, "history": []}
     state = saved.load(net, best, optimizers) or fresh
-    bar = tqdm(
-        total=sum(s[2] for s in settings.schedule), initial=len(state["history"]),
-        unit="epoch", disable=not progress,
-    )  # fmt: skip
-
+    epochs = sum(s[2] for s in settings.schedule)
+    bar = tqdm(total=epochs, initial=len(state["history"]), unit="epoch", disable=not progress)
     while state["step"] < len(settings.schedule):
         step = state["step"]
         rate, batch, max_epochs = settings.schedule[step]
@@ -240,9 +239,8 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
                     for r in held_out.split(4000)
                 ]
             val = float(np.sqrt(sum(v * k for v, k in parts) / n_val))
-            state["history"].append(
-                {"step": step, "epoch": state["epoch"], "train": total / len(order), "val": val}
-            )
+            losses = {"train": total / len(order), "val": val}
+            state["history"].append({"step": step, "epoch": state["epoch"], **losses})
             state["epoch"] += 1
             state["stale"] += 1
             if val < state["best_loss"]:
@@ -292,8 +290,7 @@ def apparent_rmse(predicted, target, log_scale, rng):
 
 def _standard(a):
     """Mean and standard deviation per column; a constant column keeps its scale."""
-    std = a.std(axis=0)
-    return a.mean(axis=0), np.where(std > 0, std, 1.0)
+    return a.mean(axis=0), np.where((std := a.std(axis=0)) > 0, std, 1.0)
 
 
 class FixedSamples:
