@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ..files import fingerprint as hash_of
-from ..fit.result import package_versions
+from ..fit.description import package_versions
 
 # A result changes with these; with Python, h5py or scipy it does not, to rounding.
 _PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy")

@@ -32,15 +32,7 @@ _ROWS = 1024
 
 @dataclass(frozen=True, repr=False)
 class ExactEmulator(EmulatorBase):
-    """`ExactSPS` with the interface of an emulator; `exact_emulator` makes one.
-
-    Attributes
-    ----------
-    exact : ExactSPS
-    curves : tuple of sedpy.observate.Filter
-    quadrature : {"converged", "sedpy"}
-    projector : BandProjector
-    """
+    """`ExactSPS` with the interface of an emulator; `exact_emulator` makes one."""
 
     exact: ExactSPS
     curves: tuple

@@ -166,7 +166,8 @@ def package(kind, name, test_store, label, training, **fields):
     test_store : SampleStore
         FSPS samples. Their recipe names bands, fixed parameters and ranges.
     label : str or None
-        What to call the isochrones and spectral library.
+        What to call the isochrones and spectral library, where FSPS's own names
+        mislead (another library in the slot of one).
     training : dict
         For the manifest.
     **fields

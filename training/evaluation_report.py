@@ -100,13 +100,7 @@ def read_emulators(names, store):
 
 
 def evaluate(names, samples):
-    """Emulators, by name or file, against the FSPS samples in a folder.
-
-    Returns
-    -------
-    list of Scored
-    SampleStore
-    """
+    """Emulators, by name or file, against the samples in a folder: list of `Scored`, and store."""
     store = SampleStore.open(samples)
     emulators, data = read_emulators(names, store), store.load()
     theta, maggies = data["theta"], data["maggies"]

@@ -143,13 +143,7 @@ class ExactSPS:
         return (self._weights(p) * mass).sum(-1)
 
     def projector(self, filters, quadrature="converged"):
-        """Filters prepared for `photometry`.
-
-        Parameters
-        ----------
-        filters : sequence of sedpy.observate.Filter, or FilterProjector
-        quadrature : {"converged", "sedpy"}
-        """
+        """Filters prepared for `photometry`."""
         filters = getattr(filters, "filters", filters)
         return BandProjector(filters, self._wave, quadrature, self.dtype, self.device)
 

@@ -73,11 +73,6 @@ def export_tables(path, overwrite=False):
 
     Computes every simple stellar population of the library (minutes).
 
-    Parameters
-    ----------
-    path : path-like
-    overwrite : bool
-
     Returns
     -------
     path-like

@@ -57,8 +57,7 @@ def build(tables, test_store, name, label=None):
         FSPS samples. Their recipe names bands, fixed parameters and redshifts.
     name : str
     label : str, optional
-        What to call the isochrones and spectral library, where FSPS's own names
-        mislead (another library in the slot of one).
+        See `package`.
 
     Returns
     -------

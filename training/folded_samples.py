@@ -64,10 +64,6 @@ def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096):
     n_samples : int
         Shards are whole, but no more samples are read.
     shard_size : int
-
-    Returns
-    -------
-    FoldedStore
     """
     emulator = check_source(emulator, *recipe.zred_range).select(recipe.filters)
     versions = {**emulator.manifest["versions"], "emulator": fingerprint(emulator.manifest)}
@@ -84,12 +80,7 @@ def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096):
 
 
 class FoldedSamples:
-    """Samples of a `FoldedStore`, for `prospect_emu.training.train.train_flux`.
-
-    Parameters
-    ----------
-    store : FoldedStore
-    """
+    """Samples of a `FoldedStore`, for `prospect_emu.training.train.train_flux`."""
 
     def __init__(self, store):
         indices, size = store.indices(), store.shard_size

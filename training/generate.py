@@ -66,10 +66,6 @@ def fsps_versions():
 class FSPSPhotometry:
     """Photometry of the 18-parameter model by python-fsps through Prospector.
 
-    Parameters
-    ----------
-    recipe : Recipe
-
     Raises
     ------
     SetupError
@@ -207,10 +203,6 @@ def generate(recipe, folder, n_samples, stream="train", workers=None, shard_size
     workers : int, optional
         Processes; default one per core.
     shard_size : int
-
-    Returns
-    -------
-    SampleStore
     """
     store = SampleStore(folder, recipe, stream, shard_size, fsps_versions())
     n_shards, todo = store.reserve(n_samples)

@@ -48,10 +48,6 @@ def make_ingredients(path, label=None, overwrite=False, report=None, **parameter
     **parameters
         Of `prospect_emu.parameters.INGREDIENTS`; absent ones are FSPS's defaults.
 
-    Returns
-    -------
-    Ingredients
-
     Raises
     ------
     SetupError
@@ -177,16 +173,7 @@ def compare_with_fsps(path, n, seed=0):
 
 
 def make_bundle(folder, label, imf_types=(0, 1, 2), overwrite=False, report=print):
-    """Write stars of several IMFs, what they share, and their difference without AGB dust.
-
-    Parameters
-    ----------
-    folder : path-like
-    label : str
-    imf_types : sequence of int
-    overwrite : bool
-    report : callable
-    """
+    """Write stars of several IMFs, what they share, and their difference without AGB dust."""
     folder = Path(folder)
     shared = read_tables()
     on, off = {}, {}

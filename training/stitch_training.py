@@ -79,10 +79,6 @@ def train_stitched(
     domains : sequence of (float, float)
         Redshift ranges that overlap.
 
-    Returns
-    -------
-    StitchedEmulator
-
     Raises
     ------
     RangeError

@@ -54,12 +54,8 @@ class Settings:
     width: int = 256
     depth: int = 5
     schedule: tuple = (
-        (1e-3, 500, 60),
-        (3e-4, 1000, 40),
-        (1e-4, 2000, 30),
-        (3e-5, 4000, 15),
-        (1e-5, 8000, 8),
-    )
+        (1e-3, 500, 60), (3e-4, 1000, 40), (1e-4, 2000, 30), (3e-5, 4000, 15), (1e-5, 8000, 8)
+    )  # fmt: skip
     patience: int = 8
     validation: float = 0.05
     seed: int = 1
@@ -192,24 +188,23 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
     Returns
     -------
     list of dict
-        One entry per epoch: step, epoch, training and validation loss. `net`
-        ends with the weights of the lowest validation loss of the last step.
+        Step, epoch, training and validation loss of each epoch. `net` ends with the weights of
+        the lowest validation loss of the last step.
     """
-    run_id = fingerprint([dataclasses.asdict(settings), [list(d.shape) for d in data],
-                          [sum(c.double().sum().item() for c in d.split(100_000))
-                           for d in data], *recipe])  # fmt: skip
+    sums = [sum(c.double().sum().item() for c in d.split(100_000)) for d in data]
+    shapes = [list(d.shape) for d in data]
+    run_id = fingerprint([dataclasses.asdict(settings), shapes, sums, *recipe])
     saved = _Checkpoint(checkpoint, run_id)
     n = len(data[0])
-    n_val = int(settings.validation * n)
+    n_val = max(int(settings.validation * n), 1)
+    if n < 2:
+        raise ProspectEmuError(f"A network needs samples to learn from, not {n}; give more.")
     best = {k: v.clone() for k, v in net.state_dict().items()}
     optimizers = _optimizers(net, settings.optimizer)
     fresh = {"step": 0, "epoch": 0, "best_loss": np.inf, "stale": 0, "history": []}
     state = saved.load(net, best, optimizers) or fresh
-    bar = tqdm(
-        total=sum(s[2] for s in settings.schedule), initial=len(state["history"]),
-        unit="epoch", disable=not progress,
-    )  # fmt: skip
-
+    epochs = sum(s[2] for s in settings.schedule)
+    bar = tqdm(total=epochs, initial=len(state["history"]), unit="epoch", disable=not progress)
     while state["step"] < len(settings.schedule):
         step = state["step"]
         rate, batch, max_epochs = settings.schedule[step]
@@ -244,9 +239,8 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
                     for r in held_out.split(4000)
                 ]
             val = float(np.sqrt(sum(v * k for v, k in parts) / n_val))
-            state["history"].append(
-                {"step": step, "epoch": state["epoch"], "train": total / len(order), "val": val}
-            )
+            losses = {"train": total / len(order), "val": val}
+            state["history"].append({"step": step, "epoch": state["epoch"], **losses})
             state["epoch"] += 1
             state["stale"] += 1
             if val < state["best_loss"]:
@@ -261,7 +255,6 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
         state |= {"step": step + 1, "epoch": 0, "stale": 0, "best_loss": np.inf}
         saved.save(net, best, optimizers, state)
     bar.close()
-    net.load_state_dict(best)
     return state["history"]
 
 
@@ -295,15 +288,9 @@ def apparent_rmse(predicted, target, log_scale, rng):
     return torch.sqrt(torch.mean((apparent(predicted) - apparent(target)) ** 2))
 
 
-def mfrac_loss(net, rng, x, share, target):
-    """RMSE of the surviving mass fraction, summed over age bins by mass share."""
-    return torch.sqrt(torch.mean(((net(x) * share).sum(dim=1) - target) ** 2))
-
-
 def _standard(a):
     """Mean and standard deviation per column; a constant column keeps its scale."""
-    std = a.std(axis=0)
-    return a.mean(axis=0), np.where(std > 0, std, 1.0)
+    return a.mean(axis=0), np.where((std := a.std(axis=0)) > 0, std, 1.0)
 
 
 class FixedSamples:
@@ -337,9 +324,7 @@ def train_flux(samples, settings, checkpoint):
 
     Returns
     -------
-    MLP
-    list of dict
-        The history of `fit_network`.
+    MLP, and the history of `fit_network`
     """
     theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
     in_mean, in_std = _standard(theta[:, 1:].double().numpy())
@@ -363,7 +348,7 @@ MFRAC_SETTINGS = Settings(
 
 
 def train_mfrac(theta, mfrac, checkpoint):
-    """Train the network of surviving fractions per age bin; returns an MLP."""
+    """Train the network of surviving fractions per age bin, an MLP, on their sum by mass."""
     x = theta[:, [LOGZSOL, ZRED]]
     in_mean, in_std = _standard(x)
     share = sfh.bin_masses(np.zeros(len(theta)), theta[:, 2 : 2 + sfh.NBINS - 1], theta[:, ZRED])
@@ -373,7 +358,11 @@ def train_mfrac(theta, mfrac, checkpoint):
         torch.from_numpy(np.asarray(a, dtype=np.float32))
         for a in ((x - in_mean) / in_std, share, mfrac)
     )
-    fit_network(net, data, mfrac_loss, MFRAC_SETTINGS, checkpoint, progress=False)
+
+    def loss(net, rng, x, share, target):
+        return torch.sqrt(torch.mean(((net(x) * share).sum(dim=1) - target) ** 2))
+
+    fit_network(net, data, loss, MFRAC_SETTINGS, checkpoint, progress=False)
     return net.to_mlp(in_mean, in_std, np.zeros(sfh.NBINS), np.ones(sfh.NBINS))
 
 
@@ -385,25 +374,20 @@ def train_emulator(samples, mfrac, test_store, settings, name, work, source, lab
     samples : FixedSamples or FoldedSamples
     mfrac : tuple of ndarray
         ``(theta, mfrac)`` to train the network of surviving fractions on.
-    test_store : prospect_emu.training.generate.SampleStore
+    test_store : SampleStore
         FSPS samples.
     settings : Settings
     name : str
-        Name of the emulator.
     work : path-like
         Folder for checkpoints.
     source : dict
         Where the training samples came from, for the manifest.
     label : str, optional
-        What to call the isochrones and spectral library, where FSPS's own names
-        mislead (another library in the slot of one).
-
-    Returns
-    -------
-    Emulator
+        See `package`.
     """
     work = Path(work)
     flux_net, history = train_flux(samples, settings, work / f"{name}.checkpoint.safetensors")
+    mfrac_net = train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors")
     training = {
         "settings": dataclasses.asdict(settings),
         **source,
@@ -412,8 +396,5 @@ def train_emulator(samples, mfrac, test_store, settings, name, work, source, lab
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    nets = {
-        "flux_net": flux_net,
-        "mfrac_net": train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors"),
-    }
+    nets = {"flux_net": flux_net, "mfrac_net": mfrac_net}
     return package(Emulator, name, test_store, label, training, **nets)

@@ -187,11 +187,14 @@ def _settings(args):
 
 def _make(args, recipe, trained):
     """Make the test set, then ``trained(test_store, name)``; write it and say its errors."""
+    from prospect_emu.errors import ProspectEmuError
     from prospect_emu.files import check_writable
 
-    from .evaluate import Residuals
+    from .evaluate import LEAST, Residuals
     from .generate import generate
 
+    if args.test < LEAST:
+        raise ProspectEmuError(f"--test {args.test} tells no errors; give {LEAST} or more.")
     check_writable(args.out, args.overwrite)
     test_store = generate(recipe, args.work / "test", args.test, "test", args.workers)
     emulator = trained(test_store, args.name or args.out.stem)

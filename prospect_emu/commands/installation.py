@@ -19,12 +19,7 @@ _DYNESTY_OURS = (3, 2)
 
 
 def checks():
-    """All checks, one after another.
-
-    Yields
-    ------
-    Check
-    """
+    """All checks, one after another."""
     yield check_python()
     for text in requires("prospect_emu") or []:
         if applies(text):

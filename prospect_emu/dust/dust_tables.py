@@ -1,8 +1,4 @@
-"""Tables that the dust commands read: models, and observed emission.
-
-`prospect_emu.observe.tables` reads photometry for galaxy fits and imports Prospector, which takes
-seconds; nothing here does.
-"""
+"""Tables that the dust commands read: models, and observed emission."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +7,7 @@ import numpy as np
 from astropy import units as u
 
 from ..errors import DataError
-from ..observe.table_files import read_table, split_name
+from ..observe.table_files import numbers, read_table, split_name
 from .dust_emulator import LUMINOSITY_UNIT, PARAMETERS
 
 
@@ -36,10 +32,7 @@ def _unit(text):
 
 def _quantity(table, column, path, default):
     """Values of a column in `default`'s unit; a column without a unit is in it already."""
-    try:
-        values = np.ma.filled(np.ma.asarray(table[column], dtype=float), np.nan)
-    except (TypeError, ValueError) as err:
-        raise DataError(f"{path}: column {column!r} holds text where numbers should be.") from err
+    values = numbers(table, column, path)
     text = _unit_text(table, column)
     if not text:
         return values
@@ -125,13 +118,9 @@ def read_emission(path, scale):
             f"{path} holds luminosities per mass, which need no --mass and --distance; call the "
             "column flux if it holds fluxes."
         )
-    kind = (
-        "Jy"
-        if lum is None
-        else "W/Hz"
-        if scale is None and _is_luminosity(text)
-        else LUMINOSITY_UNIT
-    )
+    kind = "Jy" if lum is None else LUMINOSITY_UNIT
+    if lum is not None and scale is None and _is_luminosity(text):
+        kind = "W/Hz"
     unit, factor = u.Unit(kind), 1.0 if scale is None else scale[0]
     values = _quantity(table, column, path, unit) / factor
     if not _unit_text(table, err):

@@ -16,11 +16,11 @@ from ..observe.pixels import observed_spectrum
 from ..prospector import v1
 from ..sampling.nested import run_nested
 from ..sampling.settings import NestedSettings
+from .collect import describe_source
 from .description import describe_model
 from .likelihood import upper_limits
 from .mass_coordinates import mass_coordinates
 from .posterior import BatchedPosterior
-from .result import describe_source
 
 _SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
 

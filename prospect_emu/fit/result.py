@@ -1,24 +1,18 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.table import Table
 
-from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks.vector import PARAMETERS, derived_quantities
-from ..observe import observation
-from ..prospector.batched_priors import compile_priors
-from ..prospector.stand_in import ExactBasis
 from . import conversions, result_file
 from .certificate import Certificate, certify
-from .description import package_versions, plain
-from .fluxes import Photometry, compared
+from .collect import collect
+from .fluxes import Photometry
 from .labels import UNITS
-from .predictions import predictions
-from .quality import effective_size, problems
+from .quality import effective_size
 from .quantiles import weighted_quantiles
 
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
@@ -27,8 +21,6 @@ PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 _DIAGNOSTICS = (
     "efficiency", "seconds_likelihood", "seconds_prior", "seconds_overhead",
 )  # fmt: skip
-# A model's free elements by the emulator's names.
-_EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,75 +104,7 @@ class FitResult:
         DataError
             If the output holds no nested samples.
         """
-        results, seconds = output["sampling"] if isinstance(output, dict) else (output, 0.0)
-        if "logwt" not in getattr(results, "keys", dict)():
-            raise DataError(
-                "The output of the fit holds no nested samples; run fit_model with dynesty."
-            )
-        samples = np.asarray(results["samples"], dtype=float)
-        log_weight = np.asarray(results["logwt"], dtype=float)
-        # As Prospector writes them, so that a file gives back these very numbers.
-        weights = np.exp(log_weight - results["logz"][-1])
-        weights = weights / weights.sum()
-        log_like = np.asarray(results["logl"], dtype=float)
-        log_post = log_like + _log_prior(model, samples)
-        best = samples[np.argmax(log_post)]
-
-        vectors = quantities = history = None
-        if hasattr(sps, "emulator"):
-            filters = observation.filter_list(obs["filters"])
-            emulator = sps.emulator.select(f.name for f in filters)
-            vectors = emulator_vectors(model, sps, samples, best)
-            mfrac = emulator.mfrac(vectors, check=False)
-            zred = vectors[:, PARAMETERS.index("zred")]
-            fluxes, quick = (lambda rows: _emulated(emulator, vectors[rows])), True
-        else:
-            with warnings.catch_warnings():
-                # The fit has given them.
-                warnings.simplefilter("ignore", UserWarning)
-                predicted = predictions(model, obs, sps)
-            mfrac, quantities, zred = _quantities(predicted, model, samples)
-            history = star_formation_history(predicted, samples, weights)
-            fluxes, quick = (lambda rows: predicted.maggies(samples[rows])), predicted.quick
-        name, checksum, libraries = describe_source(sps)
-        diagnostics = plain(_get(results, "diagnostics", {}))
-        info = {
-            "emulator": name,
-            "sha256": checksum,
-            "inflated": obs.get("emulator") is not None,
-            "covariance": obs.get("maggies_covariance") is not None,
-            "libraries": libraries,
-            "versions": package_versions(),
-            "seed": diagnostics.get("seed", seed),
-            "settings": plain(settings or {}),
-            "diagnostics": diagnostics,
-            "status": str(_get(results, "status", status)),
-            "seconds": float(seconds),
-            # Our sampler also counts the calls that ended in no sample.
-            "ncall": int(diagnostics.get("n_call", np.sum(results["ncall"]))),
-            "niter": int(results["niter"]),
-            "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
-            "notes": list(obs.get("notes", [])),
-        }
-        photometry = compared(obs, model, sps, fluxes, quick, weights, best)
-        info["problems"] = problems(model, samples, weights, photometry)
-        return cls(
-            parameters=_free_names(model),
-            samples=samples,
-            weights=weights,
-            log_likelihood=log_like,
-            log_posterior=log_post,
-            vectors=vectors,
-            mfrac=mfrac,
-            quantities=quantities,
-            history=history,
-            logz=float(np.asarray(results["logz"])[-1]),
-            logz_err=float(np.asarray(results["logzerr"])[-1]),
-            photometry=photometry,
-            truth=dict(obs.get("truth") or {}),
-            info=info,
-            _run=(results, float(seconds), model, obs, sps),
-        )
+        return cls(**collect(output, model, obs, sps, status, seed, settings))
 
     # ---- numbers ----------------------------------------------------------
 
@@ -403,111 +327,3 @@ class FitResult:
             If the file is missing, truncated, damaged or of another program.
         """
         return cls(**result_file.read(path))
-
-
-def emulator_vectors(model, sps, samples, best):
-    """Samples of a Prospector model as the emulator's parameter vectors.
-
-    Parameters
-    ----------
-    model : prospect.models.ProspectorParams
-    sps : EmulatorSPS
-    samples : ndarray, shape (nsample, nfree)
-    best : ndarray, shape (nfree,)
-        A sample at which the short way is checked against the long one.
-
-    Returns
-    -------
-    ndarray, shape (nsample, 18)
-    """
-    names = sps.emulator.parameters
-    labels = _free_names(model)
-    columns = []
-    for name in names:
-        if name in labels:
-            columns.append(samples[:, labels.index(name)])
-        elif name in model.params and "depends_on" not in model.config_dict[name]:
-            columns.append(np.full(len(samples), float(np.squeeze(model.params[name]))))
-
-    def slowly(theta):
-        model.set_parameters(theta)
-        return sps.theta_from_params(model.params)
-
-    before = model.theta.copy()
-    try:
-        if len(columns) == len(names):
-            vectors = np.stack(columns, axis=1)
-            at = np.flatnonzero((samples == best).all(axis=1))[0]
-            # A model of the user's own may give a name another meaning.
-            if np.allclose(vectors[at], slowly(best), rtol=1e-6, atol=1e-6):
-                return vectors
-        return np.array([slowly(theta) for theta in samples])
-    finally:
-        model.set_parameters(before)
-
-
-def _log_prior(model, samples):
-    """Prospector's density, or where its own fails for many samples at once, the priors'."""
-    try:
-        density = np.asarray(model.prior_product(samples), dtype=float)
-    except ValueError:
-        density = np.zeros(0)
-    if density.shape == (len(samples),):
-        return density
-    return sum(p.log_density(samples[:, p.columns]) for p in compile_priors(model))
-
-
-def _quantities(predicted, model, samples):
-    """Surviving mass fraction, quantities and redshift of every sample."""
-    if not hasattr(predicted, "zred"):
-        # The model itself takes milliseconds for each.
-        zred = model.params.get("zred", 0.0)
-        same = np.full(len(samples), float(np.squeeze(zred)))
-        if "zred" in model.theta_index:
-            same = samples[:, model.theta_index["zred"].start]
-        return np.full(len(samples), np.nan), {}, same
-    mfrac, quantities = predicted.quantities(samples)
-    return mfrac, quantities, predicted.zred(samples)
-
-
-def star_formation_history(predicted, samples, weights, size=150):
-    """Percentiles of the star-formation rate against lookback time; see `FitResult.history`."""
-    if not hasattr(predicted, "star_formation"):
-        return None
-    keep = weights > 1e-6 * weights.max()
-    oldest = age_of_universe(np.min(predicted.zred(samples[keep])))
-    lookback = np.concatenate([[0.0], np.geomspace(3e6, oldest, size)])
-    rates = predicted.star_formation(samples[keep], lookback)
-    return {
-        "lookback": lookback, "sfr": weighted_quantiles(rates, weights[keep], (0.16, 0.5, 0.84))
-    }  # fmt: skip
-
-
-def describe_source(sps):
-    """What gives the fluxes: name, checksum and the libraries it stands on."""
-    if hasattr(sps, "emulator"):
-        emulator = sps.emulator
-        return emulator.name, emulator.manifest.get("sha256"), emulator.libraries
-    if isinstance(sps, ExactBasis):
-        return "exact", sps.checksum, sps.label
-    libraries = [getattr(x, "decode", lambda x=x: x)() for x in sps.ssp.libraries]
-    return type(sps).__name__, None, ", ".join(libraries)
-
-
-def _free_names(model):
-    return tuple(_EMULATOR_NAMES.get(label, label) for label in model.theta_labels())
-
-
-def _emulated(emulator, vectors, chunk=4096):
-    parts = [
-        emulator.maggies(vectors[i : i + chunk], check=False) for i in range(0, len(vectors), chunk)
-    ]
-    return np.concatenate(parts)
-
-
-def _get(results, key, default):
-    """An entry that not every sampler's results have."""
-    try:
-        return results[key]
-    except (KeyError, AttributeError):
-        return getattr(results, key, default)

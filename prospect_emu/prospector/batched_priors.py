@@ -83,11 +83,6 @@ def compile_priors(model):
 def ranges(model_or_compiled, q=1e-4):
     """Ranges of the free parameters that hold all but `q` of the prior on either side.
 
-    Parameters
-    ----------
-    model_or_compiled : prospect.models.ProspectorParams or list of CompiledPrior
-    q : float
-
     Returns
     -------
     dict

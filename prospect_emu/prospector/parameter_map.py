@@ -8,12 +8,8 @@ and row by row where not. Whatever it uses is compared with
 """
 
 import copy
-import functools
-import inspect
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +18,7 @@ from ..parameters import BASIS, PARAMETERS, misspelt
 from . import unknown_transforms as unknown
 from .batched_priors import compile_priors, prior_draws, unit_draws, widened
 from .recognised import RECOGNISERS
+from .transform_steps import inner, name_of, step_of
 from .transforms import vectorised
 
 # What FSPS and Prospector's bases take. Prospector keeps sigma_smooth to itself.
@@ -34,17 +31,6 @@ _KNOWN, _UNKNOWN = 1e-10, 1e-12
 # of the vector before.
 _SETTLED = 1e-6
 _DRAWS = 64
-
-
-@dataclass
-class _Step:
-    """One evaluation of a transform: `run` of the parameters `reads` gives `name`."""
-
-    name: str
-    function: Any
-    reads: tuple
-    run: Any = None
-    bound: Any = None
 
 
 class ParameterMap:
@@ -223,7 +209,7 @@ class ParameterMap:
         self._base = {k: np.asarray(v)[None] for k, v in self._initial.items()}
         names = set(self._base)
         order = [
-            _step(k, info["depends_on"], names)
+            step_of(k, info["depends_on"], names)
             for k, info in self._model.config_dict.items()
             if info.get("depends_on") is not None
         ] * passes
@@ -257,13 +243,13 @@ class ParameterMap:
             raise
         except Exception as err:
             raise ModelMismatchError(
-                f"The transform of {step.name!r} ({_name(step.function)}) fails for draws of the "
+                f"The transform of {step.name!r} ({name_of(step.function)}) fails for draws of the "
                 f"prior: {type(err).__name__}: {err}."
             ) from err
 
     def _choose(self, step, given, expected):
         """The fastest form of a transform that gives what its rows give."""
-        fast, _ = vectorised(_inner(step.function))
+        fast, _ = vectorised(inner(step.function))
         candidates = []
         if fast is not None:
             candidates.append((step.bound(fast), _KNOWN))
@@ -346,7 +332,7 @@ class ParameterMap:
         if not self.row_by_row:
             return ""
         names = ", ".join(
-            f"{s.name} ({_name(s.function)}, {1e6 * self._times[s.name]:.0f} us)"
+            f"{s.name} ({name_of(s.function)}, {1e6 * self._times[s.name]:.0f} us)"
             for s in {s.name: s for s in self._steps if s.name in self._times}.values()
         )
         return f"Transforms that are not vectorised run row by row, at this cost a vector: {names}."
@@ -360,7 +346,7 @@ def _check_spelling(model):
         return
     for info in model.config_dict.values():
         if info.get("depends_on"):
-            for name in _step("", info["depends_on"], names).reads:
+            for name in step_of("", info["depends_on"], names).reads:
                 suspects.pop(name, None)
     for name, meant in suspects.items():
         raise ModelMismatchError(
@@ -375,44 +361,9 @@ def _failed(expected):
     return np.all([np.isnan(v).all(axis=1) for v in numbers], axis=0)
 
 
-def _step(name, function, names):
-    """A transform with the parameters that it reads."""
-    inner, keywords = _inner(function), {}
-    outer = function
-    while isinstance(outer, functools.partial):
-        # Arguments of a call go before those of a partial.
-        keywords = {**outer.keywords, **keywords}
-        outer = outer.func
-    fast, known = vectorised(inner)
-    if fast is None or (isinstance(function, functools.partial) and function.args):
-        reads = unknown.reads(function, names)
-        return _Step(name, function, tuple(sorted(reads)), bound=lambda f: f)
-    inputs = getattr(fast, "inputs", None) or tuple(inspect.signature(fast).parameters)
-    defaults = {
-        k: p.default
-        for k, p in inspect.signature(known).parameters.items()
-        if p.default is not p.empty and p.default is not None
-    }
-    given = {k: v for k, v in {**defaults, **keywords}.items() if k in inputs and k not in names}
-    given = {k: np.atleast_1d(v)[None] for k, v in given.items()}
-    reads = tuple(k for k in inputs if k in names)
-    return _Step(name, function, reads, bound=lambda f: functools.partial(f, **given))
-
-
-def _inner(function):
-    while isinstance(function, functools.partial) and not function.args:
-        function = function.func
-    return function
-
-
 def _plain(value):
     """One value as a scalar, several as an array."""
     return value.item() if value.size == 1 else value
-
-
-def _name(function):
-    function = _inner(function)
-    return getattr(function, "__name__", type(function).__name__)
 
 
 def _failure(err):

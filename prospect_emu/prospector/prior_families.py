@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from prospect.models import priors as prospector
 from scipy import special
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from . import priors
 
@@ -83,19 +83,19 @@ def _normal_log(x, mean, sigma):
     return -0.5 * z * z - np.log(sigma) - 0.5 * np.log(2.0 * np.pi)
 
 
-def _truncated_normal(mean, sigma, lo, hi):
-    """As `priors.TruncatedNormal`, with everything that does not depend on u done before."""
-    a, b = (lo - mean) / sigma, (hi - mean) / sigma
-    flip = a > 0  # work in the lower tail, where ndtr keeps its relative precision
-    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
-    start, span = ndtr(a), ndtr(b) - ndtr(a)
-    base, slope = np.where(flip, start + span, start), np.where(flip, -span, span)
-    sigma = np.where(flip, -sigma, sigma)
-    return lambda u: clip(mean + sigma * ndtri(base + u * slope), lo, hi)
+def _clipped(quantile):
+    """A family's quantiles, within its last two arguments."""
+
+    def make(*arguments):
+        inner = quantile(*arguments)
+        return lambda u: clip(inner(u), *arguments[-2:])
+
+    return make
 
 
-def _truncated_normal_log(x, mean, sigma, lo, hi):
-    return _inside(priors._truncnorm_logpdf(x, mean, sigma, lo, hi), x, lo, hi)
+def _within(log_density):
+    """Its log density, -inf outside of them."""
+    return lambda x, *arguments: _inside(log_density(x, *arguments), x, *arguments[-2:])
 
 
 def _lognormal(scale, sigma):
@@ -131,28 +131,9 @@ def _student_log(x, mean, scale, df):
     return norm - 0.5 * np.log(df * np.pi) - np.log(scale) - 0.5 * (df + 1.0) * np.log1p(z * z / df)
 
 
-def _truncated_t2(mean, scale, lo, hi):
-    """As `priors.TruncatedStudentT2`."""
-    c0, c1 = priors._t2_cdf((lo - mean) / scale), priors._t2_cdf((hi - mean) / scale)
-    base, slope = 2.0 * c0 - 1.0, 2.0 * (c1 - c0)
-    scale = np.sqrt(2.0) * scale
-
-    def quantile(u):
-        s = base + u * slope
-        return clip(mean + scale * s / np.sqrt((1.0 - s) * (1.0 + s)), lo, hi)
-
-    return quantile
-
-
-def _truncated_t2_log(x, mean, scale, lo, hi):
-    t = (x - mean) / scale
-    norm = priors._t2_cdf((hi - mean) / scale) - priors._t2_cdf((lo - mean) / scale)
-    return _inside(-1.5 * np.log(2.0 + t * t) - np.log(scale * norm), x, lo, hi)
-
-
 def _even_t2(half, scale):
     """Prospector's truncated t with two degrees of freedom, centred."""
-    return _truncated_t2(np.zeros_like(half), scale, -half, half)
+    return _clipped(priors.t2_quantile)(np.zeros_like(half), scale, -half, half)
 
 
 def _even_t2_log(x, half, scale):
@@ -186,9 +167,8 @@ def _beta_log(x, lo, hi, alpha, beta):
 
 
 _UNIFORM = Family(_of_params("mini", "maxi"), _uniform, _uniform_log)
-_TRUNCATED = Family(
-    _of_params("mean", "sigma", "mini", "maxi"), _truncated_normal, _truncated_normal_log
-)
+_NORMAL = _clipped(priors.truncnorm_quantile), _within(priors.truncnorm_logpdf)
+_TRUNCATED = Family(_of_params("mean", "sigma", "mini", "maxi"), *_NORMAL)
 _LOGNORMAL = Family(_of_lognormal, _lognormal, _lognormal_log)
 _EVEN = Family(lambda p: (p.hw, p.sig), _even_t2, _even_t2_log)
 
@@ -202,14 +182,14 @@ FAMILIES = {
     prospector.Normal: Family(_of_params("mean", "sigma"), _normal, _normal_log),
     prospector.ClippedNormal: _TRUNCATED,
     priors.TruncatedNormal: _TRUNCATED,
-    prospector.FastTruncatedNormal: Family(
-        lambda p: (p.mu, p.sig, p.a, p.b), _truncated_normal, _truncated_normal_log
-    ),
+    prospector.FastTruncatedNormal: Family(lambda p: (p.mu, p.sig, p.a, p.b), *_NORMAL),
     prospector.LogNormal: _LOGNORMAL,
     prospector.LogNormalLinpar: _LOGNORMAL,
     prospector.StudentT: Family(_of_params("mean", "scale", "df"), _student, _student_log),
     priors.TruncatedStudentT2: Family(
-        _of_params("mean", "scale", "mini", "maxi"), _truncated_t2, _truncated_t2_log
+        _of_params("mean", "scale", "mini", "maxi"),
+        _clipped(priors.t2_quantile),
+        _within(priors.t2_logpdf),
     ),
     prospector.FastTruncatedEvenStudentTFreeDeg2: _EVEN,
     prospector.FastTruncatedEvenStudentTFreeDeg2Scalar: _EVEN,

@@ -88,30 +88,34 @@ class Uniform(VectorPrior):
         return lo + u * (hi - lo)
 
 
-def _truncnorm_ppf(u, mean, sigma, lo, hi):
-    """Quantiles of a normal truncated to [lo, hi], accurate in either tail."""
-    a, b = (lo - mean) / sigma, (hi - mean) / sigma
-    # Work in the lower tail, where ndtr keeps its relative precision.
-    flip = a > 0
-    a, b, p = (np.where(flip, -b, a), np.where(flip, -a, b), np.where(flip, 1.0 - u, u))
-    z = ndtri(ndtr(a) + p * (ndtr(b) - ndtr(a)))
-    return mean + sigma * np.where(flip, -z, z)
-
-
-def _truncnorm_logpdf(x, mean, sigma, lo, hi):
+def _lower_tail(mean, sigma, lo, hi):
+    """Bounds in sigma, mirrored where `flip`: in the lower tail ndtr keeps its precision."""
     a, b = (lo - mean) / sigma, (hi - mean) / sigma
     flip = a > 0
-    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
+    return np.where(flip, -b, a), np.where(flip, -a, b), flip
+
+
+def truncnorm_quantile(mean, sigma, lo, hi):
+    """Quantiles of a normal truncated to [lo, hi], accurate in either tail: a function of u."""
+    a, b, flip = _lower_tail(mean, sigma, lo, hi)
+    start, span = ndtr(a), ndtr(b) - ndtr(a)
+    base, slope = np.where(flip, start + span, start), np.where(flip, -span, span)
+    sigma = np.where(flip, -sigma, sigma)
+    return lambda u: mean + sigma * ndtri(base + u * slope)
+
+
+def truncnorm_logpdf(x, mean, sigma, lo, hi):
+    """Log density of such a normal between its bounds."""
+    a, b, _ = _lower_tail(mean, sigma, lo, hi)
     log_norm = log_ndtr(b) + np.log1p(-np.exp(log_ndtr(a) - log_ndtr(b)))
     z = (x - mean) / sigma
     return -0.5 * z * z - 0.5 * np.log(2 * np.pi) - np.log(sigma) - log_norm
 
 
 def _truncnorm_cdf(x, mean, sigma, lo, hi):
-    a, b, z = (lo - mean) / sigma, (hi - mean) / sigma, (x - mean) / sigma
-    flip = a > 0
-    a2, b2, z2 = np.where(flip, -b, a), np.where(flip, -a, b), np.where(flip, -z, z)
-    p = (ndtr(z2) - ndtr(a2)) / (ndtr(b2) - ndtr(a2))
+    a, b, flip = _lower_tail(mean, sigma, lo, hi)
+    z = np.where(flip, -1.0, 1.0) * (x - mean) / sigma
+    p = (ndtr(z) - ndtr(a)) / (ndtr(b) - ndtr(a))
     return np.where(flip, 1.0 - p, p)
 
 
@@ -119,14 +123,35 @@ class TruncatedNormal(VectorPrior):
     """Normal density with `mean` and `sigma`, truncated to [`mini`, `maxi`]."""
 
     prior_params = ["mean", "sigma", "mini", "maxi"]  # noqa: RUF012
-    _logpdf = staticmethod(_truncnorm_logpdf)
+    _logpdf = staticmethod(truncnorm_logpdf)
     _cdf = staticmethod(_truncnorm_cdf)
-    _ppf = staticmethod(_truncnorm_ppf)
+
+    def _ppf(self, u, *args):
+        return truncnorm_quantile(*args)(u)
 
 
 def _t2_cdf(t):
     """Cumulative distribution of Student's t with two degrees of freedom."""
     return 0.5 + 0.5 * t / np.sqrt(2.0 + t * t)
+
+
+def t2_quantile(mean, scale, lo, hi):
+    """Quantiles of that distribution truncated to [lo, hi]: a function of u."""
+    c0, c1 = _t2_cdf((lo - mean) / scale), _t2_cdf((hi - mean) / scale)
+    base, slope, scale = 2.0 * c0 - 1.0, 2.0 * (c1 - c0), np.sqrt(2.0) * scale
+
+    def quantile(u):
+        s = base + u * slope
+        return mean + scale * s / np.sqrt((1.0 - s) * (1.0 + s))
+
+    return quantile
+
+
+def t2_logpdf(x, mean, scale, lo, hi):
+    """Its log density between the bounds."""
+    t = (x - mean) / scale
+    norm = _t2_cdf((hi - mean) / scale) - _t2_cdf((lo - mean) / scale)
+    return -1.5 * np.log(2.0 + t * t) - np.log(scale * norm)
 
 
 class TruncatedStudentT2(VectorPrior):
@@ -138,19 +163,14 @@ class TruncatedStudentT2(VectorPrior):
 
     prior_params = ["mean", "scale", "mini", "maxi"]  # noqa: RUF012
 
-    def _logpdf(self, x, mean, scale, lo, hi):
-        t = (x - mean) / scale
-        norm = _t2_cdf((hi - mean) / scale) - _t2_cdf((lo - mean) / scale)
-        return -1.5 * np.log(2.0 + t * t) - np.log(scale * norm)
+    _logpdf = staticmethod(t2_logpdf)
 
     def _cdf(self, x, mean, scale, lo, hi):
         c0, c1 = _t2_cdf((lo - mean) / scale), _t2_cdf((hi - mean) / scale)
         return (_t2_cdf((x - mean) / scale) - c0) / (c1 - c0)
 
-    def _ppf(self, u, mean, scale, lo, hi):
-        c0, c1 = _t2_cdf((lo - mean) / scale), _t2_cdf((hi - mean) / scale)
-        s = 2.0 * (c0 + u * (c1 - c0)) - 1.0
-        return mean + scale * s * np.sqrt(2.0 / ((1.0 - s) * (1.0 + s)))
+    def _ppf(self, u, *args):
+        return t2_quantile(*args)(u)
 
 
 @lru_cache(maxsize=1)
@@ -201,7 +221,7 @@ class MassMet(VectorPrior):
         mean, sigma = self.metallicity_mean_sigma(x[..., 0])
         out = np.empty(x.shape)
         out[..., 0] = -np.log(m1 - m0)
-        out[..., 1] = _truncnorm_logpdf(x[..., 1], mean, sigma, z0, z1)
+        out[..., 1] = truncnorm_logpdf(x[..., 1], mean, sigma, z0, z1)
         # One component outside makes the pair impossible, whichever it is.
         outside = (x < self.range[0]) | (x > self.range[1])
         return np.where(outside.any(axis=-1, keepdims=True), -np.inf, out)
@@ -214,4 +234,4 @@ class MassMet(VectorPrior):
     def _ppf(self, u, m0, m1, z0, z1):
         logmass = m0 + u[..., 0] * (m1 - m0)
         mean, sigma = self.metallicity_mean_sigma(logmass)
-        return np.stack([logmass, _truncnorm_ppf(u[..., 1], mean, sigma, z0, z1)], axis=-1)
+        return np.stack([logmass, truncnorm_quantile(mean, sigma, z0, z1)(u[..., 1])], axis=-1)

@@ -196,7 +196,7 @@ def test_bad_arguments_give_one_sentence(path, capsys, args, text):
     ("content", "text"),
     [
         ("U,tau\n1,1e8\n", "no column a_min"),
-        ("U,tau,a_min\n1,1e8,abc\n", "text where numbers"),
+        ("U,tau,a_min\n1,1e8,abc\n", "text where a number"),
         ("U,tau,a_min\n1,1e8,\n", "missing in row 1"),
         ("U,tau [kg],a_min\n1,1e8,1\n", "unit 'kg'"),
         ("U,tau,a_min\n", "no rows"),

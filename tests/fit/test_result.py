@@ -15,9 +15,10 @@ from prospect.io.read_results import get_model, get_sps, results_from
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, OutputError
 from prospect_emu.fit import plots
+from prospect_emu.fit.collect import emulator_vectors
 from prospect_emu.fit.fitting import fit_model
 from prospect_emu.fit.quantiles import weighted_quantiles
-from prospect_emu.fit.result import FitResult, emulator_vectors
+from prospect_emu.fit.result import FitResult
 from prospect_emu.networks import sfh
 from prospect_emu.networks.vector import PARAMETERS, derived_quantities
 from prospect_emu.observe.tables import make_obs, write_table

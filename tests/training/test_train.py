@@ -144,6 +144,20 @@ def test_muon_needs_fewer_steps(stores, tmp_path):
     assert losses[0] < losses[1]
 
 
+def test_few_samples(stores, tmp_path):
+    """Three samples are trained on, one of them held out; one sample is refused."""
+    data = stores[0].load()
+    settings = train.Settings(width=8, depth=1, schedule=((1e-3, 500, 1),), validation=0.005)
+    for n in (3, 1):
+        samples = train.FixedSamples(data["theta"][:n], data["maggies"][:n])
+        if n > 1:
+            _, history = train.train_flux(samples, settings, tmp_path / "few.safetensors")
+            assert np.isfinite(history[0]["val"])
+            continue
+        with pytest.raises(ProspectEmuError, match="not 1; give more"):
+            train.train_flux(samples, settings, tmp_path / "one.safetensors")
+
+
 def test_unknown_optimizer_is_refused(stores, tmp_path):
     data = stores[0].load()
     samples = train.FixedSamples(data["theta"], data["maggies"])

@@ -38,6 +38,7 @@ def test_numbers_are_positive(kind, option, value, capsys, tmp_path):
         (["network", "--zmax", "nan"], "from 0.5 to nan are no range"),
         (["network", "--zmax", "20"], "covers 0.01 < z < 12, less than 0.5 to 20"),
         (["network", "--source", "mathews23-64"], "--source mathews23-64 is a network"),
+        (["network", "--test", "5"], "--test 5 tells no errors; give 30 or more"),
         (["stitched", "--source", "mathews23-64"], "covers 0.5 < z < 3, less than 0.01 to 12"),
     ],
 )

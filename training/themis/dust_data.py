@@ -96,14 +96,7 @@ class Material:
 
 @dataclass(frozen=True)
 class DustModel:
-    """Populations and the materials they are made of.
-
-    Attributes
-    ----------
-    name : str
-    populations : tuple of Population
-    materials : dict of str to Material
-    """
+    """Populations and the materials they are made of."""
 
     name: str
     populations: tuple
@@ -232,10 +225,6 @@ def read_dust_model(folder, composition="GRAIN_J13.DAT"):
     folder : path-like
     composition : str
         Name of the GRAIN file in it.
-
-    Returns
-    -------
-    DustModel
 
     Raises
     ------

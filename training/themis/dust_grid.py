@@ -202,12 +202,7 @@ def _file_hashes(folder, field):
 
 
 def prepare(recipe, dust_folder, field_path, threads=1):
-    """Engine, fields and the manifest of what they will compute.
-
-    Returns
-    -------
-    DustEngine, StellarFields, dict
-    """
+    """Engine, fields and the manifest of what they will compute."""
     model = read_dust_model(dust_folder)
     fields = StellarFields.read(field_path, model.wave)
     low, high = recipe.wave_range
@@ -243,10 +238,6 @@ def make(recipe, folder, dust_folder, field_path, threads=1, progress=True):
         Table of stellar fields; see `StellarFields.read`.
     threads : int
     progress : bool
-
-    Returns
-    -------
-    DustStore
     """
     engine, fields, manifest = prepare(recipe, dust_folder, field_path, threads)
     store = DustStore(folder, manifest)

@@ -39,10 +39,6 @@ def rate_energies(low, high):
     ----------
     low, high : float
         erg; the nodes enclose them.
-
-    Returns
-    -------
-    ndarray, int
     """
     bits = np.array([low, high]).view(np.int64) >> _SHIFT
     nodes = (np.arange(bits[0], bits[1] + 2, dtype=np.int64) << _SHIFT).view(np.float64)
@@ -188,9 +184,7 @@ def photon_rates(photons, step, cell, frac, out):
     Parameters
     ----------
     photons : ndarray, shape (ngrain, nenergy)
-        Photons per second and ln(energy), linear between increasing energies.
-    step : ndarray, shape (nenergy - 1,)
-        Steps in ln(energy).
+        Photons per second and ln(energy), linear between energies, `step` (nenergy - 1,) apart.
     cell, frac : ndarray, shape (nrate,)
         Where the wanted energies lie.
     out : ndarray, shape (ngrain, nrate)
@@ -320,10 +314,8 @@ def temperature_weights(
         First value and step of the grid in ln T.
     ln_e, ln_l : ndarray, shape (ngrain, nt)
         ln of internal energy and of radiated power on the grid.
-    heating : ndarray, shape (ngrain,)
-        erg/s absorbed.
-    spread2 : ndarray, shape (ngrain,)
-        int n (h nu)^2 dnu over the photons absorbed, erg2/s.
+    heating, spread2 : ndarray, shape (ngrain,)
+        Absorbed: erg/s; int n (h nu)^2 dnu over the photons, erg2/s.
     e_max : float
         Energy of the hardest photon.
     nodes : ndarray, shape (nrate,)
@@ -334,10 +326,8 @@ def temperature_weights(
         What `rate_energies` returned.
     n_wide, n_core : int
         Nodes over the whole range, and within 6 sigma of equilibrium.
-    per_photon : float
-        There, at least this many per photon of mean energy, weighted by energy ...
-    n_most : int
-        ... but no more than this.
+    per_photon, n_most : float, int
+        There, at least so many per photon of mean energy, weighted by energy, and at most.
     narrow : float
         Below this standard deviation of ln T the distribution is a Gaussian.
     out : ndarray, shape (ngrain, nt)

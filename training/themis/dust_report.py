@@ -74,10 +74,6 @@ def measured(emulator, test, matrix):
     test : DustStore
     matrix : ndarray
         `dust_bands.bands_for`.
-
-    Returns
-    -------
-    DustEmulator, dict
     """
     theta, truth = test.load()
     _, ratio = errors(emulator.ln_spectrum(theta), truth)

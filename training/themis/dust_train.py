@@ -132,10 +132,6 @@ def fit_tensor(axes, values, ranks=RANKS, negligible=NEGLIGIBLE, weights=None):
         Products of functions whose joint share of the variance is less are left out.
     weights : ndarray, shape (n_out,), optional
         How much an error of each output counts; default all alike.
-
-    Returns
-    -------
-    TensorNet
     """
     shape = values.shape
     flat = values.reshape(-1, shape[-1])
