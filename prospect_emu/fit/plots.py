@@ -80,7 +80,7 @@ def sed_figure(result, unit="mag"):
     title = f"{len(wave)} bands, {mask.sum()} fitted;  $\\chi^2$ of the best sample {p.chi2:.1f}"
     if result.info["zred"] is not None:
         title = f"$z = {result.info['zred']:.4g}$;  " + title
-    top.set_title(title, fontsize=10)
+    top.set_title(f"{title}\n{_libraries(result)}", fontsize=10)
 
     residual = (flux - mid) / unc
     bottom.axhspan(-1, 1, color="0.93", zorder=0)
@@ -113,7 +113,8 @@ def sfh_figure(result):
         # Rates between two times: a step at each.
         times = np.repeat(np.maximum(edges, edges[1]), 2)[1:-1]
         quantiles = np.repeat(result.history["sfr"], 2, axis=1)
-        title = "" if result.info["zred"] is None else f"$z = {result.info['zred']:.4g}$"
+        title = "" if result.info["zred"] is None else f"$z = {result.info['zred']:.4g}$;  "
+        title += _libraries(result)
     else:
         keep = result.weights > 1e-6 * result.weights.max()
         vectors, weights = result.vectors[keep], result.weights[keep]
@@ -231,6 +232,11 @@ def _times(zred, first=5e6):
     steps = np.concatenate([edges[1:] * (1 - 1e-7), edges[1:-1] * (1 + 1e-7)])
     grid = np.concatenate([grid[:-1], steps])
     return np.unique(grid)
+
+
+def _libraries(result):
+    """Isochrones and spectral library that a fit stands on."""
+    return f"spectra of {result.info['libraries']}" if result.info.get("libraries") else ""
 
 
 def _points(ax, x, y, observed, inflated, floor):

@@ -22,6 +22,8 @@ RANGES = {
 }
 # Optical depths: never below zero in a family, and denser near it.
 _DEPTHS = ("dust1", "dust2", "dust3")
+# Of the upper limit: a lower one below this is zero.
+_NEARLY = 0.05
 # Curves of a family: the first, three times as many with each parameter more, the second.
 _FEW, _MOST = 80, 1000
 # The worst curve of a family may be so many times worse than the average.
@@ -35,6 +37,9 @@ def law_ranges(names, ranges):
         low, high = ranges.get(name, RANGES[name])
         if name in _DEPTHS:
             low, high = max(low, 0.0), max(high, 0.0)
+        if RANGES[name][0] == 0.0 and 0.0 < low < _NEARLY * high:
+            # Draws of a prior do not reach its ends, and vectors of a fit do.
+            low = 0.0
         out[name] = float(low), float(high)
     return out
 
