@@ -190,11 +190,13 @@ class SpectrumFluxes(ExactFluxes):
         """Compare with the model itself."""
         got_phot, got_spec, _ = self.both(self._draws)
         mask, model = self._obs["mask"], self._model
+        scale = np.broadcast_to(self._variance(self._draws), len(self._draws))
         with _state_of(model):
             for i, row in enumerate(self._draws):
+                variance = scale[i] * self._obs["unc"] ** 2
                 try:
                     model.set_parameters(row)
-                    spec, phot, _ = model.predict(row, obs=self._obs, sps=sps)
+                    spec, phot, _ = model.predict(row, self._obs, sps, sigma_spec=variance)
                 except ValueError:
                     continue
                 floor = _TOLERANCE * np.median(np.abs(spec[mask]))
