@@ -1,28 +1,25 @@
 """Spectra and photometry together, for whole batches of a model's vectors.
 
 What Prospector's `SpecModel` and `PolySpecModel` predict at a fixed redshift: samples of the
-spectrum and luminosities of lines from the compiled physics, pixels by one linear operator,
-the calibration polynomial by least squares for each vector; and the likelihood of both.
+spectrum and luminosities of lines from the compiled physics; smoothing, the calibration
+polynomial and marginalised lines for each vector; and the likelihood of all.
 """
 
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.polynomial.chebyshev import chebvander
 
-from ..cosmology import LIGHTSPEED, LIGHTSPEED_KMS
-from ..errors import ModelMismatchError
+from ..cosmology import LIGHTSPEED
+from ..errors import DataError, ModelMismatchError
 from ..observe import observation
-from ..observe.pixels import (
-    PixelOperator,
-    Samples,
-    gaussian_matrix,
-    observed_spectrum,
-    smoothing_matrix,
-)
+from ..observe.pixels import Samples, lines_in_bands, observed_spectrum
+from ..observe.smoothing import PixelOperator
 from ..prospector import v1
 from ..prospector.stand_in import ExactBasis
+from .calibration import Polynomial
+from .dispersion import Bounded, dispersion, scalar, smoothing
+from .elines import Marginalised, Profiles
 from .likelihood import (
     IMPOSSIBLE,
     Gaussian,
@@ -37,10 +34,12 @@ from .predictions import ExactFluxes, prior_examples
 _TOLERANCE = 1e-3
 # What the operator is made of; it is compiled where these do not vary.
 _FIXED = (
-    "zred", "sigma_smooth", "smoothtype", "fftsmooth", "min_wave_smooth", "max_wave_smooth",
-    "inres", "in_vel", "lsf", "eline_sigma", "eline_delta_zred", "marginalize_elines",
+    "zred", "smoothtype", "fftsmooth", "min_wave_smooth", "max_wave_smooth", "inres", "in_vel",
+    "lsf", "eline_delta_zred", "marginalize_elines", "use_eline_prior", "eline_prior_width",
     "elines_to_ignore", "polyorder", "poly_regularization",
 )  # fmt: skip
+# These may be free, but not depend on others.
+_MAY_VARY = ("sigma_smooth", "eline_sigma")
 # Rows whose pixels stay in cache.
 _CHUNK = 128
 
@@ -55,6 +54,8 @@ class SpectrumFluxes(ExactFluxes):
         As `prospect.utils.obsutils.fix_obs` leaves it, with plain arrays.
     bands : ndarray of bool, shape (nfilter,)
     sps : EmulatorSPS
+    noise : tuple of (Scalar, ndarray)
+        Of `noise_terms`, for the pixels that are not masked.
 
     Raises
     ------
@@ -62,46 +63,124 @@ class SpectrumFluxes(ExactFluxes):
         If the model's spectrum is not one of those that are compiled.
     """
 
-    def __init__(self, model, obs, bands, sps):
+    def __init__(self, model, obs, bands, sps, noise=()):
         self._model, self._obs = model, obs
         self._draws = prior_examples(model)
-        self.pixels, self.calibration = None, None
         every = observation.filter_list(obs.get("filters"))
         with _state_of(model):
             # Caches what the model's own operators read.
             model.predict(self._draws[0], obs=obs, sps=sps)
             super().__init__(model, [f for f, b in zip(every, bands, strict=True) if b], sps)
+            self._variance = self._noise(noise)
+            self.calibration = None
             if isinstance(model, v1.PolySpecModel):
-                self.calibration = _polynomial(model, obs)
+                self.calibration = _polynomial(model, obs, self.marginalised)
         self._check(sps, bands)
 
     def _targets(self, filters):
-        model, g = self._model, self.ingredients
-        varies = [k for k in _FIXED if k in (*self.map.varying, *self.map.other)]
+        model, g, zred = self._model, self.ingredients, self._model._zred
+        varying = (*self.map.varying, *self.map.other)
+        varies = [k for k in _FIXED if k in varying]
+        varies += [k for k in _MAY_VARY if k in varying and k not in model.theta_index]
         if varies:
             raise ModelMismatchError(f"{varies[0]} varies, and the spectrum depends on it")
-        wave = model.observed_wave(model._wave)
-        pixels = self._obs["wavelength"]
-        node, matrix = _smoothing(model, wave, pixels)
-        line, profiles = _line_profiles(model, pixels)
-        self.pixels = PixelOperator(g.wave, node, matrix, g.line_wave, line, profiles)
-        shift = float(np.squeeze(model.params.get("eline_delta_zred", 0.0)))
-        targets = Samples(filters, g.wave, node, line, shift)
+        wave, pixels = model.observed_wave(model._wave), self._obs["wavelength"]
+        if pixels[0] < wave[0] or pixels[-1] > wave[-1]:
+            raise DataError(
+                f"The spectrum reaches from {pixels[0]:.0f} to {pixels[-1]:.0f} A, the library at "
+                f"z = {zred:.4g} from {wave[0]:.0f} to {wave[-1]:.0f} A; cut the spectrum, or "
+                "check the unit of its wavelengths."
+            )
+        self._sigma, self.smoothing = smoothing(model, wave, pixels)
+        fixed, fitted = self._lines()
+        line = np.concatenate([fixed, fitted])
+        self._fixed_lines, self._fitted_lines = slice(0, fixed.size), slice(fixed.size, line.size)
+        # From luminosities over frequency to fluxes.
+        self._line_flux = LIGHTSPEED / g.line_wave[line] / (1.0 + zred)
+        self._line_bands = lines_in_bands(filters, model._ewave_obs[fitted]).T
+        shift = scalar(model, "eline_delta_zred", 0.0)
+        targets = Samples(filters, g.wave, self.smoothing.node, line, shift, fitted)
         self._parts = targets.parts
         return targets
 
+    def _lines(self):
+        """Lines added to the spectrum, and those that are fitted there."""
+        model, obs = self._model, self._obs
+        none = np.zeros(0, dtype=int)
+        self._added = self.marginalised = self._width = None
+        if not (model._want_lines and model._need_lines):
+            return none, none
+        pixels, mask = obs["wavelength"], obs["mask"]
+        self._width, largest = dispersion(model, "eline_sigma", 100.0)
+        each = np.broadcast_to(largest, model._ewave_obs.shape)
+        reach = Profiles(pixels, mask, model._ewave_obs).at(each[None]).valid[0]
+        reach &= model._use_eline
+        fixed, fitted = np.flatnonzero(reach & model._fix_eline), none
+        if model._fit_eline.any():
+            fitted = np.flatnonzero(reach & model._fit_eline)
+        if fixed.size:
+            profiles = Profiles(pixels, mask, model._ewave_obs[fixed])
+            self._added = profiles
+            if self._width.column is None:
+                lines, matrix = profiles.at(each[None, fixed]), np.zeros((fixed.size, pixels.size))
+                lines.add_each(matrix)
+                self._added = PixelOperator(model._ewave_obs[fixed], matrix.T)
+        if fitted.size:
+            wide = None
+            if np.any(model.params.get("use_eline_prior", False)):
+                wide = scalar(model, "eline_prior_width")
+            self.marginalised = Marginalised(
+                Profiles(pixels, mask, model._ewave_obs[fitted]), obs["spectrum"], obs["unc"], wide,
+                each[fitted] if self._width.column is None else None, each[fitted],
+            )  # fmt: skip
+        return fixed, fitted
+
+    def _noise(self, terms):
+        """What variances of the lines are multiplied by."""
+        if self.marginalised is None or not terms:
+            return lambda theta: 1.0
+        unc = self._obs["unc"][self._obs["mask"]]
+        if not all(np.array_equal(weight, unc) for _, weight in terms):
+            raise ModelMismatchError("marginalize_elines with noise that is not weighted by unc")
+        return lambda theta: np.ravel(sum(a(theta) ** 2 for a, _ in terms))
+
     def both(self, theta):
-        """Fluxes (n, nband) and spectra (n, npix) with calibration; NaN where impossible."""
+        """Fluxes (n, nband), spectra (n, npix) with calibration, and the penalty of the lines.
+
+        NaN where impossible.
+        """
         values = super().maggies(theta)
-        bands, samples, _ = self._parts
-        spectrum = self.pixels(values[:, samples.start :])
+        for sigma in (self._sigma, self._width):
+            if isinstance(sigma, Bounded):
+                values[sigma.outside(theta)] = np.nan
+        bands, samples, lines = self._parts
+        phot, flux = values[:, bands], values[:, lines] * self._line_flux
+        spectrum = self.smoothing(values[:, samples], np.ravel(self._sigma(theta)))
+        used, prepared = None, None
+        if self._added is not None:
+            added = flux[:, self._fixed_lines]
+            if isinstance(self._added, PixelOperator):
+                self._added(added, out=spectrum)
+            else:
+                self._added.at(self._width(theta)).add(added, spectrum)
+        if self.marginalised is not None:
+            prepared = self.marginalised.at(self._width(theta))
+            if self._width.column is not None:
+                used = self._obs["mask"] & ~prepared[0].seen
+        factor = None
         if self.calibration is not None:
-            self.calibration(spectrum)
-        return values[:, bands], spectrum
+            factor = self.calibration(spectrum, used)
+            spectrum *= factor
+        if prepared is None:
+            return phot, spectrum, 0.0
+        fitted, penalty = self.marginalised.fit(
+            prepared, spectrum, flux[:, self._fitted_lines], factor, self._variance(theta)
+        )
+        return phot + fitted @ self._line_bands, spectrum, penalty
 
     def maggies(self, theta):
         """Fluxes (n, nband)."""
-        return super().maggies(theta)[:, self._parts[0]]
+        return self.both(np.asarray(theta, dtype=float))[0]
 
     def spectrum(self, theta):
         """Spectra (n, npix) in maggies, with calibration."""
@@ -109,13 +188,15 @@ class SpectrumFluxes(ExactFluxes):
 
     def _check(self, sps, bands):
         """Compare with the model itself."""
-        got_phot, got_spec = self.both(self._draws)
+        got_phot, got_spec, _ = self.both(self._draws)
         mask, model = self._obs["mask"], self._model
+        scale = np.broadcast_to(self._variance(self._draws), len(self._draws))
         with _state_of(model):
             for i, row in enumerate(self._draws):
+                variance = scale[i] * self._obs["unc"] ** 2
                 try:
                     model.set_parameters(row)
-                    spec, phot, _ = model.predict(row, obs=self._obs, sps=sps)
+                    spec, phot, _ = model.predict(row, self._obs, sps, sigma_spec=variance)
                 except ValueError:
                     continue
                 floor = _TOLERANCE * np.median(np.abs(spec[mask]))
@@ -142,97 +223,15 @@ class _state_of:
         self._model.set_parameters(self._theta)
 
 
-def _smoothing(model, wave, pixels):
-    """Samples and matrix of the model's own smoothing."""
-    p = model.params
-    kind = p.get("smoothtype", "vel")
-    kind = str(np.squeeze(kind))
-    direct = not np.all(p.get("fftsmooth", True))
-
-    def smooth(spectrum):
-        return model.smoothspec(wave, spectrum)
-
-    if direct and kind in ("vel", "R", "lambda") and not np.any(p.get("inres", 0.0)):
-        sigma = float(np.squeeze(p.get("sigma_smooth", 100)))
-        if kind == "R":
-            sigma = 1.0 / sigma
-        elif kind == "vel":
-            sigma = sigma / LIGHTSPEED_KMS
-        if sigma > 0.0:
-            shape = "lambda" if kind == "lambda" else "vel"
-            node, matrix = gaussian_matrix(wave, pixels, sigma, shape)
-            trial = 0.5 + np.random.default_rng(1).random(wave.size)
-            if np.allclose(matrix @ trial[node], smooth(trial), rtol=1e-8):
-                return node, matrix
-    return smoothing_matrix(smooth, wave, pixels.size)
-
-
-def _line_profiles(model, pixels):
-    """Lines that the model adds to its spectrum, and their profiles (npix, k)."""
-    mask = model._fix_eline_pixelmask
-    if not mask.any():
-        return np.zeros(0, dtype=int), np.zeros((pixels.size, 0))
-    line = np.flatnonzero(model._fix_eline & model._valid_eline)
-    profiles = np.zeros((pixels.size, line.size))
-    profiles[mask] = model.get_eline_gaussians(lineidx=line, wave=pixels[mask])
-    frequency = LIGHTSPEED / model._eline_wave[line]
-    return line, profiles * frequency / (1.0 + model._zred)
-
-
-def _polynomial(model, obs):
+def _polynomial(model, obs, marginalised):
     order = int(np.squeeze(model.params.get("polyorder", 0)))
     if order <= 0:
         return None
-    x = model.wave_to_x(obs["wavelength"], obs["mask"])
+    if marginalised is not None and marginalised.sigma is not None:
+        obs = obs | {"mask": obs["mask"] & ~marginalised.at(None)[0].seen[0]}
     penalty = np.asarray(model.params.get("poly_regularization", 0.0), dtype=float)
     penalty = np.broadcast_to(penalty**2 * np.any(penalty > 0.0), (order + 1,))
-    return Polynomial(x, order, penalty, obs)
-
-
-class Polynomial:
-    """Multiplies spectra by the Chebyshev polynomial that brings each closest to the data.
-
-    `PolySpecModel`'s: with y = data / spectrum - 1 and its errors, least squares with a
-    penalty on the coefficients. Products of Chebyshev polynomials are sums of two, so that
-    the normal matrix is made of 2 order + 1 moments.
-
-    Parameters
-    ----------
-    x : ndarray, shape (npix,)
-    order : int
-    penalty : ndarray, shape (order + 1,)
-        Added to the diagonal of the normal matrix.
-    obs : dict
-    """
-
-    def __init__(self, x, order, penalty, obs):
-        mask = obs["mask"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            precision = np.where(mask, 1.0 / np.asarray(obs["unc"]) ** 2, 0.0)
-        flux = np.where(mask, obs["spectrum"], 0.0)
-        basis = chebvander(x, 2 * order)
-        self._moments = basis * precision[:, None]
-        self._data = basis[:, : order + 1] * (precision * flux)[:, None]
-        self._basis = np.ascontiguousarray(basis[:, : order + 1].T)
-        i = np.arange(order + 1)
-        self._sum, self._difference = i[:, None] + i, np.abs(i[:, None] - i)
-        self._penalty = np.diag(penalty)
-
-    def coefficients(self, spectrum):
-        """Coefficients (n, order + 1) for spectra (n, npix)."""
-        m = (spectrum * spectrum) @ self._moments
-        normal = 0.5 * (m[:, self._sum] + m[:, self._difference]) + self._penalty
-        right = spectrum @ self._data - m[:, : len(self._basis)]
-        out = np.full(right.shape, np.nan)
-        some = np.isfinite(m).all(axis=1)
-        out[some] = np.linalg.solve(normal[some], right[some][:, :, None])[:, :, 0]
-        return out
-
-    def __call__(self, spectrum):
-        """Multiply spectra (n, npix) in place."""
-        factor = self.coefficients(spectrum) @ self._basis
-        factor += 1.0
-        spectrum *= factor
+    return Polynomial(obs, order, penalty)
 
 
 @dataclass(frozen=True)
@@ -250,13 +249,14 @@ class SpectrumLikelihood:
         return np.concatenate(parts)
 
     def _rows(self, theta):
-        maggies, spectrum = self.predicted.both(theta)
+        maggies, spectrum, penalty = self.predicted.both(theta)
         impossible = np.isnan(spectrum[:, 0])
         if self.mask is not None:
             spectrum = spectrum[:, self.mask]
         lnl = self.pixels(spectrum, theta)
         if self.photometry is not None:
             lnl += self.photometry(maggies, theta)
+        lnl += penalty
         lnl[impossible] = IMPOSSIBLE
         return lnl
 
@@ -305,7 +305,7 @@ def compile_spectrum(model, obs, sps, noise=(None, None)):
         pixels = Gaussian(flux, unc)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The compiled fluxes are off")
-        fluxes = SpectrumFluxes(model, obs, bands, sps)
+        fluxes = SpectrumFluxes(model, obs, bands, sps, terms)
     return fluxes, SpectrumLikelihood(fluxes, photometry, pixels, None if mask.all() else mask)
 
 
@@ -322,5 +322,3 @@ def _refuse(model, sps):
         or kind.spec_calibration not in own
     ):
         raise ModelMismatchError(f"the spectrum of a {kind.__name__} is not compiled")
-    if np.any(model.params.get("marginalize_elines", False)):
-        raise ModelMismatchError("marginalize_elines is not compiled")

@@ -1,9 +1,8 @@
-"""The pixels of an observed spectrum as a linear operator on a galaxy's light.
+"""An observed spectrum, checked; and what its pixels are made of.
 
-At one redshift, smoothing, resampling and emission lines of fixed width are linear in the
-samples of L_nu and in the luminosities of the lines. `pixel_operator` writes down what a
-model's own smoothing does; `Samples` are the bands, samples and lines that it acts on, in the
-form in which `prospect_emu.sps.fold.compile_sps` takes bands.
+At one redshift pixels follow linearly from samples of L_nu and luminosities of lines.
+`Samples` are these and the bands, in the form in which `prospect_emu.sps.fold.compile_sps`
+takes bands.
 """
 
 from types import SimpleNamespace
@@ -15,13 +14,6 @@ from ..cosmology import LIGHTSPEED, MAGGIE
 from ..errors import DataError
 from .observation import is_masked, plain_flags, plain_fluxes
 from .photometry import FilterProjector
-
-# Of the largest entry of a row (samples) or a column (lines): far below rounding of the data.
-_NEGLIGIBLE = 1e-13
-# Samples that are tried together for whether any pixel sees them.
-_TRIED = 64
-# Pixels in one dense product.
-_BLOCK = 48
 
 
 def observed_spectrum(obs):
@@ -79,75 +71,16 @@ def observed_spectrum(obs):
     return wave, flux, unc, mask
 
 
-def smoothing_matrix(smooth, wave, npix):
-    """The matrix of a linear smoothing, from what it does to one sample at a time.
+def lines_in_bands(filters, seen):
+    """Maggies per flux in maggies Hz of lines seen at wavelengths (nline,), (nband, nline).
 
-    Parameters
-    ----------
-    smooth : callable
-        Spectrum (nwave,) to pixels (npix,), linear and the same at each call.
-    wave : ndarray, shape (nwave,)
-    npix : int
-
-    Returns
-    -------
-    node : ndarray of int, shape (m,)
-        Samples that any pixel sees.
-    matrix : ndarray, shape (npix, m)
+    As Prospector's ``nebline_photometry`` has it.
     """
-    trial = 0.5 + np.random.default_rng(0).random(wave.size)
-    seen = []
-    for first in range(0, wave.size, _TRIED):
-        block = np.zeros(wave.size)
-        block[first : first + _TRIED] = trial[first : first + _TRIED]
-        if np.any(smooth(block)):
-            seen += range(first, min(first + _TRIED, wave.size))
-    matrix, one = np.empty((npix, len(seen))), np.zeros(wave.size)
-    for k, j in enumerate(seen):
-        one[j] = 1.0
-        matrix[:, k] = smooth(one)
-        one[j] = 0.0
-    largest = np.abs(matrix).max(axis=1, keepdims=True, initial=0.0)
-    matrix[np.abs(matrix) < _NEGLIGIBLE * largest] = 0.0
-    some = np.any(matrix != 0.0, axis=0)
-    return np.array(seen, dtype=int)[some], matrix[:, some]
-
-
-def gaussian_matrix(wave, outwave, sigma, kind, nsigma=10.0):
-    """The matrix of Prospector's direct smoothing (``fftsmooth=False``).
-
-    Each pixel is the trapezoid rule over the samples within `nsigma`, against a Gaussian,
-    over that of the Gaussian alone (`prospect.utils.smoothing.smooth_vel`, `smooth_wave`).
-
-    Parameters
-    ----------
-    wave : ndarray, shape (nwave,)
-        Wavelengths of the samples as observed, Angstrom.
-    outwave : ndarray, shape (npix,)
-    sigma : float
-        Dispersion: Angstrom, or of ln(lambda).
-    kind : {"lambda", "vel"}
-
-    Returns
-    -------
-    node : ndarray of int, shape (m,)
-    matrix : ndarray, shape (npix, m)
-    """
-    at, pixels = (wave, outwave) if kind == "lambda" else (np.log(wave), np.log(outwave))
-    first = np.searchsorted(at, pixels - nsigma * sigma, side="right")
-    last = np.searchsorted(at, pixels + nsigma * sigma, side="left")
-    low, high = first.min(), max(last.max(), first.min() + 1)
-    matrix = np.zeros((pixels.size, high - low))
-    for i, (a, b) in enumerate(zip(first, last, strict=True)):
-        x = (at[a:b] - pixels[i]) / sigma
-        half = 0.5 * np.diff(x)
-        weight = np.zeros(x.size)
-        weight[:-1] += half
-        weight[1:] += half
-        weight *= np.exp(-0.5 * x**2)
-        total = weight.sum()
-        matrix[i, a - low : b - low] = weight / total if total > 0.0 else np.nan
-    return np.arange(low, high), matrix
+    out = np.empty((len(filters), seen.size))
+    for i, f in enumerate(filters):
+        trans = np.interp(seen, f.wavelength, f.transmission, left=0.0, right=0.0)
+        out[i] = np.maximum(trans, 0.0) * seen * MAGGIE / f.ab_zero_counts
+    return out
 
 
 class Samples:
@@ -164,19 +97,18 @@ class Samples:
         Emission lines; their values are luminosity over frequency, seen likewise.
     delta_zred : float
         ``eline_delta_zred``: what the lines' redshift has in addition.
-    quadrature : {"converged", "sedpy"}
-        Of the bands, see `FilterProjector`.
+    fitted : ndarray of int
+        Lines that the bands do not contain.
     """
 
     # A pixel's error counts as such, a band's is averaged.
     gas_tolerance = 3e-7
 
-    def __init__(self, filters, wave, nodes, lines, delta_zred=0.0, quadrature="sedpy"):
+    def __init__(self, filters, wave, nodes, lines, delta_zred=0.0, fitted=()):
         self.bands = list(filters)
         self.wave, self.nodes, self.lines = wave, np.asarray(nodes), np.asarray(lines)
-        self.delta_zred = float(delta_zred)
-        self.line_wave = None
-        self._bands = FilterProjector(self.bands, wave, quadrature) if self.bands else None
+        self.delta_zred, self.fitted = float(delta_zred), np.asarray(fitted, dtype=int)
+        self._bands = FilterProjector(self.bands, wave, "sedpy") if self.bands else None
 
     @property
     def filters(self):
@@ -217,57 +149,8 @@ class Samples:
         """Of line luminosities in bands (as Prospector's ``nebline_photometry``) and lines."""
         lines = self.parts[-1]
         out = np.zeros((len(self), line_wave.size))
-        stretch = 1.0 + self.delta_zred / (1.0 + zred)
-        seen = line_wave * stretch * (1.0 + zred)
-        for i, f in enumerate(self.bands):
-            trans = np.interp(seen, f.wavelength, f.transmission, left=0.0, right=0.0)
-            out[i] = np.maximum(trans, 0.0) * line_wave * stretch * MAGGIE / f.ab_zero_counts
+        seen = line_wave * (1.0 + zred + self.delta_zred)
+        out[: len(self.bands)] = lines_in_bands(self.bands, seen) / (1.0 + zred)
+        out[: len(self.bands), self.fitted] = 0.0
         out[np.arange(lines.start, lines.stop), self.lines] = line_wave[self.lines] / LIGHTSPEED
-        return out
-
-
-class PixelOperator:
-    """Pixels of a spectrum from samples and lines, by dense blocks along its diagonal.
-
-    Parameters
-    ----------
-    wave : ndarray, shape (nwave,)
-        Rest-frame, Angstrom.
-    node : ndarray of int, shape (m,)
-    matrix : ndarray, shape (npix, m)
-    line_wave : ndarray, shape (nline,)
-        Of all lines, rest-frame.
-    line : ndarray of int, shape (k,)
-        Lines in the pixels.
-    profiles : ndarray, shape (npix, k)
-        Flux density in the pixels per luminosity over frequency.
-    """
-
-    def __init__(self, wave, node, matrix, line_wave, line, profiles):
-        both = np.concatenate([matrix, profiles], axis=1)
-        peak = np.abs(profiles).max(axis=0, initial=0.0)
-        both[:, node.size :][np.abs(profiles) < _NEGLIGIBLE * peak] = 0.0
-        if not np.isfinite(both).all():
-            raise DataError(
-                "Some pixels of the spectrum have no value: they lie beyond the wavelengths of the "
-                f"library, {wave[0]:.0f} to {wave[-1]:.0f} A in the rest frame, or between too few "
-                "of its samples for sigma_smooth."
-            )
-        # By wavelength, so that the operator is a band along the diagonal.
-        self.order = np.argsort(np.concatenate([wave[node], line_wave[line]]), kind="stable")
-        both = both[:, self.order]
-        self.npix, self.node, self.line = len(both), node, line
-        self._blocks = []
-        for first in range(0, self.npix, _BLOCK):
-            rows = slice(first, min(first + _BLOCK, self.npix))
-            some = np.flatnonzero(np.any(both[rows] != 0.0, axis=0))
-            columns = slice(some[0], some[-1] + 1) if some.size else slice(0, 1)
-            self._blocks.append((rows, columns, np.ascontiguousarray(both[rows, columns].T)))
-
-    def __call__(self, values):
-        """Pixels (n, npix) of samples and lines (n, m + k)."""
-        values = values[:, self.order]
-        out = np.empty((len(values), self.npix))
-        for rows, columns, block in self._blocks:
-            np.matmul(values[:, columns], block, out=out[:, rows])
         return out

@@ -132,7 +132,8 @@ class ExactBasis:
         bands = filters if samples is None else filters.bands
         if samples is not None:
             numbers |= {
-                "nodes": samples, "lines": filters.lines, "delta": np.asarray(filters.delta_zred)
+                "nodes": samples, "lines": filters.lines, "fitted": filters.fitted,
+                "delta": np.asarray(filters.delta_zred),
             }  # fmt: skip
         described = [[curve_hash(f) for f in bands], list(free), sorted(ranges), text]
         key = ingredients.manifest.get("sha256"), digest(numbers, described)
