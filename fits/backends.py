@@ -21,7 +21,7 @@ from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.parameter_file import ParameterFile
 from ..prospector.templates import template_model
-from ..prospector.v1 import SpecModel
+from ..prospector.version import adapter
 
 
 class Backend:
@@ -166,7 +166,7 @@ class ExactBackend(Backend):
             return _parameter_file(config.params, config.params_options).model_at(zred)
         if config.model:
             return template_model("+".join(config.model), zred)[0]
-        return SpecModel(model_params(zred=zred))
+        return adapter.SpecModel(model_params(zred=zred))
 
     def sps(self, filters):
         return self._sps

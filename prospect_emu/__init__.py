@@ -2,9 +2,10 @@
 
 import importlib
 
-from . import old_paths
+from . import no_sps_home, old_paths
 
 old_paths.install()
+no_sps_home.install()
 
 # Public name -> module. Loaded on first use: importing Prospector takes
 # seconds, which `prospect-emu --help` should not wait for.

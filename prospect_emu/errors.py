@@ -25,6 +25,10 @@ class ModelMismatchError(ProspectEmuError):
     """The Prospector model makes other assumptions than the emulator."""
 
 
+class NotCompiledError(ModelMismatchError):
+    """What a model adds is known to Prospector alone, at its own pace."""
+
+
 class DataError(ProspectEmuError):
     """Photometry that cannot be used: NaN, masked, wrong unit, wrong shape."""
 

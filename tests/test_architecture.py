@@ -146,3 +146,24 @@ def test_names_that_users_import():
                  derived_quantities, FitResult, weighted_quantiles):  # fmt: skip
         assert callable(name)
     assert set(PARAMETERS) == set(BOX)
+
+
+def test_versions_are_asked_in_the_adapters():
+    """Which Prospector is installed is asked in one module; of dynesty, where it is sampled."""
+    # And whether python-fsps is there at all.
+    adapters = ("prospect_emu.prospector", "prospect_emu.sampling", "prospect_emu.sps.installed")
+    asking = []
+    for name, path in MODULES.items():
+        tests = [
+            node.test
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, (ast.If, ast.IfExp, ast.While))
+        ]
+        names = {getattr(n, "attr", getattr(n, "id", "")) for test in tests for n in ast.walk(test)}
+        if any(n in ("version", "__version__", "dynesty_version", "find_spec") for n in names):
+            asking.append(name)
+    assert not [n for n in asking if not n.startswith(adapters)]
+    in_prospector = [n for n in asking if n.startswith("prospect_emu.prospector")]
+    assert in_prospector == ["prospect_emu.prospector.version"]
+    chosen = {"prospect_emu.prospector.v1", "prospect_emu.prospector.v2"}
+    assert [n for n, others in GRAPH.items() if chosen & others] == in_prospector

@@ -81,7 +81,7 @@ def _describe(args):
     from ..errors import SetupError
     from ..prospector.mathews23 import model_params
     from ..prospector.templates import template_model
-    from ..prospector.v1 import SpecModel
+    from ..prospector.version import adapter
 
     sps, obs, notes = EmulatorSPS(), {}, []
     if Path(args.model).suffix == ".py":
@@ -92,7 +92,7 @@ def _describe(args):
     elif args.unknown:
         raise SetupError(f"{args.unknown[0]} is not an option of templates; leave it out.")
     elif args.model == "mathews23":
-        model = SpecModel(model_params(zred=args.zred))
+        model = adapter.SpecModel(model_params(zred=args.zred))
     else:
         model, notes = template_model(args.model, args.zred)
     print(_description(model, sps, obs, notes))

@@ -10,6 +10,7 @@ from ..networks.vector import PARAMETERS
 from ..observe import observation
 from ..prospector.batched_priors import compile_priors
 from ..prospector.stand_in import ExactBasis
+from ..prospector.version import adapter
 from .description import package_versions, plain
 from .fluxes import compared
 from .predictions import predictions
@@ -22,7 +23,8 @@ _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 
 def collect(output, model, obs, sps, status="unknown", seed=None, settings=None):
     """Fields of a `FitResult` by name; see `FitResult.from_run`."""
-    results, seconds = output["sampling"] if isinstance(output, dict) else (output, 0.0)
+    results, seconds = adapter.nested_run(output)
+    obs = adapter.observed(obs)
     if "logwt" not in getattr(results, "keys", dict)():
         raise DataError(
             "The output of the fit holds no nested samples; run fit_model with dynesty."

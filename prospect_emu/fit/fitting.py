@@ -3,7 +3,7 @@
 import difflib
 import time
 import warnings
-from dataclasses import fields
+from dataclasses import asdict, fields
 from numbers import Real
 from typing import get_args
 
@@ -13,29 +13,32 @@ from ..errors import ModelMismatchError, ProspectEmuError
 from ..files import digest
 from ..observe import observation
 from ..observe.pixels import observed_spectrum
-from ..prospector import v1
+from ..prospector.version import adapter
 from ..sampling.nested import run_nested
 from ..sampling.settings import NestedSettings
 from .collect import describe_source
-from .description import describe_model
+from .description import describe_model, plain
 from .likelihood import upper_limits
 from .mass_coordinates import mass_coordinates
 from .posterior import BatchedPosterior
 
 _SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
 
-# Other spellings that Prospector's command line has or had.
+# Other spellings that Prospector's command line has or had; the second half of Prospector 2.
 _ALIASES = {
     "nested_method": "sample",
     "nlive_init": "nlive_init",
     "nlive_batch": "nlive_batch",
+    "nested_nlive": "nlive_init",
+    "nested_dlogz": "dlogz_init",
+    **{name: name for name in ("dlogz_init", "bound", "sample", "walks", "bootstrap")},
 }
 # Prospector scripts pass on all their run parameters: these belong to other
 # parts of such a script and mean nothing to a nested-sampling fit.
 _ELSEWHERE = frozenset(
     "debug outfile output output_pickle zcontinuous min_method min_opts nmin nwalkers niter nburn "
     "interval save_interval restart_from initial_disp ensemble_dispersion param_file "
-    "nested_posterior_thresh use_pool".split()
+    "nested_posterior_thresh use_pool return_sampler_result_object".split()
 )
 _OWN = (
     "seed", "queue_size", "max_seconds", "progress", "checkpoint_file", "checkpoint_every",
@@ -56,6 +59,8 @@ def fit_model(
     optimize=False,
     emcee=False,
     dynesty=True,
+    nested_sampler=None,
+    likelihood=None,
     **kwargs,
 ):
     """Fit photometry, a spectrum or both; `prospect.fitting.fit_model`'s signature and return.
@@ -65,7 +70,8 @@ def fit_model(
 
     Parameters
     ----------
-    obs : dict
+    obs : dict or list of Observation
+        A dictionary with Prospector 1.4; either with Prospector 2.
         Used as it is; pass ``sps.inflate(obs)`` to include the emulator's error.
         Like Prospector, this completes `obs` in place (``phot_mask``, ``ndof``, ...).
     model : prospect.models.ProspectorParams
@@ -74,6 +80,11 @@ def fit_model(
         As in Prospector; kernels `Uncorrelated` only.
     lnprobfn, optimize, emcee, dynesty
         As in Prospector; only their defaults are possible here.
+    nested_sampler : {None, "dynesty", ""}
+        Prospector 2's; as there, nothing is run for "", the default of its parser.
+    likelihood : {None, "prospector2"}
+        None: independent Gaussian errors, as they are. "prospector2": as the ``NoiseModel`` of
+        Prospector 2 computes them, which multiplies chi-squared by ln(2 pi).
     **kwargs
         ``nested_*``: Prospector's, see `NestedSettings` for meaning and
         defaults. And
@@ -98,7 +109,10 @@ def fit_model(
     dict
         ``{"optimization": (None, 0.0), "sampling": (results, seconds)}``, with
         `results` a dynesty `Results` that `prospect.io.write_results.write_hdf5`
-        takes, and that has ``results.status`` and ``results.diagnostics``.
+        takes, and that has ``results.status`` and ``results.diagnostics``. With Prospector 2
+        ``"sampling"`` is the dictionary that its fit_model returns (``points``,
+        ``log_weight``, ``log_like``, ``duration``) with those results as its
+        ``sampler_result_object``.
 
     Raises
     ------
@@ -109,7 +123,13 @@ def fit_model(
     ProspectEmuError
         If another sampler, or an unknown keyword, is asked for.
     """
-    _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs)
+    _refuse(lnprobfn, optimize, emcee, dynesty, nested_sampler, sps, kwargs)
+    if nested_sampler == "":
+        warnings.warn(
+            "nested_sampler is empty, so that nothing is fitted; pass nested_sampler='dynesty'.",
+            stacklevel=2,
+        )
+        return {"optimization": None, "sampling": None}
     settings, own, functions = parse_keywords(kwargs)
     if model.ndim == 0:
         raise ModelMismatchError("The model has no free parameters; there is nothing to fit.")
@@ -120,26 +140,27 @@ def fit_model(
             "chains advance together.",
             stacklevel=2,
         )
-    if observation.has_photometry(obs):
-        observation.check_not_changed(obs)
-    posterior = BatchedPosterior(model, obs, sps, noise)
-    if observation.has_photometry(obs):
+    data = adapter.observed(obs, noise, likelihood)
+    if observation.has_photometry(data):
+        observation.check_not_changed(data)
+    posterior = BatchedPosterior(model, data, sps)
+    if observation.has_photometry(data):
         # From here on, and in the file of the result, masks and units are resolved.
-        obs["maggies"], obs["maggies_unc"], obs["phot_mask"] = observation.photometry(obs)
-        obs["filters"] = observation.filter_list(obs["filters"])
-        if obs.get("upper_limits") is not None:
-            obs["upper_limits"] = upper_limits(obs, obs["phot_mask"])
-    if obs.get("spectrum") is not None:
+        data["maggies"], data["maggies_unc"], data["phot_mask"] = observation.photometry(data)
+        data["filters"] = observation.filter_list(data["filters"])
+        if data.get("upper_limits") is not None:
+            data["upper_limits"] = upper_limits(data, data["phot_mask"])
+    if data.get("spectrum") is not None:
         names = "wavelength", "spectrum", "unc", "mask"
-        obs.update(zip(names, observed_spectrum(obs), strict=True))
+        data.update(zip(names, observed_spectrum(data), strict=True))
     if hasattr(sps, "emulator"):
-        _check_inflated(obs, sps.emulator.name)
-    v1.fix_obs(obs)
+        _check_inflated(data, sps.emulator.name)
+    adapter.complete(obs, data)
     progress = own.pop("progress", None)
     quiet = not own.pop("verbose", True) or not own.pop("print_progress", True)
     own.pop("print_progress", None)
     if own.get("checkpoint_file") is not None:
-        own["identity"] = describe_problem(obs, model, sps, noise)
+        own["identity"] = describe_problem(data, model, sps)
     start = time.perf_counter()
     results = run_nested(
         posterior.prior_transform,
@@ -151,7 +172,7 @@ def fit_model(
         **own,
         **functions,
     )
-    return {"optimization": (None, 0.0), "sampling": (results, time.perf_counter() - start)}
+    return adapter.output(results, time.perf_counter() - start)
 
 
 def _check_inflated(obs, emulator):
@@ -169,25 +190,21 @@ def _check_inflated(obs, emulator):
         )
 
 
-def describe_problem(obs, model, sps, noise=(None, None)):
+def describe_problem(data, model, sps):
     """What a posterior depends on: name to description or checksum, JSON-serialisable.
 
     Used to tell whether a checkpoint is of the same fit.
     """
     names = ("maggies", "maggies_unc", "phot_mask", "upper_limits", "maggies_covariance")
-    names += ("wavelength", "spectrum", "unc", "mask")
-    arrays = {k: np.asarray(obs[k]) for k in names if obs.get(k) is not None}
-    filters = observation.filter_list(obs.get("filters"))
-    both = [n for n in noise or () if n is not None]
-    kernels = [k for n in both for k in getattr(n, "kernels", ())]
-    weights = [w for n in both for w in getattr(n, "weight_names", ())]
+    names += ("wavelength", "spectrum", "unc", "mask", "other_data")
+    arrays = {k: np.asarray(data[k]) for k in names if data.get(k) is not None}
+    filters = observation.filter_list(data.get("filters"))
+    noise = [n for _, n in data.sets] + ([] if data.spectral is None else [data.spectral])
+    plain_noise = len(data.sets) < 2 and not any(n.terms or n.why or n.weighted_chi2 for n in noise)
     return {
         "photometry": digest(arrays, [f.name for f in filters]),
         "emulator": list(describe_source(sps)[:2]),
-        "noise": [
-            [type(k).__name__, list(k.param_alias.values()), w]
-            for k, w in zip(kernels, weights, strict=True)
-        ],
+        "noise": [] if plain_noise else [plain(asdict(n)) for n in noise],
         **{f"model.{k}": v for k, v in describe_model(model).items()},
     }
 
@@ -199,8 +216,8 @@ def _check_numbers(given):
         kinds = {int, float} & set(wanted.get(name, ()))
         if not kinds or value is None:
             continue
-        plain = isinstance(value, Real) and not isinstance(value, bool)
-        if not plain or (float not in kinds and not float(value).is_integer()):
+        real = isinstance(value, Real) and not isinstance(value, bool)
+        if not real or (float not in kinds and not float(value).is_integer()):
             kind = "number" if float in kinds else "whole number"
             raise ProspectEmuError(f"{name} = {value!r} must be a {kind}.")
         given[name] = value if float in kinds else int(value)
@@ -231,6 +248,9 @@ def parse_keywords(kwargs):
     values, own, functions, unknown = {}, {}, {}, []
     for key, value in kwargs.items():
         name = _ALIASES.get(key, key.removeprefix("nested_"))
+        if key == "sample" and value == "auto":
+            # The default of Prospector 2's parser.
+            continue
         if key in _ALIASES or (key.startswith("nested_") and name in names):
             # Prospector's own None means "the default" everywhere but here.
             if value is not None or name in ("maxbatch", "bootstrap", "live_points"):
@@ -260,13 +280,13 @@ def parse_keywords(kwargs):
     return NestedSettings(**values), own, functions
 
 
-def _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs):
+def _refuse(lnprobfn, optimize, emcee, dynesty, nested_sampler, sps, kwargs):
     """Name what only Prospector's own road can do."""
     if not hasattr(sps, "emulator") and not hasattr(sps, "get_galaxy_spectrum"):
         raise ModelMismatchError(
             f"sps is a {type(sps).__name__}, which predicts nothing; pass EmulatorSPS()."
         )
-    if lnprobfn is not None and lnprobfn is not v1.lnprobfn:
+    if lnprobfn is not None and lnprobfn is not adapter.lnprobfn:
         raise ModelMismatchError(
             "lnprobfn is not Prospector's own, and only that one is compiled into batches; "
             f"{_SLOW_ROAD}."
@@ -276,6 +296,11 @@ def _refuse(lnprobfn, optimize, emcee, dynesty, sps, kwargs):
             raise ProspectEmuError(
                 f"{name}=True: fit_model here runs nested sampling alone; {_SLOW_ROAD}."
             )
+    if nested_sampler not in (None, "", "dynesty"):
+        raise ProspectEmuError(
+            f"nested_sampler={nested_sampler!r}: fit_model here runs dynesty; pass "
+            f"nested_sampler='dynesty', or {_SLOW_ROAD}."
+        )
     if not dynesty:
         raise ProspectEmuError(
             f"dynesty=False leaves nothing to do here; pass dynesty=True, or {_SLOW_ROAD}."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..observe import observation
+from ..prospector.version import adapter
 from .description import plain
 from .likelihood import upper_limits
 from .quantiles import weighted_quantiles
@@ -93,7 +94,7 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         unc_observed=np.asarray(obs.get("maggies_unc_observed", unc), dtype=float),
         mask=mask,
         upper_limits=upper_limits(obs, mask),
-        best=np.asarray(model.predict(best, obs=plain_obs(obs), sps=sps)[1], dtype=float),
+        best=np.asarray(adapter.predict(model, best, adapter.prepared(obs), sps)[1], dtype=float),
         predicted=weighted_quantiles(fluxes(keep), weights, (0.16, 0.5, 0.84)),
     )
 

@@ -13,11 +13,8 @@ from scipy.special import log_ndtr
 
 from ..errors import DataError, ModelMismatchError, SetupError
 from ..observe import observation
-from ..prospector import v1
 
 _LN_2PI = float(np.log(2.0 * np.pi))
-# Prospector's, where a model has f_outlier_phot alone.
-_NSIGMA_OUTLIER = 10.0
 # What a sampler is given where Prospector's likelihood is zero.
 IMPOSSIBLE = -1e300
 _SLOW_ROAD = "use prospect.fitting.fit_model for it"
@@ -133,21 +130,43 @@ def log_normal(delta, var):
     return -0.5 * (delta**2 / var + np.log(2.0 * np.pi * var))
 
 
-def compile_likelihood(model, obs, photometry, noise=(None, None)):
+@dataclass(frozen=True)
+class Sets:
+    """Sets of bands with errors of their own kinds: columns and the likelihood of each."""
+
+    parts: tuple
+
+    def __call__(self, maggies, theta):
+        """Log likelihood (n,) of fluxes (n, nband), which may be overwritten."""
+        return sum(part(maggies[:, columns], theta) for columns, part in self.parts)
+
+
+@dataclass(frozen=True)
+class WeightedChi2:
+    """A Gaussian likelihood whose chi-squared is multiplied by ln(2 pi), in its errors.
+
+    What Prospector 2's ``NoiseModel`` computes: ``-1/2 [ln(2 pi) chi2 + sum_b ln sigma_b^2]``.
+    """
+
+    scaled: object
+    nband: int
+
+    def __call__(self, maggies, theta):
+        """Log likelihood (n,) of fluxes (n, nband), which may be overwritten."""
+        return self.scaled(maggies, theta) + 0.5 * self.nband * (_LN_2PI - np.log(_LN_2PI))
+
+
+def compile_likelihood(model, data, photometry):
     """The likelihood that Prospector would use, and its free parameters.
 
     Parameters
     ----------
     model : prospect.models.ProspectorParams
-        ``f_outlier_phot`` and ``nsigma_outlier_phot`` may be free or fixed, as
-        may the amplitudes of the noise model.
-    obs : dict
-        Prospector's; ``upper_limits`` (nband,) and ``maggies_covariance``
-        (nband, nband) are ours.
+        Parameters of outliers may be free or fixed, as may the amplitudes of a noise model.
+    data : Observed
+        ``upper_limits`` (nband,) and ``maggies_covariance`` (nband, nband) are ours.
     photometry : (ndarray, ndarray, ndarray)
         From `prospect_emu.observe.observation.photometry`.
-    noise : (None, NoiseModel or None)
-        As in `prospect.fitting.fit_model`.
 
     Returns
     -------
@@ -166,35 +185,56 @@ def compile_likelihood(model, obs, photometry, noise=(None, None)):
     """
     flux, unc, mask = photometry
     used: set = set()
-    spectral, phot = noise or (None, None)
-    if spectral is not None:
-        raise ModelMismatchError(
-            f"A noise model of a spectrum is given, but obs holds none; {_SLOW_ROAD}."
-        )
-    terms = noise_terms(model, phot, {"phot_unc": unc[mask], "phot": flux[mask]}, used)
-    outliers = outlier_terms(model, used)
-    upper = upper_limits(obs, mask)[mask]
-    covariance = obs.get("maggies_covariance")
+    number = np.cumsum(mask) - 1
+    parts, upper = [], upper_limits(data, mask)
+    for where, noise in data.sets:
+        inside = mask[where]
+        if inside.any():
+            columns = number[where][inside]
+            values = flux[where][inside], unc[where][inside], upper[where][inside]
+            parts.append((columns, set_likelihood(model, noise, *values, used)))
     if "phot_jitter" in model.theta_index and "phot_jitter" not in used:
         raise ModelMismatchError(
             "phot_jitter is free but changes nothing without a noise model; pass fit_model "
             "noise=(None, phot_noise) as to Prospector, or remove it."
         )
+    covariance = data.get("maggies_covariance")
     if covariance is None:
-        if not (terms or outliers or upper.any()):
-            return Gaussian(flux[mask], unc[mask]), frozenset()
-        return Independent(flux[mask], unc[mask], upper, terms, outliers), frozenset(used)
-    for other, there in (
-        ("a noise model", terms),
-        ("f_outlier_phot", outliers),
-        ("upper limits", upper.any()),
-    ):
-        if there:
-            raise ModelMismatchError(
-                f"obs has maggies_covariance, which excludes {other}; leave one of them out "
-                "(sps.inflate(obs) adds the emulator's errors without their covariance)."
-            )
+        return (parts[0][1] if len(parts) == 1 else Sets(tuple(parts))), frozenset(used)
+    _, *others = [part for _, part in parts]
+    if others or type(parts[0][1]) is not Gaussian:
+        found = "several noise models" if others else _beside_covariance(parts[0][1])
+        raise ModelMismatchError(
+            f"obs has maggies_covariance, which excludes {found}; leave one of them out "
+            "(sps.inflate(obs) adds the emulator's errors without their covariance)."
+        )
     return Correlated(flux[mask], _covariance(covariance, unc, mask)), frozenset()
+
+
+def set_likelihood(model, noise, flux, unc, upper, used):
+    """The likelihood of bands that share a noise model; `used` gains its parameters."""
+    outliers = outlier_terms(model, noise, used)
+    # Its mixture of outliers is as it should be.
+    weighted = noise.weighted_chi2 and outliers is None
+    scale = 1.0 / np.sqrt(_LN_2PI) if weighted else 1.0
+    terms = noise_terms(model, noise, {"unc": scale * unc, "flux": scale * flux}, used, scale)
+    if weighted and upper.any():
+        raise ModelMismatchError(
+            'likelihood="prospector2" knows no upper limits; leave one of them out.'
+        )
+    if terms or outliers or upper.any():
+        part = Independent(flux, scale * unc, upper, terms, outliers)
+    else:
+        part = Gaussian(flux, scale * unc)
+    return WeightedChi2(part, flux.size) if weighted else part
+
+
+def _beside_covariance(part):
+    if isinstance(part, WeightedChi2):
+        return 'likelihood="prospector2"'
+    if part.outliers:
+        return "f_outlier_phot"
+    return "a noise model" if part.noise else "upper limits"
 
 
 def upper_limits(obs, mask):
@@ -234,41 +274,36 @@ def _covariance(covariance, unc, mask):
     return covariance
 
 
-def noise_terms(model, noise, weights, used):
-    """Amplitudes and weights of one of Prospector's noise models; `used` gains their names."""
-    if noise is None:
-        return ()
-    kernels = getattr(noise, "kernels", ())
-    names = getattr(noise, "weight_names", ())
-    if type(noise) is not v1.NoiseModel or not kernels:
-        raise ModelMismatchError(
-            f"The noise model is a {type(noise).__name__} of {len(kernels)} kernels; compiled are "
-            f"NoiseModels with kernels Uncorrelated: {_SLOW_ROAD}."
-        )
-    terms = []
-    for kernel, weight in zip(kernels, names, strict=True):
-        if type(kernel) is not v1.Uncorrelated or weight not in (None, *weights):
-            raise ModelMismatchError(
-                f"The noise model has a kernel {type(kernel).__name__} weighted by {weight}; "
-                f"compiled are Uncorrelated ones weighted by {', '.join(weights)} or None: "
-                f"{_SLOW_ROAD}."
-            )
-        one = np.ones_like(next(iter(weights.values())))
-        amplitude = _scalar(model, kernel.param_alias["amplitude"], used)
-        terms.append((amplitude, one if weight is None else weights[weight]))
-    return tuple(terms)
+def noise_terms(model, noise, weights, used, one=1.0):
+    """Amplitudes and weights of a noise model; `used` gains their names.
+
+    Parameters
+    ----------
+    model : prospect.models.ProspectorParams
+    noise : Noise
+    weights : dict of ndarray, shape (nband,)
+    used : set of str
+    one : float
+        Weight of a term without any.
+    """
+    if noise.why:
+        raise ModelMismatchError(noise.why)
+    unity = np.full(weights["unc"].shape, one)
+    return tuple(
+        (_scalar(model, name, used), unity if weight is None else weights[weight])
+        for name, weight in noise.terms
+    )
 
 
-def outlier_terms(model, used, kind="phot"):
-    """Fraction and width of outliers among bands ("phot") or pixels ("spec"), or None."""
-    name, width = f"f_outlier_{kind}", f"nsigma_outlier_{kind}"
-    fixed = name not in model.theta_index
-    if fixed and not np.any(np.asarray(model.params.get(name, 0.0)) != 0.0):
+def outlier_terms(model, noise, used):
+    """Fraction and width of outliers among bands or pixels, or None."""
+    fixed = noise.fraction not in model.theta_index
+    if fixed and not np.any(np.asarray(model.params.get(noise.fraction, 0.0)) != 0.0):
         return None
-    nsigma = Scalar(None, _NSIGMA_OUTLIER)
-    if width in model.params:
-        nsigma = _scalar(model, width, used)
-    return _scalar(model, name, used), nsigma
+    nsigma = Scalar(None, noise.default_width)
+    if noise.width in model.params:
+        nsigma = _scalar(model, noise.width, used)
+    return _scalar(model, noise.fraction, used), nsigma
 
 
 def _scalar(model, name, used):

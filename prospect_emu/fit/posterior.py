@@ -11,9 +11,10 @@ import numpy as np
 
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..observe import observation
-from ..prospector import v1
 from ..prospector.batched_priors import compile_priors, prior_draws
+from ..prospector.version import adapter
 from .likelihood import IMPOSSIBLE, compile_likelihood
+from .observations import compile_observations
 from .predictions import predictions
 from .spectra import compile_spectrum
 
@@ -26,13 +27,15 @@ class BatchedPosterior:
     model : prospect.models.ProspectorParams
         Any, with ``EmulatorSPS()``. With an emulator its free parameters must be those of
         `prospect_emu.prospector.mathews23.model_params`, any of them fixed and with any prior.
-    obs : dict
+    obs : dict or list of Observation
         Prospector's. Only unmasked bands are evaluated. ``upper_limits`` and
         ``maggies_covariance`` are read too (`prospect_emu.fit.likelihood`).
     sps : EmulatorSPS
     noise : (NoiseModel or None, NoiseModel or None)
-        As in `prospect.fitting.fit_model`. What is not independent errors of photometry is
-        left to Prospector's own likelihood, row by row; a warning says so.
+        As in `prospect.fitting.fit_model` of Prospector 1.4. What is not independent errors of
+        photometry is left to Prospector's own likelihood, row by row; a warning says so.
+    likelihood : {None, "prospector2"}
+        See `prospect_emu.fit_model`.
 
     Attributes
     ----------
@@ -53,53 +56,55 @@ class BatchedPosterior:
         If the data cannot be used.
     """
 
-    def __init__(self, model, obs, sps, noise=(None, None)):
+    def __init__(self, model, obs, sps, noise=(None, None), likelihood=None):
+        data = adapter.observed(obs, noise, likelihood)
         self.ndim = model.ndim
         self.labels = list(model.theta_labels())
         self._priors = compile_priors(model)
         self.predictions = self._likelihood = self._joint = None
         try:
-            self._compile(model, obs, sps, noise)
+            self._compile(model, data, sps)
         except _Slow as why:
             if hasattr(sps, "emulator"):
                 raise ModelMismatchError(str(why)) from why
-            self._by_rows(model, obs, sps, noise, str(why))
+            self._by_rows(model, data, sps, str(why))
 
     def __repr__(self):
         return f"BatchedPosterior({self.ndim} free parameters: {', '.join(self.labels)})"
 
-    def _compile(self, model, obs, sps, noise):
-        if obs.get("spectrum") is not None:
+    def _compile(self, model, data, sps):
+        if data.get("spectrum") is not None or data.get("other_data") is not None:
             if hasattr(sps, "emulator"):
                 raise _Slow(
                     "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, "
                     "or use EmulatorSPS() without an emulator."
                 )
             try:
-                self.predictions, self._joint = compile_spectrum(model, obs, sps, noise)
+                compiled = compile_observations if data.noises else compile_spectrum
+                self.predictions, self._joint = compiled(model, data, sps)
             except ModelMismatchError as why:
                 raise _Slow(str(why)) from why
             return
-        flux, unc, mask = observation.photometry(obs)
+        if data.spectral is not None:
+            raise _Slow(
+                "A noise model of a spectrum is given, but obs holds none; use "
+                "prospect.fitting.fit_model for it."
+            )
+        flux, unc, mask = observation.photometry(data)
         try:
-            self._likelihood, nuisance = compile_likelihood(model, obs, (flux, unc, mask), noise)
+            self._likelihood, nuisance = compile_likelihood(model, data, (flux, unc, mask))
         except ModelMismatchError as why:
             raise _Slow(str(why)) from why
-        self.predictions = predictions(model, obs, sps, mask, nuisance)
+        self.predictions = predictions(model, data, sps, mask, nuisance)
 
-    def _by_rows(self, model, obs, sps, noise, why):
+    def _by_rows(self, model, data, sps, why):
         """Prospector's own likelihood, for data that are not compiled."""
-        obs = v1.fix_obs(dict(obs))
+        log_likelihood = adapter.row_likelihood(model, data, sps)
 
         def rows(theta):
             before = model.theta.copy()
             try:
-                return np.array(
-                    [
-                        v1.lnprobfn(row, model=model, obs=obs, sps=sps, noise=noise, nested=True)
-                        for row in theta
-                    ]
-                )
+                return np.array([log_likelihood(row) for row in theta])
             finally:
                 model.set_parameters(before)
 

@@ -10,13 +10,14 @@ import warnings
 
 import numpy as np
 
-from ..errors import ModelMismatchError
+from ..errors import ModelMismatchError, NotCompiledError
 from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
-from ..prospector import v1
 from ..prospector.batched_priors import compile_priors, prior_draws
+from ..prospector.emission_lines import lines_apart
 from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis, fsps_parameters, too_short
+from ..prospector.version import adapter
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
@@ -39,7 +40,7 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     Parameters
     ----------
     model : prospect.models.ProspectorParams
-    obs : dict
+    obs : dict, list of Observation, or Observed
     sps : EmulatorSPS
     bands : ndarray of bool, shape (nfilter,), optional
         Which of ``obs["filters"]``; default all.
@@ -55,12 +56,14 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     ModelMismatchError
         If an emulator was not made for this model.
     """
+    obs, draws = adapter.observed(obs), prior_examples(model)
     filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
-    # A FilterSet's own sampling of curves would be another quadrature.
-    obs, draws = {**obs, "filters": filters}, prior_examples(model)
     if isinstance(sps, ExactBasis):
-        fast = ExactFluxes(model, [f for f, b in zip(filters, bands, strict=True) if b], sps)
+        try:
+            fast = ExactFluxes(model, adapter.bands(model, obs, bands), sps)
+        except NotCompiledError as why:
+            return ModelFluxes(model, obs, sps, bands, str(why))
         if not filters or _agrees(fast, model, obs, sps, bands, draws):
             return fast
         return ModelFluxes(
@@ -100,14 +103,14 @@ def _predict(model, obs, sps, theta):
     before = model.theta.copy()
     nband = len(observation.filter_list(obs["filters"]))
     flux, left = np.full((len(theta), nband), np.nan), np.full(len(theta), np.nan)
-    full = v1.fix_obs({"wavelength": None, "spectrum": None, **obs})
+    full = adapter.prepared(obs)
     try:
         for i, row in enumerate(theta):
             try:
                 # Twice in all: in some of Prospector's templates a transform reads another
                 # that is computed after it, and so belongs to the vector before.
                 model.set_parameters(row)
-                _, flux[i], left[i] = model.predict(row, obs=full, sps=sps)
+                _, flux[i], left[i] = adapter.predict(model, row, full, sps)
             except ValueError:
                 continue
     finally:
@@ -151,7 +154,7 @@ class ExactFluxes:
         if not len(filters):
             return
         self.compiled = sps.compiled(
-            self.ingredients, filters, self.fixed, self._varying, ranges, v1.lines_apart(model)
+            self.ingredients, filters, self.fixed, self._varying, ranges, lines_apart(model)
         )
         if self.map.cost:
             warnings.warn(self.map.cost, stacklevel=4)
@@ -171,6 +174,8 @@ class ExactFluxes:
 
     def _targets(self, filters):
         """What `compile_sps` is given as filters."""
+        if callable(filters):
+            return filters(self.ingredients.wave, {*self.map.varying, *self.map.other})
         return filters
 
     def _binned(self, sps):

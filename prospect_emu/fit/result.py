@@ -85,7 +85,7 @@ class FitResult:
         output : dict
             What `fit_model` (ours or Prospector's) returned.
         model : prospect.models.SpecModel or SedModel
-        obs : dict
+        obs : dict or list of Observation
             As it was fitted, that is, with inflated errors if they were.
         sps : EmulatorSPS
         status : str

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DataError, OutputError
 from ..files import check_writable, digest, write_atomic
 from ..networks.vector import PARAMETERS
-from ..prospector import v1
+from ..prospector.version import adapter
 from .certificate import Certificate
 from .description import describe_model
 from .fluxes import Photometry, no_photometry, plain_obs
@@ -53,10 +53,8 @@ def write(result, path, overwrite=False):
         warnings.simplefilter("ignore", RuntimeWarning)
         _write_group(f.create_group(GROUP), result, model)
         with _prior_of(result, model):
-            v1.write_hdf5(
-                f, run_params, model, plain_obs(obs), sampler=results, tsample=seconds,
-                sps=sps, write_model_params=False,
-            )  # fmt: skip
+            data = plain_obs(obs), obs.native
+            adapter.write_hdf5(f, run_params, model, *data, results, seconds, sps)
     with h5py.File(memory, "r+") as f:  # which Prospector has closed
         # A transform that reads its own last value makes each prediction another one.
         if "bestfit/photometry" in f and len(result.photometry.best):
@@ -222,7 +220,8 @@ def _from_file(f, path):
             "update prospect_emu."
         )
     parameters = tuple(stored["parameters"])
-    samples = sampling["chain"][()]
+    # Prospector 2 has a structured array by the other name.
+    samples = sampling["unstructured_chain" if "unstructured_chain" in sampling else "chain"][()]
     vectors = quantities = history = None
     if "quantities" in stored:
         # Of a model other than that of 18 parameters.

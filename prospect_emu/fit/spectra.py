@@ -13,10 +13,11 @@ import numpy as np
 from ..cosmology import LIGHTSPEED
 from ..errors import DataError, ModelMismatchError
 from ..observe import observation
+from ..observe.observation import Observed
 from ..observe.pixels import Samples, lines_in_bands, observed_spectrum
 from ..observe.smoothing import PixelOperator
-from ..prospector import v1
 from ..prospector.stand_in import ExactBasis
+from ..prospector.version import adapter
 from .calibration import Polynomial
 from .dispersion import Bounded, dispersion, scalar, smoothing
 from .elines import Marginalised, Profiles
@@ -73,7 +74,7 @@ class SpectrumFluxes(ExactFluxes):
             super().__init__(model, [f for f, b in zip(every, bands, strict=True) if b], sps)
             self._variance = self._noise(noise)
             self.calibration = None
-            if isinstance(model, v1.PolySpecModel):
+            if isinstance(model, adapter.PolySpecModel):
                 self.calibration = _polynomial(model, obs, self.marginalised)
         self._check(sps, bands)
 
@@ -261,13 +262,14 @@ class SpectrumLikelihood:
         return lnl
 
 
-def compile_spectrum(model, obs, sps, noise=(None, None)):
+def compile_spectrum(model, data, sps):
     """Predictions and likelihood of a spectrum, with photometry if there is any.
 
     Parameters
     ----------
-    model, obs, sps, noise
-        As in `prospect.fitting.fit_model`.
+    model : prospect.models.SpecModel
+    data : Observed
+    sps : EmulatorSPS
 
     Returns
     -------
@@ -280,25 +282,24 @@ def compile_spectrum(model, obs, sps, noise=(None, None)):
     DataError
         If the data cannot be used.
     """
-    obs = dict(obs)
+    obs = Observed(data, data.native, data.sets, data.spectral)
     obs["wavelength"], obs["spectrum"], obs["unc"], mask = observed_spectrum(obs)
     obs["mask"] = mask
     used: set = set()
     photometry, bands = None, np.zeros(0, dtype=bool)
     _refuse(model, sps)
-    spectral, phot = noise or (None, None)
     if obs.get("maggies") is not None:
         obs["filters"] = observation.filter_list(obs["filters"])
-        data = observation.photometry(obs)
-        obs["maggies"], obs["maggies_unc"], bands = data
+        phot = observation.photometry(obs)
+        obs["maggies"], obs["maggies_unc"], bands = phot
         obs["phot_mask"] = bands
-        photometry, _ = compile_likelihood(model, obs, data, (None, phot))
+        photometry, _ = compile_likelihood(model, obs, phot)
     else:
         obs |= {"filters": None, "maggies": None}
-    obs = v1.fix_obs(obs)
+    obs = adapter.prepared(obs)
     flux, unc = obs["spectrum"][mask], obs["unc"][mask]
-    terms = noise_terms(model, spectral, {"unc": unc}, used)
-    outliers = outlier_terms(model, used, "spec")
+    terms = noise_terms(model, data.spectral, {"unc": unc, "flux": flux}, used)
+    outliers = outlier_terms(model, data.spectral, used)
     if terms or outliers:
         pixels = Independent(flux, unc, np.zeros(flux.size, dtype=bool), terms, outliers)
     else:
@@ -313,12 +314,12 @@ def _refuse(model, sps):
     kind = type(model)
     if not isinstance(sps, ExactBasis):
         raise ModelMismatchError(f"spectra are compiled with EmulatorSPS(), not {sps!r}")
-    if not isinstance(model, v1.SpecModel):
+    if not isinstance(model, adapter.SpecModel):
         raise ModelMismatchError(f"the spectrum of a {kind.__name__} is not compiled")
-    own = v1.SpecModel.spec_calibration, v1.PolySpecModel.spec_calibration
+    own = adapter.SpecModel.spec_calibration, adapter.PolySpecModel.spec_calibration
     if (
-        kind.predict_spec is not v1.SpecModel.predict_spec
-        or kind.predict is not v1.SpecModel.predict
+        kind.predict_spec is not adapter.SpecModel.predict_spec
+        or kind.predict is not adapter.SpecModel.predict
         or kind.spec_calibration not in own
     ):
         raise ModelMismatchError(f"the spectrum of a {kind.__name__} is not compiled")

@@ -1,5 +1,6 @@
-"""The photometry of an ``obs`` dictionary: completed, checked, masks and units honoured."""
+"""The data of a fit, whichever Prospector they came from, and a check of their photometry."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -8,6 +9,57 @@ from astropy import units as u
 from ..errors import DataError
 from .filters import load_filters
 from .magnitudes import arsinh_error_to_maggies
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How the errors of one set of data are made.
+
+    Attributes
+    ----------
+    terms : tuple of (str, str or None)
+        Parameters a, and what weighs them: w is "unc", "flux", or 1 for None. The variance is
+        the sum of a^2 w^2; without terms, ``unc**2``.
+    fraction, width : str
+        Parameters of the model: the fraction of outliers, and how many times larger their
+        errors are.
+    default_width : float
+        That number where the model has no such parameter.
+    weighted_chi2 : bool
+        Whether chi-squared is multiplied by ln(2 pi), as in Prospector 2's ``NoiseModel``.
+    why : str
+        Why it is not compiled, or empty.
+    """
+
+    terms: tuple = ()
+    fraction: str = ""
+    width: str = ""
+    default_width: float = 1.0
+    weighted_chi2: bool = False
+    why: str = ""
+
+
+class Observed(dict):
+    """Data of a fit, with the names of Prospector 1.4's ``obs`` and what else it held.
+
+    The adapters in `prospect_emu.prospector` make it, of a dictionary or of Observations.
+
+    Attributes
+    ----------
+    native : object
+        The data as the installed Prospector takes them.
+    sets : tuple of (slice, Noise)
+        Bands that share a noise model.
+    spectral : Noise or None
+        That of the spectrum.
+    noises : tuple of Noise
+        Of each of the Observations.
+    """
+
+    def __init__(self, items, native, sets, spectral=None, noises=()):
+        super().__init__(items)
+        self.native, self.sets, self.spectral = native, tuple(sets), spectral
+        self.noises = tuple(noises)
 
 
 def filter_list(filters):

@@ -3,26 +3,26 @@
 from types import SimpleNamespace
 
 import numpy as np
-from prospect.models import SpecModel
 
 from ..cosmology import flux_factor
 from ..errors import FilterError, ModelMismatchError
 from ..networks import sfh
 from ..networks.emulator_base import reference_scale
 from ..observe import observation
-from ..observe.filters import curve_hash
-from ..observe.photometry import FilterProjector
-from . import emulated_model, v1
+from ..observe.filters import same_curve
+from . import emulated_model
+from .emission_lines import emission_line_wavelengths, tolerate_missing_sps_home
 from .emulated_model import scalar
 from .priors import VectorPrior
 from .stand_in import ExactBasis
+from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
-v1.tolerate_missing_sps_home()
+tolerate_missing_sps_home()
 
 
 class EmulatorSPS:
@@ -75,7 +75,7 @@ class EmulatorSPS:
         self.filters = observation.filter_list(filters)
         self.emulator = emulator.select(f.name for f in self.filters)
         for filt, emulated in zip(self.filters, self.emulator.filter_hashes, strict=True):
-            if curve_hash(filt) != emulated:
+            if not same_curve(filt, emulated):
                 raise FilterError(
                     f"The transmission curve of {filt.name} differs from the one emulator "
                     f"{emulator.name!r} was trained with; load it with "
@@ -191,6 +191,12 @@ class EmulatorSPS:
             Lsun/Hz per solar mass formed.
         mfrac : float
         """
+        if adapter.SMOOTHED_PHOTOMETRY and np.any(params.get("sigma_smooth", 300.0) != 0.0):
+            raise ModelMismatchError(
+                "Prospector 2's SpecModel smooths a spectrum before it takes its photometry, which "
+                "a network's pseudo-spectrum does not bear; add sigma_smooth = 0 to the model, or "
+                "use EmulatorSpecModel."
+            )
         maggies, mfrac = self.photometry(**params)
         observed_wave, matrix, inverse = self._pseudo_spectrum()
         zred = scalar(params["zred"])
@@ -212,7 +218,7 @@ class EmulatorSPS:
         wavelengths, luminosities : ndarray
             FSPS's line list, from SPS_HOME if it is set, and zeros.
         """
-        wave = v1.emission_line_wavelengths()
+        wave = emission_line_wavelengths()
         return wave, np.zeros_like(wave)
 
     @property
@@ -233,7 +239,7 @@ class EmulatorSPS:
             edges = np.array([f.wavelength[[0, -1]] for f in self.filters])
             wave = np.unique(np.concatenate([np.linspace(a, b, 42)[1:-1] for a, b in edges]))
             wave = wave[~np.isclose(wave[:, None], edges.ravel(), rtol=1e-9, atol=0).any(axis=1)]
-            matrix = FilterProjector(self.filters, wave, quadrature="sedpy").matrix(0.0)
+            matrix = adapter.pseudo_projector(self.filters, wave).matrix(0.0)
             self._pseudo = wave, matrix, np.linalg.pinv(matrix)
         return self._pseudo
 
@@ -248,7 +254,7 @@ class EmulatorSPS:
 
         Parameters
         ----------
-        obs : dict
+        obs : dict or list of Observation
             With `filters` as this object was built for.
         covariance : bool
             Also add ``maggies_covariance`` (nband, nband), in which the emulator's
@@ -257,7 +263,7 @@ class EmulatorSPS:
 
         Returns
         -------
-        dict
+        dict or list of Observation
             A copy; ``maggies_unc`` is inflated, ``maggies_unc_observed`` the
             original, ``emulator`` the name of the emulator. An obs that was
             inflated before starts again from its original errors, so that no
@@ -272,10 +278,11 @@ class EmulatorSPS:
         FilterError
             If a filter is not emulated.
         """
-        return observation.inflated(obs, self.emulator, covariance)
+        data = adapter.observed(obs)
+        return adapter.renewed(obs, observation.inflated(data, self.emulator, covariance))
 
 
-class EmulatorSpecModel(SpecModel):
+class EmulatorSpecModel(adapter.PhotometryModel):
     """`SpecModel` that takes the emulator's photometry without a pseudo-spectrum.
 
     For photometry only; needs `EmulatorSPS` as its `sps`. It can be built
@@ -283,7 +290,7 @@ class EmulatorSpecModel(SpecModel):
     """
 
     def __init__(self, *args, **kwargs):
-        v1.tolerate_missing_sps_home()
+        tolerate_missing_sps_home()
         super().__init__(*args, **kwargs)
 
     def prior_product(self, theta, nested=False, **extras):
@@ -304,26 +311,3 @@ class EmulatorSpecModel(SpecModel):
             if not possible:
                 return -np.inf
         return 0.0
-
-    def predict(self, theta, obs=None, sps=None, sigma_spec=None, **extras):
-        """Photometry of a parameter vector.
-
-        Returns
-        -------
-        spectrum : ndarray
-            NaN: not emulated.
-        maggies : ndarray, shape (nband,)
-        mfrac : float
-
-        Raises
-        ------
-        ModelMismatchError
-            If `obs` holds a spectrum.
-        """
-        if obs.get("spectrum") is not None:
-            raise ModelMismatchError(
-                "EmulatorSpecModel fits photometry only; set obs['spectrum'] to None."
-            )
-        self.set_parameters(theta)
-        maggies, mfrac = sps.photometry(obs["filters"], **self.params)
-        return sps.no_spectrum, maggies, mfrac

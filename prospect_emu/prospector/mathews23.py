@@ -11,7 +11,7 @@ from ..errors import ModelMismatchError, RangeError
 from ..networks import sfh
 from ..networks.vector import BOX, FIXED, PARAMETERS, RATIO_NAMES, derived_quantities
 from . import priors
-from .v1 import tolerate_missing_sps_home
+from .emission_lines import tolerate_missing_sps_home
 
 # The model's description, of which the first five belong to `prospect_emu.networks.vector`.
 __all__ = [

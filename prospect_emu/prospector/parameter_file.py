@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import inspect
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from prospect import prospect_args
 
 from ..errors import SetupError
 from .drop_in import EmulatorSPS
+from .version import adapter
 
 # Older scripts' names of the same functions.
 _NAMES = {
@@ -109,12 +111,15 @@ class ParameterFile:
             if hasattr(module, name):
                 setattr(module, name, lambda *args, **extras: sps)
         if hasattr(module, "build_all"):
-            obs, model, _, noise = self._call(module.build_all)
+            # Prospector 2 has no noise apart.
+            obs, model, _, *noise = self._call(module.build_all)
+            noise = noise[0] if noise else (None, None)
         else:
             obs = self._call(self._function("obs"))
             model = self._call(self._function("model"))
             build_noise = self._function("noise")
-            noise = (None, None) if build_noise is None else self._call(build_noise)
+            called = None if build_noise is None else partial(self._call, build_noise)
+            obs, noise = adapter.noise_of_file(called, obs)
         return obs, model, sps, noise or (None, None)
 
     def model_at(self, zred):
@@ -147,9 +152,9 @@ class ParameterFile:
             )
         return model
 
-    def _call(self, function, **more):
+    def _call(self, function, *given, **more):
         try:
-            return function(**{**self.run_params, **more})
+            return function(*given, **{**self.run_params, **more})
         except Exception as err:
             raise SetupError(
                 f"{function.__name__} of {self.path} ended with {type(err).__name__}: {err}"

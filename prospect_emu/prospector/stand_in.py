@@ -10,7 +10,6 @@ import warnings
 from types import SimpleNamespace
 
 import numpy as np
-from prospect.utils.smoothing import smoothspec
 from sedpy.observate import getSED
 
 from .. import cosmology
@@ -24,12 +23,17 @@ from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 from ..sps.universe import older_than_universe
+from .version import adapter
 
 _LOG = logging.getLogger("prospect_emu")
 # Arguments of Prospector's classes that neither of the two uses.
 _UNUSED = ("interp_type", "flux_interp", "mint_log", "compute_vega_mags", "reserved_params")
 # Of binned histories FastStepBasis sets these itself; smoothing is done in `get_spectrum`.
 _OWN = {True: ("sfh", "tage", "sigma_smooth"), False: ("sigma_smooth",)}
+# Light that another of Prospector's bases adds.
+_AGN_DISC = (
+    "fagn_bbb", "add_agn_bbb_cont", "add_agn_bbb_elines", "dust4", "dust4_index", "dust4_type"
+)  # fmt: skip
 # FastStepBasis asks for a million years; its own templates have a bin from 1 year to 1 Myr.
 _SHORTEST = 0.999e6
 # Compiled models that are kept.
@@ -135,13 +139,17 @@ class ExactBasis:
                 "nodes": samples, "lines": filters.lines, "fitted": filters.fitted,
                 "delta": np.asarray(filters.delta_zred),
             }  # fmt: skip
+            projector = getattr(filters, "projector", None)
+            if projector is not None:
+                numbers["smooth"] = projector.smooth.data
         described = [[curve_hash(f) for f in bands], list(free), sorted(ranges), text]
         key = ingredients.manifest.get("sha256"), digest(numbers, described)
         if key not in self._compiled:
             while len(self._compiled) >= _KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
+            quadrature = getattr(filters, "quadrature", "sedpy")
             self._compiled[key] = compile_sps(
-                ingredients, filters, fixed, free, ranges, lines_apart, quadrature="sedpy"
+                ingredients, filters, fixed, free, ranges, lines_apart, quadrature
             )
         return self._compiled[key]
 
@@ -150,11 +158,13 @@ class ExactBasis:
 
         Returns
         -------
-        dict
+        dict or list of Observation
             A copy, with masks and units resolved.
         """
-        flux, unc, mask = observation.photometry(obs)
-        return {**obs, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}
+        data = adapter.observed(obs)
+        flux, unc, mask = observation.photometry(data)
+        items = {**data, "maggies": flux, "maggies_unc": unc, "phot_mask": mask}
+        return adapter.renewed(obs, items)
 
     def update(self, **params):
         """Set parameters, as scalars where they have one value."""
@@ -187,6 +197,12 @@ class ExactBasis:
         self.update(**params)
         given = _rows(self.params)
         self._tell(given)
+        disc = [k for k in _AGN_DISC if k in params]
+        if disc:
+            raise ModelMismatchError(
+                f"{disc[0]} belongs to the accretion disc of Prospector 2's AGNSSPBasis, which is "
+                "not emulated; remove it, or use AGNSSPBasis."
+            )
         if "agebins" in given and too_short(given["agebins"]):
             # A ValueError, which Prospector's likelihood takes for impossible, as of FSPS.
             raise ValueError("an age bin is shorter than 1 Myr, where FastStepBasis stops.")
@@ -278,7 +294,9 @@ class ExactBasis:
         target = observed if outwave is None else np.asarray(outwave, dtype=float)
         if "sigma_smooth" in p:
             smooth = {k: v for k, v in p.items() if k != "sigma_smooth"}
-            maggies = smoothspec(observed, maggies, p["sigma_smooth"], outwave=target, **smooth)
+            maggies = adapter.smoothspec(
+                observed, maggies, p["sigma_smooth"], outwave=target, **smooth
+            )
         elif outwave is not None:
             maggies = np.interp(target, observed, maggies, left=0.0, right=0.0)
         if peraa:
@@ -289,6 +307,14 @@ class ExactBasis:
     def wavelengths(self):
         """Rest-frame wavelengths in Angstrom, shape (nwave,)."""
         return self._ingredients.wave.copy()
+
+    @property
+    def spectral_resolution(self):
+        """Dispersion in km/s of the library's lines at each wavelength, shape (nwave,).
+
+        As FSPS has it: negative where the library is theoretical.
+        """
+        return self._ingredients.resolution.copy()
 
     @property
     def logage(self):

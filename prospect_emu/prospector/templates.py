@@ -8,7 +8,7 @@ from prospect.models import templates as library
 
 from ..cosmology import age_of_universe
 from ..errors import ModelMismatchError
-from .v1 import tolerate_missing_sps_home
+from .emission_lines import tolerate_missing_sps_home
 
 
 def template_names():

@@ -125,8 +125,9 @@ class Compiled:
         # What acts on wavelengths as they are observed.
         if "zred" in free or ("igm_factor" in free and settings["add_igm_absorption"]):
             return Redshifts(
-                g, self.filters, fixed, free, self._ranges, settings, self._lines, quadrature
-            )
+                g, self.filters, fixed, free, self._ranges, settings, self._lines, quadrature,
+                getattr(self._projector, "projector", None),
+            )  # fmt: skip
         targets = band_targets(g, self._projector, fixed, settings, self._lines)
         tolerance = getattr(self._projector, "gas_tolerance", None)
         return Folded(g, targets, fixed, free, self._ranges, settings, tolerance)

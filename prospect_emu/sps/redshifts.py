@@ -7,6 +7,7 @@ redshift. Intergalactic absorption, age bins and distance are each row's own.
 """
 
 import numpy as np
+from scipy.sparse import diags
 
 from ..cosmology import LIGHTSPEED, MAGGIE
 from ..observe.photometry import Curves
@@ -36,23 +37,28 @@ class BandIntegrals:
     filters : sequence of sedpy.observate.Filter
     x : ndarray, shape (m,)
         ln(lambda) of the samples at rest, increasing.
-    quadrature : {"converged", "sedpy", "lines"}
+    quadrature : {"converged", "sedpy", "gridded", "lines"}
         What multiplies a sample: the weights of `FilterProjector`, for "sedpy" without its
-        dlambda / lambda; or for "lines" maggies per luminosity over wavelength, see
-        `prospect_emu.sps.columns.line_weights`.
+        dlambda / lambda; those of `GriddedBands` without 1 / lambda^2; or for "lines" maggies
+        per luminosity over wavelength, see `prospect_emu.sps.columns.line_weights`.
+    grids : list of (ndarray, ndarray), optional
+        `GriddedBands.grids`, for "gridded".
     """
 
-    def __init__(self, filters, x, quadrature):
+    def __init__(self, filters, x, quadrature, grids=None):
         curves = Curves(filters)
         zero = np.array([f.ab_zero_counts for f in filters]) / curves.peak
-        self._converged = quadrature == "converged"
+        self._grids = grids
+        # A sum over a grid is an integral of hat functions too, in wavelength.
+        self._converged = quadrature in ("converged", "gridded")
         self.x = x
         self.scale = {
+            "gridded": np.full(len(curves.norm), LIGHTSPEED * MAGGIE),
             "converged": 1.0 / curves.norm,
             "sedpy": LIGHTSPEED * MAGGIE / zero,
             "lines": MAGGIE / zero,
         }[quadrature]
-        self._gap = 1.0 / np.diff(x)
+        self._gap = 1.0 / np.diff(x if grids is None else np.exp(x))
         self._bands = [self._band(curves, b) for b in range(len(filters))]
 
     def _band(self, curves, b):
@@ -62,7 +68,13 @@ class BandIntegrals:
         step = (high - low) / n
         node = np.linspace(low, high, n + 1)
         band = np.full(node.size, b)
-        if self._converged:
+        if self._grids is not None:
+            lam, trans = self._grids[b]
+            at = np.searchsorted(lam, np.exp(node), side="right")
+            c0, c1 = (np.append(0.0, np.cumsum(v)) for v in (trans, lam * trans))
+            value = np.exp(node) * c0[at] - c1[at]
+            last = value[-1], 0.0
+        elif self._converged:
             # Twice the integral of the curve; its slope beyond the band is the whole.
             c0, c1 = curves.integrals(node, band)
             value = (node - low) * (c0 - c0[0]) - (c1 - c1[0])
@@ -102,11 +114,20 @@ class BandIntegrals:
             weight = slope[cell]
             weight *= at if self._converged else at.astype(np.float32)
             weight += start[cell]
+            if self._grids is not None:
+                # Beyond the band its double integral is linear in wavelength.
+                lam, trans = self._grids[b]
+                seen = np.exp(self.x[node] + lnz[:, None])
+                beyond = seen * trans.sum() - lam @ trans
+                np.copyto(weight, beyond, where=cell == start.size - 1)
             node += row
             if self._converged:
                 weight = self._hats(weight, node - row)
                 node = node[:, 1:-1]
             out[:, b] = np.einsum("nk,nk->n", flat[node], weight)
+        if self._grids is not None:
+            # Of the distance between samples, and of what f_lambda is in f_nu.
+            out *= np.exp(-3.0 * lnz)[:, None]
         return out * self.scale
 
     def _hats(self, twice, node):
@@ -129,7 +150,9 @@ class Redshifts(Folded):
     settings : dict
     lines : ndarray of bool, shape (nline,), or None
         Lines apart whose flux is added to the bands.
-    quadrature : {"converged", "sedpy"}
+    quadrature : {"converged", "sedpy", "gridded"}
+    projector : GriddedBands, optional
+        What is done to the spectrum before the bands, and their grids.
 
     Attributes
     ----------
@@ -142,7 +165,9 @@ class Redshifts(Folded):
     # Single wavelengths and lines: nothing averages over a band.
     gas_tolerance, dust_tolerance = 1e-5, 1e-7
 
-    def __init__(self, ingredients, filters, fixed, free, ranges, settings, lines, quadrature):
+    def __init__(
+        self, ingredients, filters, fixed, free, ranges, settings, lines, quadrature, projector=None
+    ):
         self.zred = _redshifts(fixed, free, ranges)
         g = ingredients
         at, x = _samples(g.wave, Curves(filters), self.zred)
@@ -150,7 +175,15 @@ class Redshifts(Folded):
         if quadrature == "sedpy":
             weight = (np.pad(np.diff(g.wave), (0, 1)) + np.pad(np.diff(g.wave), (1, 0))) / 2.0
             weight /= g.wave
-        self._spectral = BandIntegrals(filters, x, quadrature)
+        if quadrature == "gridded":
+            weight /= g.wave**2
+        grids = projector.grids if quadrature == "gridded" else None
+        self._spectral = BandIntegrals(filters, x, quadrature, grids)
+        self._spread = None
+        if projector is not None and projector.smooth is not None:
+            self._spread = diags(weight[at]) @ projector.smooth[at]
+            at, weight = np.unique(self._spread.indices), np.ones(g.wave.size)
+            self._spread = self._spread[:, at].toarray()
         runs = [(at[i : i + 1], weight[at[i : i + 1]]) for i in range(at.size)]
         seen = np.zeros(0, dtype=int)
         if lines is not None:
@@ -202,7 +235,10 @@ class Redshifts(Folded):
     def _bands(self, p, light):
         k = len(self._of_lines)
         lnz = np.log1p(np.broadcast_to(p.get("zred", self._value("zred")), (len(light),)))
-        out = self._spectral(light[:, k:], lnz)
+        samples = light[:, k:]
+        if self._spread is not None:
+            samples = samples @ self._spread.T
+        out = self._spectral(samples, lnz)
         if k:
             out += self._emission(light[:, :k] @ self._of_lines, lnz)
         return out

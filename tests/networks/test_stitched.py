@@ -14,8 +14,8 @@ from prospect_emu.networks.stitched import StitchedEmulator, fading_weights, sti
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
+from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
 from prospect_emu.prospector.mathews23 import model_params
-from prospect_emu.prospector.v1 import tolerate_missing_sps_home
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
 ZRED = PARAMETERS.index("zred")
