@@ -35,14 +35,14 @@ class GasAxis:
             return
         self.size, self.ncell = _CELL_NODES[name], axis.size - 1
         lobatto = -np.cos(np.pi * np.arange(self.size) / (self.size - 1))
-        self._lagrange = np.linalg.inv(np.vander(lobatto, increasing=True))
+        self.lagrange = np.linalg.inv(np.vander(lobatto, increasing=True))
         x = 0.5 + 0.5 * lobatto[:-1]
         self.nodes = np.append((axis[:-1, None] + np.diff(axis)[:, None] * x).ravel(), axis[-1])
 
     def weights(self, p):
         """Cell (n,) and weights (n, size) of its nodes, where it is free."""
         cell, f = find_cell(self._axis, p[self.name])
-        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self._lagrange
+        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self.lagrange
 
     def of_cell(self, cell):
         """Indices of the nodes of a cell."""
