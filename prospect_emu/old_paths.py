@@ -20,7 +20,6 @@ MOVED = {
     "factored": "networks.factored",
     "filters": "observe.filters",
     "fitting": "fit.fitting",
-    "folded": "networks.folded",
     "installation": "commands.installation",
     "likelihood": "fit.likelihood",
     "lockstep": "sampling.lockstep",

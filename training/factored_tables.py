@@ -1,58 +1,42 @@
-"""Packaging of the factored emulator: FSPS's tables, compressed, with measured errors."""
+"""Packaging of the factored emulator: FSPS's ingredients with measured errors."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from prospect_emu.errors import ProspectEmuError
+from prospect_emu.errors import ProspectEmuError, SetupError
 from prospect_emu.networks.emulator_base import reference_scale
 from prospect_emu.networks.factored import FactoredEmulator
-from prospect_emu.networks.vector import FIXED, PARAMETERS
+from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
-from prospect_emu.sps.constants import interpolate
-from prospect_emu.sps.packing import pack_uniform
+from prospect_emu.parameters import INGREDIENTS
+from prospect_emu.sps.ingredients import find_ingredients, user_folder
 
 from .evaluate import package
-from .exact_tables import load_tables
-from .ingredient_tables import assemble
-
-_SAME = (
-    "wave", "resolution", "log_age", "logz", "photons", "neb_logz", "neb_log_age", "line_wave",
-    "dust_qpah", "dust_umin", "agn_tau",
-)  # fmt: skip
+from .ingredient_tables import make_ingredients
 
 
-def compress(tables, gas_logu=FIXED["gas_logu"]):
-    """Ingredients of a `FactoredEmulator` from the arrays of `load_tables`."""
-    g = assemble(tables, versions={}, dtype=float)
-    at_logu = np.clip(gas_logu, g.neb_logu[0], g.neb_logu[-1])
-    cont, line = (
-        interpolate(g.neb_logu, np.moveaxis(table, 2, -1), at_logu)
-        for table in (g.neb_logcont, g.neb_logline)
-    )
-    out = {}
-    spectra = {"ssp_lnu": g.stars_lnu, "neb_cont": 10.0**cont, "dust_lnu": g.dust_lnu}
-    for name, values in spectra.items():
-        out[name], out[f"{name}_top"] = pack_uniform(values)
-    return (
-        out
-        | {k: getattr(g, k) for k in _SAME}
-        | {
-            "ssp_mass": g.stars_mass,
-            "ssp_loglbol": g.stars_loglbol,
-            "neb_logline": line.astype(np.float32),
-            "agn_lnu": g.agn_lnu.astype(np.float32),
-        }
-    )
+def ingredients_of(test_store, label=None, report=print):
+    """Ingredients of the FSPS that made a test set; made in `user_folder` if there are none."""
+    fixed = test_store.recipe.fixed
+    stars = {k: fixed[k] for k in INGREDIENTS if k in fixed}
+    libraries = test_store.manifest["versions"]["libraries"]
+    try:
+        found = find_ingredients(**stars)
+        if list(found.libraries) == list(libraries):
+            return found
+    except SetupError:
+        pass  # they are made
+    name = "-".join(["fsps", *libraries, *(f"{k}_{v}" for k, v in sorted(stars.items()))])
+    return make_ingredients(user_folder() / f"{name}.safetensors", label, report=report, **stars)
 
 
-def build(tables, test_store, name, label=None):
+def build(ingredients, test_store, name, label=None):
     """A factored emulator and its measured errors.
 
     Parameters
     ----------
-    tables : path-like
-        What `export_tables` wrote.
+    ingredients : Ingredients
     test_store : prospect_emu.training.generate.SampleStore
         FSPS samples. Their recipe names bands, fixed parameters and redshifts.
     name : str
@@ -68,21 +52,15 @@ def build(tables, test_store, name, label=None):
     Raises
     ------
     ProspectEmuError
-        If the test set was made with other FSPS libraries than the tables.
+        If the test set was made with other FSPS libraries than the ingredients.
     """
-    arrays, manifest = load_tables(tables)
-    versions = manifest["versions"]
-    if test_store.manifest["versions"]["libraries"] != versions["libraries"]:
+    libraries = test_store.manifest["versions"]["libraries"]
+    if list(libraries) != list(ingredients.libraries):
         raise ProspectEmuError(
-            f"The samples were made with FSPS libraries "
-            f"{test_store.manifest['versions']['libraries']}, the tables with "
-            f"{versions['libraries']}; make one of them again."
+            f"The samples were made with FSPS libraries {libraries}, the ingredients with "
+            f"{list(ingredients.libraries)}; make one of them again."
         )
-    training = {
-        "source": "tables of python-fsps, compressed; nothing is learnt",
-        "tables": manifest["fingerprint"],
-    }
-    ingredients = compress(arrays, test_store.recipe.fixed["gas_logu"])
+    training = {"source": "ingredients of python-fsps; nothing is learnt"}
     emulator = package(FactoredEmulator, name, test_store, label, training, ingredients=ingredients)
     folding = np.cov(folding_residuals(emulator, test_store.load()["theta"]), rowvar=False)
     std = np.sqrt(np.diag(folding))

@@ -1,7 +1,7 @@
 """Training samples by the million from a factored emulator, a redshift at a time.
 
 A factored emulator repeats FSPS to 1e-4 mag and, folded at one redshift, needs
-40 microseconds for 137 bands (`prospect_emu.networks.folded`). A shard is therefore many
+some tens of microseconds for 137 bands. A shard is therefore many
 galaxies at one redshift; a batch of training mixes all shards.
 """
 

@@ -153,14 +153,9 @@ def _train_network(args):
 def _train_factored(args):
     def factored(test_store, name):
         need("torch", "A factored emulator")
-        from .exact_tables import export_tables
-        from .factored_tables import build
+        from .factored_tables import build, ingredients_of
 
-        # Exported into the work folder at the first use.
-        tables = args.work / "tables.safetensors"
-        if not tables.exists():
-            export_tables(tables)
-        return build(tables, test_store, name, args.label)
+        return build(ingredients_of(test_store, args.label), test_store, name, args.label)
 
     _make(args, _recipe(args), factored)
 

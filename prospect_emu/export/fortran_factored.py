@@ -1,27 +1,33 @@
 """What the Fortran module of a factored emulator holds: its ingredients, unpacked.
 
-The tables are those that Python sums, in the single precision to which it unpacks them, so
-that the two agree to the rounding of double precision.
+The tables are those that Python sums. Nebulae are at nodes of the gas's metallicity, as in
+`prospect_emu.sps.light`: between them the light is good to 3e-5.
 """
 
 import numpy as np
 
 from ..cosmology import MAGGIES_AT_10PC
 from ..errors import SetupError
-from ..networks.factored import _LAGRANGE
-from ..sps.ages import EDGE
-from ..sps.constants import LNU_UNIT
+from ..observe.filters import load_filters
+from ..observe.photometry import Curves
+from ..sps import igm, nebular
+from ..sps.ages import EDGE, young
+from ..sps.constants import LNU_UNIT, REFERENCE
+from ..sps.dust_laws import bump, calzetti
+from ..sps.light import GasAxis
 
 
 def factored_vectors(emulator):
     """Arrays in the order in which the module's `load` reads them, after the box."""
-    g, curves = emulator.ingredients, emulator.projector._curves
-    power, depth = emulator._igm_terms
+    g, curves = emulator.ingredients, Curves(load_filters(emulator.filters))
+    power, depth = igm.terms(g.wave)
     start = np.append(curves.first, curves.lam.size) + 1
+    extinction = [-calzetti(g.wave), -bump(g.wave), np.log(g.wave / REFERENCE), -REFERENCE / g.wave]
     return (
-        g["wave"], g["log_age"], g["logz"], g["neb_logz"], g["dust_qpah"], g["dust_umin"],
-        g["agn_tau"], _LAGRANGE, g["ssp_mass"], g["ssp_loglbol"], g["photons"], emulator.hertz,
-        emulator.extinction, power, depth, start, curves.x, curves.trans,
+        g.wave, g.log_age, g.logz, g.neb_logz, g.dust_qpah, g.dust_umin, g.agn_tau,
+        _gas(g).lagrange, g.stars_mass, g.stars_loglbol, g.photons,
+        nebular.frequency_weights(g.wave) * LNU_UNIT, np.array(extinction), power, depth, start,
+        curves.x, curves.trans,
         # Per ln(lambda) at the left end of a cell.
         curves.slope * curves.lam, curves.c0, curves.c1,
     )  # fmt: skip
@@ -29,33 +35,49 @@ def factored_vectors(emulator):
 
 def factored_tables(emulator):
     """Single-precision tables, which follow the vectors, wavelength fastest."""
-    return (
-        emulator.populations,
-        emulator.nebulae,
-        emulator.dust_templates,
-        emulator.ingredients["agn_lnu"],
-    )
+    g = emulator.ingredients
+    stars = g.stars_lnu.copy()
+    stars[:, : g.nneb, : nebular.ionising(g.wave)] = 0.0
+    return stars, _nebulae(g, emulator.fixed["gas_logu"]), g.dust_lnu, g.agn_lnu
+
+
+def _gas(ingredients):
+    return GasAxis("gas_logz", ingredients.neb_logz, None)
+
+
+def _nebulae(g, gas_logu):
+    """L_nu (ngas, nneb, nwave) of gas per unit of photons."""
+    profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)
+    tables = (g.neb_logcont, None), (g.neb_logline, profiles)
+    nodes, ages = _gas(g).nodes, g.log_age[: g.nneb]
+    out = np.zeros((nodes.size, g.nneb, g.wave.size))
+    for lnu, logz in zip(out, nodes, strict=True):
+        for table, shape in tables:
+            light = nebular.at_logu(g, nebular.at_ages(g, table, logz, ages), gas_logu)
+            lnu += light if shape is None else light @ shape
+    return out
 
 
 def factored_constants(emulator):
     """Sizes and constants for the template `factored.f90`."""
     g = emulator.ingredients
     # `prepare` takes all nebulae for the first bin's.
-    if 10.0 ** g["log_age"][min(emulator.nneb, g["log_age"].size - 1)] > 3e7:
+    if 10.0 ** g.log_age[min(g.nneb, g.log_age.size - 1)] > 3e7:
         raise SetupError(
             f"{emulator!r} has nebulae around stars older than 30 Myr, for which there is no "
             "Fortran form."
         )
+    gas = _gas(g)
     sizes = {
-        "nwave": emulator.wavelengths.size,
-        "nage": g["log_age"].size,
-        "nmetal": g["logz"].size,
-        "nyoung": emulator.nyoung,  # behind birth clouds
-        "nneb": emulator.nneb,  # with nebulae
-        "ngas": emulator.gas_logz.size,
-        "nnode": len(_LAGRANGE),
-        "nspan": emulator.dust_templates.shape[1],
-        "nblue": emulator._igm_terms[1].shape[1],
+        "nwave": g.wave.size,
+        "nage": g.log_age.size,
+        "nmetal": g.logz.size,
+        "nyoung": young(g.log_age, emulator.fixed["dust_tesc"]),  # behind birth clouds
+        "nneb": g.nneb,  # with nebulae
+        "ngas": gas.nodes.size,
+        "nnode": gas.size,
+        "nspan": g.dust_lnu.shape[-1],
+        "nblue": igm.terms(g.wave)[1].shape[1],
     }
     return {
         "SIZES": "\n".join(f"  integer, parameter :: {k} = {v}" for k, v in sizes.items()),

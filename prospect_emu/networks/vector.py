@@ -52,6 +52,37 @@ FIXED = {
 }
 
 
+def fsps_parameters(vectors, durations=None):
+    """FSPS's parameters by name, as `prospect_emu.sps` takes them.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, 18)
+    durations : ndarray, shape (7,), optional
+        Lengths of the age bins in years, where the redshift is fixed elsewhere: then without
+        ``zred`` and ``agebins``.
+
+    Returns
+    -------
+    dict
+        (n,) arrays; ``mass`` (n, 7) and ``agebins`` (n, 7, 2).
+    """
+    p = dict(zip(PARAMETERS, vectors.T, strict=True))
+    ratios = vectors[:, PARAMETERS.index(RATIO_NAMES[0]) :][:, : sfh.NBINS - 1]
+    place = {}
+    if durations is None:
+        place = {"zred": p["zred"], "agebins": sfh.agebins(p["zred"])}
+        durations = sfh.bin_durations(p["zred"])
+    same = ("logzsol", "dust2", "dust_index", "gas_logz", "duste_qpah", "duste_umin")
+    return {
+        "mass": sfh.masses_in(durations, p["logmass"], ratios),
+        "dust1": p["dust1_fraction"] * p["dust2"],
+        **{name: p[name] for name in same},
+        **{name[len("log_") :]: 10.0 ** p[name] for name in PARAMETERS if name.startswith("log_")},
+        **place,
+    }
+
+
 # What `derived_quantities` gives.
 DERIVED = ("log_sfr_100", "log_ssfr_100", "mass_weighted_age", "log_stellar_mass")
 

@@ -18,6 +18,8 @@ from .dust_laws import LAWS, MILKY_WAY, WITT_GORDON
 
 # Parameters that every law shares.
 COMMON = ("dust1", "dust1_index", "dust2", "dust3", "frac_nodust", "frac_obrun")
+# Terms of a power series in a law's own parameter, and its error relative to a curve's largest.
+_TERMS, _ERROR = 16, 3e-6
 
 # Where FSPS runs; it stops elsewhere.
 _LIMITS = {
@@ -57,7 +59,7 @@ class PreparedLaw:
     not looked at.
     """
 
-    def __init__(self, dust_type, wave, fixed=None, grid=None, dtype=float):
+    def __init__(self, dust_type, wave, fixed=None, grid=None, dtype=float, ranges=None):
         wave = np.asarray(wave, dtype=float)
         grid = wave if grid is None else np.asarray(grid, dtype=float)
         self.dust_type, self.dtype = check_type(dust_type), np.dtype(dtype)
@@ -70,6 +72,11 @@ class PreparedLaw:
         build = LAWS[self.dust_type].build
         self._tau_fixed = build(wave, grid, np.dtype(float))(precise).astype(self.dtype)
         self._tau = build(wave, grid, self.dtype)
+        self._series = None
+        own = [k for k in self._own if k in (ranges or {})]
+        if len(own) == 1 and "dust2" in ranges:
+            exact = build(wave, grid, np.dtype(float))
+            self._series = _Series.good(exact, own[0], *ranges[own[0]], self.dtype)
         log = np.log(wave / REFERENCE)
         self._cloud_fixed = (-np.exp(precise["dust1_index"] * log)).astype(self.dtype)
         self._log = log.astype(self.dtype)
@@ -77,22 +84,27 @@ class PreparedLaw:
     def __call__(self, params):
         """`Transmission` for `params`."""
         p = self._columns(params)
-        diffuse = self._exponent(params, p)
-        old = np.exp(diffuse, out=diffuse)
-        diffuse = old
-        young = self._cloud(params, p)
-        np.exp(young, out=young)
-        if np.any(p["frac_obrun"]):
+        return self._transmission(params, p, *self._exponents(params, p, [slice(None)])[0])
+
+    def _transmission(self, params, p, at, diffuse, cloud, third):
+        """`Transmission` from exponents at the wavelengths `at`, which become it."""
+        old = diffuse = np.exp(diffuse, out=diffuse)
+        young = np.exp(cloud, out=cloud)
+        if p["frac_obrun"].any():
             young = young * (1.0 - p["frac_obrun"]) + p["frac_obrun"]
-        if np.any(p["frac_nodust"]):
+        if p["frac_nodust"].any():
             old = (1.0 - p["frac_nodust"]) * old + p["frac_nodust"]
-        young = young * old
-        if np.any(p["dust3"]):
-            old = old * np.exp(-p["dust3"] * self._curve(params, p))
+        in_place = len(young) == np.broadcast(young, old).shape[0]
+        young = np.multiply(young, old, out=young if in_place else None)
+        if third is not None:
+            old = old * np.exp(third)
         none = self._dustless(p)
         if none.any():
             young, old = np.where(none, 1.0, young), np.where(none, 1.0, old)
-        return Transmission(young, old, diffuse, self._agn(params, p, diffuse))
+        agn = diffuse
+        if self.dust_type == WITT_GORDON:
+            agn = np.exp(-p["dust2"] * self._curve(params, p)[:, at])
+        return Transmission(young, old, diffuse, agn)
 
     def absorbed(self, params):
         """Fractions of young and old light that are absorbed, (n or 1, nwave) each.
@@ -100,33 +112,49 @@ class PreparedLaw:
         One minus the transmission, exact to rounding where that is close to one.
         """
         p = self._columns(params)
-        diffuse = self._exponent(params, p)
+        return self._absorbed(p, *self._exponents(params, p, [slice(None)])[0][1:])
+
+    def _absorbed(self, p, diffuse, cloud, third):
+        # Nothing is left there, and where single precision ends numpy is ten times slower.
+        for exponent in (diffuse, cloud):
+            np.maximum(exponent, -80.0, out=exponent)
         old = np.negative(np.expm1(diffuse, out=diffuse), out=diffuse)
-        cloud = self._cloud(params, p)
         np.negative(np.expm1(cloud, out=cloud), out=cloud)
-        if np.any(p["frac_obrun"]):
+        if p["frac_obrun"].any():
             cloud = cloud * (1.0 - p["frac_obrun"])
-        if np.any(p["frac_nodust"]):
+        if p["frac_nodust"].any():
             old = old * (1.0 - p["frac_nodust"])
         young = cloud + old - cloud * old
-        if np.any(p["dust3"]):
-            extra = -np.expm1(-p["dust3"] * self._curve(params, p))
+        if third is not None:
+            extra = -np.expm1(third)
             old = extra + old - extra * old
         none = self._dustless(p)
         if none.any():
             young, old = np.where(none, 0.0, young), np.where(none, 0.0, old)
         return young, old
 
-    def diffuse(self, params):
-        """`Transmission.diffuse` alone, (n or 1, nwave)."""
-        out = self._exponent(params, self._columns(params))
-        return np.exp(out, out=out)
+    def in_turn(self, params, first, second):
+        """Three results at three sets of wavelengths, one after the other, for less than thrice.
 
-    def agn(self, params):
-        """`Transmission.agn` alone, (n or 1, nwave)."""
+        Parameters
+        ----------
+        params : dict
+        first, second : int
+            Where the second and the third set begin.
+
+        Returns
+        -------
+        Transmission, (ndarray, ndarray), ndarray
+            At the first set, `absorbed` at the second, `Transmission.diffuse` at the third.
+        """
         p = self._columns(params)
-        out = self._curve(params, p) * -p["dust2"]
-        return np.exp(out, out=out)
+        sets = slice(0, first), slice(first, second), slice(second, None)
+        seen, lost, rest = self._exponents(params, p, sets)
+        return (
+            self._transmission(params, p, *seen),
+            self._absorbed(p, *lost[1:]),
+            np.exp(rest[1], out=rest[1]),
+        )
 
     def emits(self, params):
         """Whether FSPS adds dust emission, bool (n or 1,): with dust1 or dust2 above zero."""
@@ -144,6 +172,28 @@ class PreparedLaw:
             return self._tau(p)
         return self._tau_fixed
 
+    def _exponents(self, params, p, sets):
+        """At sets of wavelengths: which, and of the diffuse dust, the clouds and dust3 (or None).
+
+        Arrays of their own, for passes over them to be quick.
+        """
+        third = p["dust3"].any()
+        if self._series is not None and self._series.name in params:
+            powers = self._series.powers(p, -p["dust2"])
+            diffuse = [powers @ self._series.coefficients[:, at] for at in sets]
+        else:
+            whole = self._exponent(params, p)
+            diffuse = [np.ascontiguousarray(whole[:, at]) for at in sets]
+        return [
+            (
+                at,
+                d,
+                self._cloud(params, p, at),
+                -p["dust3"] * self._curve(params, p)[:, at] if third else None,
+            )
+            for at, d in zip(sets, diffuse, strict=True)
+        ]
+
     def _exponent(self, params, p):
         """Exponent of the diffuse dust, (n, nwave), the caller's own."""
         scale = -1.0 if self.dust_type == WITT_GORDON else -p["dust2"]
@@ -153,11 +203,11 @@ class PreparedLaw:
             return np.multiply(tau, scale, out=tau if in_place else None)
         return self._tau_fixed * scale
 
-    def _cloud(self, params, p):
-        """Exponent of the birth clouds, (n, nwave), the caller's own."""
+    def _cloud(self, params, p, at):
+        """Exponent of the birth clouds at some wavelengths, (n, m), the caller's own."""
         if "dust1_index" not in params:
-            return p["dust1"] * self._cloud_fixed
-        out = p["dust1_index"] * self._log
+            return p["dust1"] * self._cloud_fixed[:, at]
+        out = p["dust1_index"] * self._log[at]
         return -p["dust1"] * np.exp(out, out=out)
 
     def _dustless(self, p):
@@ -166,13 +216,47 @@ class PreparedLaw:
             return np.zeros((1, 1), dtype=bool)
         return ~((p["dust1"] > TINY) | (p["dust2"] > TINY))
 
-    def _agn(self, params, p, diffuse):
-        if self.dust_type != WITT_GORDON:
-            return diffuse
-        return np.exp(-p["dust2"] * self._curve(params, p))
+
+class _Series:
+    """A curve that one parameter changes, as a power series in it: one matrix product.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (_TERMS, nwave)
+    """
+
+    def __init__(self, tau, name, low, high, dtype):
+        self.name, self._middle, self._half = name, 0.5 * (low + high), 0.5 * (high - low)
+        # At Chebyshev's nodes; the coefficients of these curves, exponentials, fall steeply.
+        x = np.cos(np.pi * (np.arange(_TERMS) + 0.5) / _TERMS)[:, None]
+        powers = np.vander(x[:, 0], _TERMS, increasing=True)
+        self.coefficients = np.linalg.solve(powers, tau({name: self._middle + self._half * x}))
+        self.coefficients = self.coefficients.astype(dtype)
+
+    @classmethod
+    def good(cls, tau, name, low, high, dtype):
+        """A series of ``tau({name: (n, 1)})``, or None if it is off by more than `_ERROR`."""
+        if not high > low:
+            return None
+        made = cls(tau, name, low, high, dtype)
+        x = {name: np.linspace(low, high, 50)[:, None]}
+        exact = tau(x)
+        off = np.abs(made.powers(x, 1.0) @ made.coefficients - exact).max(axis=0)
+        return made if (off <= _ERROR * np.maximum(np.abs(exact).max(axis=0), 0.01)).all() else None
+
+    def powers(self, p, scale):
+        """What multiplies the coefficients for ``p[name]`` (n, 1), times `scale`."""
+        x = (p[self.name][:, 0] - self._middle) / self._half
+        powers = np.empty((_TERMS, x.size), self.coefficients.dtype)
+        powers[0], powers[1] = np.broadcast_to(scale, (len(x), 1))[:, 0], x
+        powers[1] *= powers[0]
+        for k in (2, 4, 8):
+            x = x * x
+            np.multiply(powers[:k], x, out=powers[k : 2 * k])
+        return powers.T
 
 
-def prepare(dust_type, wave, fixed=None, grid=None, dtype=float):
+def prepare(dust_type, wave, fixed=None, grid=None, dtype=float, ranges=None):
     """A law at given wavelengths, with all that depends only on them computed once.
 
     Parameters
@@ -188,6 +272,9 @@ def prepare(dust_type, wave, fixed=None, grid=None, dtype=float):
         and 6) are joined at wavelengths of that grid.
     dtype : numpy dtype
         Of what it returns.
+    ranges : dict, optional
+        ``{name: (low, high)}`` of parameters that vary within these alone. Where that is
+        ``dust2`` and one more of the law's own, its curves become a series in it.
 
     Returns
     -------
@@ -199,7 +286,7 @@ def prepare(dust_type, wave, fixed=None, grid=None, dtype=float):
     RangeError
         If FSPS has no such law.
     """
-    return PreparedLaw(dust_type, wave, fixed, grid, dtype)
+    return PreparedLaw(dust_type, wave, fixed, grid, dtype, ranges)
 
 
 def transmission(dust_type, wave, params, grid=None):

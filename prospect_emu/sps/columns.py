@@ -104,8 +104,11 @@ class Columns:
     dust : ndarray, shape (nspan, nb + ne + 1)
         Of the bands' nodes, of the emission that leaves the dust, of all of it.
     agn : ndarray, shape (nwave, nb)
-    bands, lost, leaving : PreparedLaw or None
-        Transmission at the nodes; None where the dust is fixed.
+    law : PreparedLaw or None
+        Transmission at the nodes of the bands, of the absorbed light and of the emission
+        that leaves the dust, in turn; None where the dust is fixed.
+    nb, nl : int
+        Where the second and the third begin.
     owner : ndarray of int, shape (nb,)
         Target of each column.
     ranges : dict
@@ -157,14 +160,17 @@ class Columns:
             owner += [b] * pick.size
         self.owner = np.array(owner)
         nb = self.nb = self.owner.size
-        self.bands = self._law(np.concatenate(nodes))
-        self.lost = self.leaving = None
         lost, span = np.zeros(0, dtype=int), slice(g.dust_start, None)
         ne = 0
         if self.emits:
             lost, absorbed = self._absorbed_nodes(np.concatenate(gone))
             emitted, norm = self._emitted_nodes(seen.diffuse)
-            self.lost, self.leaving, ne = self._law(lost), self._law(emitted), emitted.size
+            ne = emitted.size
+            nodes += [lost, emitted]
+        self.nl = nb + lost.size
+        self.law = attenuation.prepare(
+            self.dust_type, wave[np.concatenate(nodes)], self.fixed, wave, np.float32, self.ranges
+        )
         old = np.zeros((wave.size, nb + lost.size), np.float32)
         lines = np.zeros((g.line_wave.size, nb + lost.size))
         self.dust = np.zeros((wave.size - g.dust_start, nb + ne + 1))
@@ -190,11 +196,6 @@ class Columns:
         self.dust[:, -1] = self._hertz[span]
         self.young, self.young_lines = old, lines
         self.old, self.old_lines = old, lines
-
-    def _law(self, nodes):
-        return attenuation.prepare(
-            self.dust_type, self.g.wave[nodes], self.fixed, grid=self.g.wave, dtype=np.float32
-        )
 
     def _samples(self, b, run, weight):
         """Samples of a band, those beside its lines too: index, weights, and what each counts."""
@@ -244,7 +245,7 @@ class Columns:
         g, wave = self.g, self.g.wave
         law = attenuation.prepare(self.dust_type, wave, self.fixed)
         seen, gone = law({}), law.absorbed({})
-        self.bands = self.lost = self.leaving = None
+        self.law = None
         nb = self.nb = len(self._runs)
         self.owner = np.arange(nb)
         flux = np.zeros((wave.size, nb))

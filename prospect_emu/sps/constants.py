@@ -52,10 +52,18 @@ def find_cell(axis, x, extrapolate=False):
     the end cells are continued.
     """
     xp = namespace(x)
-    x = np.asarray(x, dtype=float) if xp is np else x
-    cell = xp.clip(xp.searchsorted(axis, x, side="right") - 1, 0, len(axis) - 2)
-    frac = (x - axis[cell]) / (axis[cell + 1] - axis[cell])
-    return cell, frac if extrapolate else xp.clip(frac, 0.0, 1.0)
+    if xp is np:
+        # numpy.clip takes several times as long on a batch.
+        x = np.asarray(x, dtype=float)
+        cell = axis.searchsorted(x, side="right") - 1
+        cell = np.minimum(np.maximum(cell, 0), len(axis) - 2)
+    else:
+        cell = xp.clip(xp.searchsorted(axis, x, side="right") - 1, 0, len(axis) - 2)
+    low = axis[cell]
+    frac = (x - low) / (axis[cell + 1] - low)
+    if extrapolate:
+        return cell, frac
+    return cell, np.minimum(np.maximum(frac, 0.0), 1.0) if xp is np else xp.clip(frac, 0.0, 1.0)
 
 
 def mixture(axes, coordinates):

@@ -6,7 +6,7 @@ redshift is free, all but it (`prospect_emu.sps.redshifts`). What comes out agre
 Rows that the matrices do not hold go through whole spectra.
 """
 
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -70,11 +70,13 @@ def compile_sps(
     RangeError
         Where FSPS stops for the fixed parameters.
     """
-    return Compiled(ingredients, filters, fixed, free, ranges, lines_apart, quadrature)
+    made = Compiled(ingredients, filters, fixed, free, ranges, lines_apart, quadrature)
+    made.fold()
+    return made
 
 
 class Compiled:
-    """Band fluxes of one model; made by `compile_sps`.
+    """Band fluxes of one model; made by `compile_sps`, which takes the same and folds it.
 
     Attributes
     ----------
@@ -91,7 +93,10 @@ class Compiled:
         Rows of the last call that were computed from whole spectra.
     """
 
-    def __init__(self, ingredients, filters, fixed, free, ranges, lines_apart, quadrature):
+    def __init__(
+        self, ingredients, filters, fixed, free, ranges=None, lines_apart=False,
+        quadrature="converged",
+    ):  # fmt: skip
         self.ingredients, self.filters = ingredients, list(filters)
         self.fixed, self.free = dict(fixed), tuple(free)
         self._check()
@@ -108,13 +113,23 @@ class Compiled:
         if apart and np.any(lines_apart):
             self._lines = np.broadcast_to(lines_apart, ingredients.line_wave.shape).astype(bool)
         self.direct_rows = np.zeros(0, dtype=bool)
-        self.error, self._folded = None, None
+        self._folded, self._quadrature, self._settings = None, quadrature, settings
         self.why = _unfoldable(ingredients, self.fixed, set(self.free), settings)
+
+    def fold(self):
+        """What makes rows take microseconds, unless there is a reason `why` it cannot."""
         if not self.why:
             # These products are small: several threads would wait for each other.
             with single_thread():
-                self._folded = self._fold_all(settings, quadrature)
-                self.error = self._measure()
+                self._folded = self._fold_all(self._settings, self._quadrature)
+
+    @cached_property
+    def error(self):
+        """See `Compiled`."""
+        if self._folded is None:
+            return None
+        with single_thread():
+            return self._measure()
 
     def __repr__(self):
         how = f"not folded: {self.why}" if self.why else "folded"

@@ -20,10 +20,9 @@ import numpy as np
 from safetensors import safe_open
 
 from ..errors import ModelFileError, SetupError
-from ..files import fingerprint, load_tensors, read_kind, save_tensors
+from ..files import fingerprint, load_tensors, save_tensors
 from ..parameters import DEFAULTS, INGREDIENTS, PARAMETERS, matters
 from .constants import LNU_UNIT, PHOTON_UNIT
-from .ingredients_legacy import KIND_FACTORED, factored_arrays
 from .installed import installed_fsps
 from .packing import pack, tilt_dust, tilt_stars, unpack, unpack_log
 
@@ -245,8 +244,7 @@ def read_ingredients(path, agb_dust=True):
     Parameters
     ----------
     path : path-like
-        Of `write_ingredients`, or a factored emulator of the first kind (whose gas has one
-        ionisation parameter).
+        Of `write_ingredients`.
     agb_dust : bool
         Whether with FSPS's dust shells around AGB stars. Without them only where the file
         tells the difference.
@@ -257,10 +255,7 @@ def read_ingredients(path, agb_dust=True):
         If the file is missing, damaged or of another kind.
     """
     path = Path(path)
-    tensors, manifest = load_tensors(path, read_kind(path, (KIND, KIND_FACTORED)))
-    if manifest["kind"] == KIND_FACTORED:
-        arrays, described = factored_arrays(tensors, manifest, NEBULAR_FLOOR)
-        return Ingredients(**arrays, manifest=described)
+    tensors, manifest = load_tensors(path, KIND)
     if manifest.get("schema") != SCHEMA:
         raise ModelFileError(
             f"{path} has the layout {manifest.get('schema')!r} of ingredients; this version reads "
@@ -387,6 +382,40 @@ def find_ingredients(folders=None, **parameters):
     raise SetupError(
         f"There are no ingredients with {name}={_plain(wanted[name])}; make them of your FSPS "
         f"with `{COMMAND} {options}`."
+    )
+
+
+def read_made_by(described, where):
+    """Ingredients that were made by the same FSPS with the same parameters.
+
+    Parameters
+    ----------
+    described : dict
+        ``libraries``, ``versions`` and ``parameters`` of a manifest.
+    where : str
+        The file that needs them.
+
+    Raises
+    ------
+    SetupError
+        If there are none; says which command makes them.
+    """
+
+    def made(manifest):
+        # Prospector has no part in it.
+        versions = {k: v for k, v in manifest["versions"].items() if k != "astro-prospector"}
+        stars = {k: DEFAULTS[k] for k in INGREDIENTS} | manifest["parameters"]
+        return list(manifest["libraries"]), versions, stars
+
+    for path, manifest in list_ingredients():
+        if made(manifest) == made(described):
+            return _cached(path, path.stat().st_mtime_ns, True)
+    wanted = {k: v for k, v in described["parameters"].items() if v != DEFAULTS[k]}
+    options = " ".join(f"{k}={_plain(v)}" for k, v in wanted.items())
+    raise SetupError(
+        f"{where} needs ingredients of {'/'.join(described['libraries'])}, which are neither "
+        f"bundled nor in {user_folder()}; make them of that FSPS with `{COMMAND} {options}`, or "
+        "copy them there."
     )
 
 

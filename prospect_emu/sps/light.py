@@ -16,6 +16,8 @@ from .nodes import low_rank
 _CELL_NODES = {"gas_logz": 7, "gas_logu": 7}
 # Of the largest value of each column, over ages and gas.
 TOLERANCE = 3e-5
+# Rows of all metallicities up to which one product with all is quicker than one for each cell.
+_FEW = 32
 
 
 class GasAxis:
@@ -33,16 +35,14 @@ class GasAxis:
             return
         self.size, self.ncell = _CELL_NODES[name], axis.size - 1
         lobatto = -np.cos(np.pi * np.arange(self.size) / (self.size - 1))
-        self._lagrange = np.linalg.inv(np.vander(lobatto, increasing=True))
+        self.lagrange = np.linalg.inv(np.vander(lobatto, increasing=True))
         x = 0.5 + 0.5 * lobatto[:-1]
         self.nodes = np.append((axis[:-1, None] + np.diff(axis)[:, None] * x).ravel(), axis[-1])
 
-    def weights(self, p, n):
-        """Cell (n,) and weights (n, size) of its nodes."""
-        if self.fixed:
-            return np.zeros(n, dtype=int), np.ones((n, 1))
+    def weights(self, p):
+        """Cell (n,) and weights (n, size) of its nodes, where it is free."""
         cell, f = find_cell(self._axis, p[self.name])
-        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self._lagrange
+        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self.lagrange
 
     def of_cell(self, cell):
         """Indices of the nodes of a cell."""
@@ -57,6 +57,8 @@ class Stars:
     ingredients : Ingredients
     ages : slice
         Populations of this half.
+    nb : int
+        How many of the columns are the bands'.
     weights, lines : ndarray
         (nwave, ncol) and (nline, ncol) of `Columns`; lines are those of the spectrum too.
     basis : ndarray, shape (nrow, nage), or None
@@ -77,7 +79,7 @@ class Stars:
     """
 
     def __init__(
-        self, ingredients, ages, weights, lines, basis, metals, gas, outside, continuum,
+        self, ingredients, ages, nb, weights, lines, basis, metals, gas, outside, continuum,
         tolerance=TOLERANCE,
     ):  # fmt: skip
         g = self.g = ingredients
@@ -101,8 +103,20 @@ class Stars:
                 amplitudes = self._fold_gas(self._gas(gas, weights, lines), gas, amount)
         if basis is not None:
             table = np.einsum("ka,zac->zkc", light, table, optimize=True)
-        table = np.concatenate([table, amplitudes], axis=2)
-        self.table = np.ascontiguousarray(table, dtype=np.float32)
+        table = np.concatenate([table, amplitudes], axis=2).astype(np.float32)
+        # Bands apart: passes over an array of their own are quicker. By cell of metallicity.
+        halves = [np.ascontiguousarray(half) for half in (table[:, :, :nb], table[:, :, nb:])]
+        self._pairs = [
+            [half[c : c + 2].reshape(2 * len(light), half.shape[2]) for half in halves]
+            for c in range(len(table) - 1)
+        ]
+        if self.gas is not None:
+            cells, right = self.gas
+            self.gas = cells, right[:, :nb].copy(), right[:, nb:].copy()
+        self._few = None
+        if len(table) == 1 or len(table) * len(light) <= _FEW:
+            few, rest = (half.reshape(len(table) * len(light), half.shape[2]) for half in halves)
+            self._few = few if self.gas is None else np.concatenate([few, self.gas[1]]), rest
 
     def _stars(self, weights, gas, outside, share, metals):
         g = self.g
@@ -172,38 +186,62 @@ class Stars:
         return amplitudes
 
     def __call__(self, share, metals, gas):
-        """Light (n, ncol) of rows in the order of their metallicity.
+        """Light of rows in the order of their metallicity: bands (n, nb), other columns (n, m).
 
         Parameters
         ----------
         share : ndarray, shape (n, nrow)
         metals : tuple or None
-            Position (n, 1) and runs [(cell, start, stop), ...].
+            Position (n, 1), cells (n,) and runs [(cell, start, stop), ...].
         gas : tuple or None
             Order, runs [(cell, start, stop), ...] and weights (n, nnode) in that order.
         """
         if share.shape[1] != self.rows.size:
             share = share[:, self.rows]
-        if metals is None:
-            out = share @ self.table[0]
+        if self._few is not None:
+            if metals is not None:
+                share = self._spread(share, *metals[:2])
+            rest = share @ self._few[1]
+            if self.gas is None:
+                return share @ self._few[0], rest
         else:
-            f, runs = metals
-            pair = np.concatenate([share * (1.0 - f), share * f], axis=1)
-            out = np.empty((len(share), self.table.shape[2]), np.float32)
-            k = self.table.shape[2]
-            for cell, a, b in runs:
-                np.matmul(pair[a:b], self.table[cell : cell + 2].reshape(-1, k), out=out[a:b])
-        if self.gas is None:
-            return out
-        out, amplitude = out[:, : self.ncol], out[:, self.ncol :]
+            bands, rest = self._by_cells(share, *metals)
+            if self.gas is None:
+                return bands, rest
         order, runs, weight = gas
-        cells, right = self.gas
-        product = (weight[:, :, None] * amplitude[order][:, None]).reshape(len(out), -1)
-        mix = np.empty((len(out), cells.shape[2]), np.float32)
+        cells, of_bands, of_rest = self.gas
+        k = of_rest.shape[1]
+        rest, amplitude = rest[:, :k], rest[:, k:]
+        product = (weight[:, :, None] * amplitude[order][:, None]).reshape(len(rest), -1)
+        ordered = np.empty((len(rest), cells.shape[2]), np.float32)
         for cell, a, b in runs:
-            mix[order[a:b]] = product[a:b] @ cells[cell]
-        out += mix @ right
+            np.dot(product[a:b], cells[cell], out=ordered[a:b])
+        mix = np.empty_like(ordered)
+        mix[order] = ordered
+        if self._few is not None:
+            bands = np.concatenate([share, mix], axis=1) @ self._few[0]
+        else:
+            bands += mix @ of_bands
+        rest += mix @ of_rest
+        return bands, rest
+
+    def _spread(self, share, f, cell):
+        """Shares (n, nrow) as those of the rows of all metallicities."""
+        n, k = share.shape
+        out = np.zeros((n, (len(self._pairs) + 1) * k), np.float32)
+        row, column = np.arange(n)[:, None], cell[:, None] * k + np.arange(k)
+        out[row, column], out[row, column + k] = share * (1.0 - f), share * f
         return out
+
+    def _by_cells(self, share, f, cell, runs):
+        """Bands and other columns, each cell of metallicity by itself."""
+        pair = np.concatenate([share * (1.0 - f), share * f], axis=1)
+        bands, rest = (np.empty((len(share), a.shape[1]), np.float32) for a in self._pairs[0])
+        for at, a, b in runs:
+            first, second = self._pairs[at]
+            np.dot(pair[a:b], first, out=bands[a:b])
+            np.dot(pair[a:b], second, out=rest[a:b])
+        return bands, rest
 
 
 def _row(metals, n):
@@ -215,6 +253,6 @@ def _row(metals, n):
 
 def runs(cells):
     """Runs (value, start, stop) of a sorted array of integers."""
-    edges = np.flatnonzero(np.diff(cells)) + 1
+    edges = np.flatnonzero(cells[1:] != cells[:-1]) + 1
     starts = [0, *edges.tolist()]
     return list(zip(cells[starts].tolist(), starts, [*edges.tolist(), cells.size], strict=True))

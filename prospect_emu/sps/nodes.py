@@ -92,18 +92,23 @@ def skeleton(curves, weight, tolerance, worst=WORST):
     scaled = curves * weight
     total = np.abs(scaled).sum(axis=1, keepdims=True)
     scaled = scaled / np.where(total > 0.0, total, 1.0)
-    left, nodes = scaled.copy(), []
-    # Gram-Schmidt with pivoting: each node is where most is left unexplained.
+    # Gram-Schmidt with pivoting: each node is where most is left unexplained. What is left is
+    # not kept, only its squares by columns and by rows.
+    size, rows = (np.einsum(f"mn,mn->{axis}", scaled, scaled) for axis in "nm")
+    basis, parts, nodes = np.zeros((len(scaled), 0)), np.zeros((0, weight.size)), []
     while len(nodes) < min(scaled.shape):
-        size = np.einsum("mn,mn->n", left, left)
-        mean = np.sqrt(size.sum() / len(left))
-        largest = np.sqrt(np.einsum("mn,mn->m", left, left).max())
+        mean, largest = np.sqrt(max(size.sum(), 0.0) / len(rows)), np.sqrt(max(rows.max(), 0.0))
         if nodes and max(mean, largest / worst) <= tolerance / np.sqrt(size.size):
             break
         nodes.append(int(np.argmax(size)))
-        q = left[:, nodes[-1]] / np.sqrt(size[nodes[-1]])
-        left -= np.outer(q, q @ left)
-    matrix = np.linalg.lstsq(scaled[:, nodes], scaled, rcond=None)[0]
+        q = scaled[:, nodes[-1]] - basis @ parts[:, nodes[-1]]
+        q -= basis @ (q @ basis)
+        q /= np.linalg.norm(q)
+        part = q @ scaled
+        rows -= q * (2.0 * (scaled @ part - basis @ (parts @ part)) - q * (part @ part))
+        size -= part**2
+        basis, parts = np.column_stack([basis, q]), np.vstack([parts, part])
+    matrix = np.linalg.solve(parts[:, nodes], parts)
     return np.array(nodes), matrix * weight[nodes, None] / weight
 
 

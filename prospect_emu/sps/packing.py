@@ -51,28 +51,3 @@ def unpack_log(codes, top, floor, dtype=np.float32):
     """log10 of packed spectra, `floor` where they are zero."""
     log = LOG.astype(dtype)[codes] + top[..., None].astype(dtype)
     return np.where(codes == 0, dtype(floor), log)
-
-
-# ---- equal steps, as factored emulators hold them -------------------------------------
-
-_UNIFORM = DECADES / (_TOP_CODE - 1)  # 0.035 % at half a step
-
-
-def pack_uniform(values):
-    """`pack` in equal steps."""
-    with np.errstate(divide="ignore"):
-        log = np.log10(values)
-    top = log.max(axis=-1)
-    depth = (log - top[..., None]) / DECADES
-    codes = np.where(depth > -1.0, np.rint((_TOP_CODE - 1.0) * (1.0 + depth)) + 1.0, 0.0)
-    return codes.astype(np.uint16), top
-
-
-def unpack_uniform(codes, top, zero=-np.inf):
-    """log10 of spectra of `pack_uniform`, single precision.
-
-    Where they are zero it is `zero`, or with None `DECADES` below the largest.
-    """
-    log = (codes.astype(np.float32) - np.float32(_TOP_CODE)) * np.float32(_UNIFORM)
-    log = log + top[..., None].astype(np.float32)
-    return log if zero is None else np.where(codes == 0, np.float32(zero), log)

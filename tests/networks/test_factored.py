@@ -1,6 +1,4 @@
-"""The factored emulator against ExactSPS on tables without physics, and its own parts."""
-
-from dataclasses import replace
+"""The factored emulator, a view of the exact physics, on tables without physics too."""
 
 import numpy as np
 import pytest
@@ -8,18 +6,21 @@ from scipy.integrate import quad
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from prospect_emu import load_emulator
-from prospect_emu.errors import FilterError, ModelFileError, RangeError
-from prospect_emu.networks import factored, sfh
+from prospect_emu.errors import FilterError, ModelFileError, RangeError, SetupError
+from prospect_emu.files import load_tensors, save_tensors
+from prospect_emu.networks import sfh
 from prospect_emu.networks.emulator_base import EmulatorBase, reference_scale
-from prospect_emu.networks.factored import FactoredEmulator, unpack
-from prospect_emu.networks.folded import dust_family, exponents, factorise, skeleton
+from prospect_emu.networks.factored import KIND, FactoredEmulator
+from prospect_emu.networks.factored_file import unpack
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
 from prospect_emu.sps.ages import step_weights
-from prospect_emu.sps.constants import REFERENCE
-from prospect_emu.sps.dust_laws import bump, calzetti
-from prospect_emu.sps.packing import pack_uniform
+from prospect_emu.sps.attenuation import prepare
+from prospect_emu.sps.fold import Compiled
+from prospect_emu.sps.ingredients import BUNDLED, find_ingredients
+from prospect_emu.sps.nodes import family, low_rank, skeleton
+from prospect_emu.sps.packing import DECADES
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
 ZRED = PARAMETERS.index("zred")
@@ -32,7 +33,7 @@ BANDS = (
 @pytest.fixture(scope="module")
 def toy(toy_tables):
     pytest.importorskip("torch", reason="ExactSPS, the reference, needs torch")
-    from prospect_emu.training.factored_tables import compress
+    from prospect_emu.training.ingredient_tables import assemble
 
     n = len(BANDS)
     recipe = Recipe(filters=BANDS, zred_range=(0.05, 12.0))
@@ -47,7 +48,7 @@ def toy(toy_tables):
         covariance=np.eye(n) * 1e-8,
         quantiles=np.outer(np.full(n, 1e-4), np.arange(-4.0, 5.0)),
         manifest={"recipe": recipe.as_dict(), "versions": {"libraries": ["none"]}},
-        ingredients=compress(toy_tables),
+        ingredients=assemble(toy_tables, parameters={"imf_type": 1}, versions={}, dtype=float),
     )
 
 
@@ -63,17 +64,6 @@ def draws(n, zred=None):
     if zred is not None:
         theta[:, ZRED] = zred
     return theta
-
-
-def test_packing_keeps_four_digits():
-    """A step of 20 decades / 65534 is 0.07 %, half of it the largest error."""
-    values = 10.0 ** np.random.default_rng(1).uniform(-18, 3, (3, 4, 500))
-    values[0, 0, :10] = 0.0
-    got = unpack(*pack_uniform(values))
-    assert (got[0, 0, :10] == 0).all()
-    kept = values > values.max(axis=-1, keepdims=True) * 1e-20
-    np.testing.assert_allclose(got[kept], values[kept], rtol=3.6e-4)
-    assert (got[~kept] <= values.max() * 1e-19).all()
 
 
 def test_age_weights_against_quadrature():
@@ -117,11 +107,8 @@ def test_age_weights_equal_those_of_exact_sps():
 def test_skeleton_reproduces_all_dust():
     """Attenuation over a whole ultraviolet band from its nodes, to the tolerance asked for."""
     wave = np.geomspace(1300.0, 2800.0, 150)
-    vectors = np.array([
-        -calzetti(wave), -bump(wave),
-        np.log(wave / REFERENCE), -REFERENCE / wave,
-    ])  # fmt: skip
-    curves = np.exp(sum(exponents(vectors, dust_family())))
+    dust = family({"dust1": (0.0, 8.0), "dust2": (0.0, 4.0), "dust_index": (-1.2, 0.4)})
+    curves = prepare(4, wave)(dust).young
     weight = np.sin(np.pi * (np.arange(150) + 0.5) / 150)
     nodes, matrix = skeleton(curves, weight, 1e-4)
     assert nodes.size < 20
@@ -129,16 +116,16 @@ def test_skeleton_reproduces_all_dust():
     assert np.abs(got / integral - 1.0).max() < 3e-4
 
 
-def test_factorise_reproduces_a_smooth_matrix():
+def test_low_rank_reproduces_a_smooth_matrix():
     x, y = np.linspace(0, 1, 300)[:, None], np.linspace(0, 3, 80)
     matrix = np.exp(-x * y) * 10.0**y
-    left, right = factorise(matrix, 1e-5)
+    left, right = low_rank(matrix, 1e-5)
     assert left.shape[1] < 10
     assert np.abs((left @ right - matrix) / matrix.max(axis=0)).max() < 1e-4
 
 
 def test_spectrum_against_exact_sps(toy, exact):
-    """Whole spectra: what 16-bit logarithms cost, 3.5e-4 at most per ingredient."""
+    """Whole spectra: both engines interpolate the same tables, in single precision here."""
     theta = draws(12)
     got, expected = toy.spectrum(theta), exact.spectrum(theta).numpy()
     bright = expected > 1e-8 * expected.max(axis=1, keepdims=True)
@@ -190,44 +177,106 @@ def test_interface(toy):
         toy.spectrum(theta)
 
 
-def test_file_round_trip(toy, tmp_path):
-    toy.save(tmp_path / "toy.safetensors")
-    again = load_emulator(tmp_path / "toy.safetensors")
+@pytest.fixture(scope="module")
+def bundled():
+    return load_emulator("mathews23-factored")
+
+
+def test_file_names_its_ingredients(bundled, tmp_path, monkeypatch):
+    """A small file; without such ingredients one sentence says how to make them."""
+    path = tmp_path / "view.safetensors"
+    some = bundled.select(BANDS)
+    some.save(path)
+    assert path.stat().st_size < 3e4
+    again = load_emulator(path)
     assert isinstance(again, FactoredEmulator)
+    assert again.ingredients is find_ingredients([BUNDLED], imf_type=1)
     theta = draws(3)
-    np.testing.assert_array_equal(again.maggies(theta), toy.maggies(theta))
+    np.testing.assert_array_equal(again.maggies(theta), some.maggies(theta))
+    monkeypatch.setattr("prospect_emu.sps.ingredients.BUNDLED", tmp_path)
+    monkeypatch.setenv("PROSPECT_EMU_INGREDIENTS", str(tmp_path))
+    with pytest.raises(SetupError, match=r"needs ingredients of prsc/c3k_lr/DL07.*imf_type=1`"):
+        load_emulator(path)
 
 
-def test_damaged_file(toy, tmp_path):
-    broken = {k: v for k, v in toy.ingredients.items() if k != "ssp_mass"}
-    replace(toy, ingredients=broken).save(tmp_path / "a.safetensors")
-    with pytest.raises(ModelFileError, match="not a complete emulator"):
-        load_emulator(tmp_path / "a.safetensors")
-    short = toy.ingredients | {"ssp_mass": toy.ingredients["ssp_mass"][:, :-1]}
-    replace(toy, ingredients=short).save(tmp_path / "b.safetensors")
-    with pytest.raises(ModelFileError, match="ssp_mass has shape"):
-        load_emulator(tmp_path / "b.safetensors")
+def packed(values):
+    """16-bit logarithms in equal steps, as the first files held spectra."""
+    with np.errstate(divide="ignore"):
+        log = np.log10(np.maximum(values, 0.0, dtype=float))
+    top = log.max(axis=-1)
+    depth = (log - top[..., None]) / DECADES
+    codes = np.where(depth > -1.0, np.rint(65534.0 * (1.0 + depth)) + 1.0, 0.0)
+    return codes.astype(np.uint16), top
 
 
-def test_continuous_in_redshift():
+def test_equal_steps_keep_four_digits():
+    """A step of 20 decades / 65534 is 0.07 %, half of it the largest error."""
+    values = 10.0 ** np.random.default_rng(1).uniform(-18, 3, (3, 4, 500))
+    values[0, 0, :10] = 0.0
+    got = 10.0 ** unpack(*packed(values))
+    assert (got[0, 0, :10] == 0).all()
+    kept = values > values.max(axis=-1, keepdims=True) * 1e-20
+    np.testing.assert_allclose(got[kept], values[kept], rtol=3.6e-4)
+
+
+def old_file(emulator, path):
+    """A file of the first layout, which held its ingredients, of one ionisation parameter."""
+    g = emulator.ingredients
+    arrays = {
+        "ssp_mass": g.stars_mass, "ssp_loglbol": g.stars_loglbol,
+        "neb_logline": g.neb_logline[:, :, -1], "agn_lnu": g.agn_lnu,
+    }  # fmt: skip
+    for name in ("wave", "resolution", "log_age", "logz", "photons", "neb_logz", "neb_log_age",
+                 "line_wave", "dust_qpah", "dust_umin", "agn_tau"):  # fmt: skip
+        arrays[name] = getattr(g, name)
+    spectra = {"ssp_lnu": g.stars_lnu, "neb_cont": 10.0 ** g.neb_logcont[:, :, -1].astype(float),
+               "dust_lnu": g.dust_lnu}  # fmt: skip
+    for name, values in spectra.items():
+        arrays[name], arrays[f"{name}_top"] = packed(values)
+    emulator.save(path)
+    tensors, manifest = load_tensors(path, KIND)
+    del manifest["ingredients"]
+    save_tensors(path, tensors | {f"ingredients/{k}": v for k, v in arrays.items()}, manifest)
+
+
+def test_first_files_still_load(bundled, tmp_path):
+    """Half a step of their logarithms is 0.035 %; what averages over a spectrum, less."""
+    path = tmp_path / "old.safetensors"
+    some = bundled.select(BANDS)
+    old_file(some, path)
+    old = load_emulator(path)
+    assert old.ingredients.neb_logu.tolist() == [-1.0]
+    theta = draws(20)
+    np.testing.assert_allclose(old.maggies(theta), some.maggies(theta), rtol=5e-4, atol=1e-30)
+    np.testing.assert_allclose(old.mfrac(theta), some.mfrac(theta), rtol=1e-12)
+    tensors, manifest = load_tensors(path, KIND)
+    for change, message in (
+        ({"ingredients/ssp_mass": None}, "not a complete emulator"),
+        ({"ingredients/ssp_mass": np.zeros((15, 92))}, "stars_mass has shape"),
+    ):
+        broken = {k: v for k, v in (tensors | change).items() if v is not None}
+        save_tensors(tmp_path / "broken.safetensors", broken, manifest)
+        with pytest.raises(ModelFileError, match=message):
+            load_emulator(tmp_path / "broken.safetensors")
+
+
+def test_continuous_in_redshift(bundled):
     """No seams: a small step in redshift moves every magnitude a little, everywhere.
 
     A step of 2e-6 z moves no edge of a band by more than a thousandth of its width;
     a seam between two networks would be of their errors' size, some 0.01 mag.
     """
-    emulator = load_emulator("mathews23-factored")
     theta = draws(1, 1.0)
     z = np.concatenate([c * np.array([1.0, 1.000002]) for c in (0.5, 2.0, 3.0, 4.0, 6.0, 8.0)])
     theta = np.repeat(theta, z.size, axis=0)
     theta[:, ZRED] = z
-    mag = emulator.magnitudes(theta)
+    mag = bundled.magnitudes(theta)
     bright = mag.max(axis=0) < 32
     assert np.abs(mag[1::2] - mag[::2])[:, bright].max() < 5e-4
 
 
-def test_box_of_the_bundled_one():
-    bounds = load_emulator("mathews23-factored").bounds
-    for name, (lo, hi) in zip(PARAMETERS, bounds, strict=True):
+def test_box_of_the_bundled_one(bundled):
+    for name, (lo, hi) in zip(PARAMETERS, bundled.bounds, strict=True):
         assert name == "zred" or (lo, hi) == BOX[name]
 
 
@@ -239,7 +288,7 @@ def test_folding_uses_one_thread(toy, monkeypatch):
                 if i["user_api"] == "blas"}  # fmt: skip
 
     seen = []
-    monkeypatch.setattr(factored, "FoldedEmulator", lambda *given: seen.append(threads()))
+    monkeypatch.setattr(Compiled, "_fold_all", lambda *given: seen.append(threads()))
     with threadpool_limits(2):
         before = threads()
         if set(before.values()) <= {1}:

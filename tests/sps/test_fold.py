@@ -1,4 +1,4 @@
-"""The compiled engine against whole spectra through the bands, and against the old folding."""
+"""The compiled engine against whole spectra through the bands."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from prospect_emu import load_emulator
 from prospect_emu.errors import ModelMismatchError, RangeError
 from prospect_emu.networks import sfh
-from prospect_emu.networks.vector import BOX, PARAMETERS
+from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.sps.fold import compile_sps, relative_error
 from prospect_emu.sps.ingredients import find_ingredients
@@ -103,49 +103,16 @@ def test_folded_is_direct(kroupa, filters, name):
     np.testing.assert_allclose(c.mfrac(p), mfrac, rtol=1e-12)
 
 
-def preset(zred):
-    """The 18-parameter model by name."""
-    fixed = {
-        "imf_type": 1, "dust_type": 4, "gas_logu": -1.0, "add_neb_emission": True,
-        "add_igm_absorption": True, "zred": zred, "agebins": sfh.agebins(zred),
-    }  # fmt: skip
-    free = (
-        "mass", "logzsol", "dust1", "dust2", "dust_index", "fagn", "agn_tau", "gas_logz",
-        "duste_qpah", "duste_umin", "duste_gamma",
-    )  # fmt: skip
-    dust = ("dust2", "dust_index", "logzsol", "gas_logz")
-    return fixed, free, {k: BOX[k] for k in dust} | {"dust1": (0.0, 8.0)}
-
-
-def by_name(theta, zred):
-    t = dict(zip(PARAMETERS, theta.T, strict=True))
-    return {
-        "mass": sfh.bin_masses(t["logmass"], theta[:, 2:8], zred), "logzsol": t["logzsol"],
-        "dust1": t["dust1_fraction"] * t["dust2"], "dust2": t["dust2"],
-        "dust_index": t["dust_index"], "fagn": 10.0 ** t["log_fagn"],
-        "agn_tau": 10.0 ** t["log_agn_tau"], "gas_logz": t["gas_logz"],
-        "duste_qpah": t["duste_qpah"], "duste_umin": t["duste_umin"],
-        "duste_gamma": 10.0 ** t["log_duste_gamma"],
-    }  # fmt: skip
-
-
-def test_preset_against_the_old_folding(filters):
-    """`FoldedEmulator` of the same ingredients: 1.2e-3, its own tolerance (docs/factored.md).
-
-    (That is the old folding's error; the new one is within 1e-4 of whole spectra here.)
-    """
-    zred = 1.2
-    low, high = np.array([BOX[p] for p in PARAMETERS]).T
-    theta = np.random.default_rng(2).uniform(low, high, (300, 18))
-    theta[:, PARAMETERS.index("zred")] = zred
-    fixed, free, ranges = preset(zred)
-    c = compile_sps(find_ingredients(imf_type=1), filters, fixed, free, ranges)
-    p = by_name(theta, zred)
-    new = c.maggies(p)
-    assert not c.direct_rows.any()
-    old = load_emulator("mathews23-factored").select(BANDS).maggies(theta)
-    assert relative_error(new, old).max() < 1.2e-3
-    assert relative_error(new[:100], c.direct({k: v[:100] for k, v in p.items()})).max() < 1e-4
+def test_preset(filters):
+    """The 18-parameter model anywhere in its box: 1e-4 of whole spectra."""
+    emulator = load_emulator("mathews23-factored").select(BANDS)
+    low, high = emulator.bounds.T
+    theta = np.random.default_rng(2).uniform(low, high, (100, 18))
+    theta[:, PARAMETERS.index("zred")] = 1.2
+    at_z = emulator.at_redshift(1.2)
+    new = at_z.reference_maggies(theta)
+    assert not at_z.compiled.direct_rows.any()
+    assert relative_error(new, emulator.direct_maggies(theta)).max() < 1e-4
 
 
 def test_rows_outside_are_computed_directly(kroupa, filters):

@@ -128,18 +128,6 @@ def test_bundled():
     assert sum(p.stat().st_size for p in BUNDLED.iterdir()) < 22.5e6
 
 
-def test_factored_emulator_as_ingredients(kroupa):
-    """Today's emulator file (imf_type 1, gas_logu -1) against the bundled file: 5e-4."""
-    old = read_ingredients(BUNDLED.parent / "mathews23-factored.safetensors")
-    new = find_ingredients([BUNDLED], imf_type=1)
-    assert old.label == new.label == "PARSEC/CK04"
-    assert old.neb_logu.tolist() == [-1.0]
-    seen = (old.wave > 3000.0) & (old.wave < 1e7)
-    np.testing.assert_allclose(old.stars_lnu[..., seen], new.stars_lnu[..., seen], rtol=6e-4)
-    np.testing.assert_allclose(old.photons, new.photons, rtol=1e-9)
-    np.testing.assert_allclose(old.neb_logline[:, :, 0], new.neb_logline[:, :, -1], atol=2e-6)
-
-
 def test_damage(tmp_path, toy):
     """Truncated, of another layout, of wrong shape: one sentence each."""
     path = tmp_path / "x.safetensors"
