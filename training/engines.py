@@ -109,25 +109,10 @@ def exact_emulator(tables, filters, zred=(0.01, 12.0), quadrature="converged", d
 
 
 def exact_engine(emulator, tables=None):
-    """Exact fluxes by `ExactSPS`.
+    """Exact fluxes by `ExactSPS`; see `prospect_emu.networks.loading.factored_engine`.
 
-    Parameters
-    ----------
-    emulator : Emulator
-        Whose bands, quadrature and libraries the engine must share.
-    tables : path-like, optional
-        Default: what ``$PROSPECT_EMU_TABLES`` names.
-
-    Returns
-    -------
-    name : str
-    maggies : callable
-        (n, 18) -> (n, nband).
-
-    Raises
-    ------
-    SetupError
-        If there are no tables, or they are of other libraries.
+    `tables` is a file, by default what ``$PROSPECT_EMU_TABLES`` names; `SetupError` without
+    any, or if they are of other libraries.
     """
     tables = tables or os.environ.get("PROSPECT_EMU_TABLES")
     if not tables:

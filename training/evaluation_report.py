@@ -73,20 +73,21 @@ class Scored:
         }
 
 
-def read_emulators(names, store):
-    """Emulators by label (the bundled name, or the file's without its ending).
+def evaluate(names, samples):
+    """Emulators, by name or file, against the samples in a folder: list of `Scored`, and store.
 
     Raises
     ------
     FilterError
         If one has other bands than the test set.
     ProspectEmuError
-        If two would have the same label.
+        If two would have the same label: the bundled name, or the file's without its ending.
     """
-    found: dict = {}
+    store = SampleStore.open(samples)
+    emulators: dict = {}
     for name in names:
         emulator, label = load_emulator(name), Path(name).name.removesuffix(".safetensors")
-        if label in found:
+        if label in emulators:
             raise ProspectEmuError(
                 f"Two emulators would be called {label!r} in the report; rename one of the files."
             )
@@ -95,14 +96,8 @@ def read_emulators(names, store):
                 f"{store.folder} holds other bands than emulator {label!r}; evaluate it on "
                 "samples of its own recipe."
             )
-        found[label] = emulator
-    return found
-
-
-def evaluate(names, samples):
-    """Emulators, by name or file, against the samples in a folder: list of `Scored`, and store."""
-    store = SampleStore.open(samples)
-    emulators, data = read_emulators(names, store), store.load()
+        emulators[label] = emulator
+    data = store.load()
     theta, maggies = data["theta"], data["maggies"]
     return [
         Scored(label, e, Residuals.of(e, theta, maggies), theta) for label, e in emulators.items()

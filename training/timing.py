@@ -59,15 +59,10 @@ def fsps_cases(recipe, theta, n=6):
 
 
 def measure(cases, rounds=20, turn=0.05, enough=2.0):
-    """Processor seconds per vector of the fastest call of each case.
+    """Processor seconds per vector of the fastest call of each case, by (label, batch, fixed).
 
     It is every case's turn `rounds` times, for `turn` seconds (one call at least), until
     it had `enough` seconds.
-
-    Returns
-    -------
-    dict
-        Seconds by ``(label, batch, fixed)``.
     """
     calls: list = [[] for _ in cases]
     with threadpool_limits(1):
@@ -75,17 +70,10 @@ def measure(cases, rounds=20, turn=0.05, enough=2.0):
             case.call()
         for _ in range(rounds):
             for case, took in zip(cases, calls, strict=True):
-                if sum(took) < enough:
-                    took += _calls(case.call, turn)
+                until = min(sum(took) + turn, enough)
+                while not took or sum(took) < until:
+                    start = time.process_time()
+                    case.call()
+                    took.append(time.process_time() - start)
     fastest = (min(took) for took in calls)
     return {c[:3]: took / c.vectors for c, took in zip(cases, fastest, strict=True)}
-
-
-def _calls(call, turn):
-    """Seconds of each of as many calls as a turn has time for."""
-    out: list = []
-    while not out or sum(out) < turn:
-        start = time.process_time()
-        call()
-        out.append(time.process_time() - start)
-    return out

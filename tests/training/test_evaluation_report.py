@@ -381,9 +381,9 @@ def test_emulators_must_fit_the_test_set(files, test_set, make_emulator, tmp_pat
     other = make_emulator(bands=make_emulator().filters[:3])
     other.save(tmp_path / "three.safetensors")
     with pytest.raises(FilterError, match="other bands than emulator 'three'"):
-        evaluation_report.read_emulators([tmp_path / "three.safetensors"], test_set)
+        evaluation_report.evaluate([tmp_path / "three.safetensors"], test_set.folder)
     with pytest.raises(ProspectEmuError, match="'w8'"):
-        evaluation_report.read_emulators([files[0], files[0]], test_set)
+        evaluation_report.evaluate([files[0], files[0]], test_set.folder)
 
 
 def test_width_is_that_of_equal_hidden_layers(toy_emulator):
