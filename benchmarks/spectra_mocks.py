@@ -1,0 +1,172 @@
+"""Mocks of PRISM-like spectra with photometry: calibration, gain over photometry, faulty data.
+
+    python benchmarks/spectra_mocks.py FILE [--mocks N]
+
+300 pixels from 0.6 to 5.3 um of R = 30-300, S/N 5-30 a pixel, lines at the line-spread function,
+10 bands of S/N 20, calibrated by a polynomial of order 3; truths are drawn from the prior of a
+continuity model with nebular emission and free dust. Each mock is fitted with the spectrum and
+without; each fourth once more with its spectrum tilted by 5 % end to end, with the polynomial
+and without. Results are added to FILE (JSON lines), whose summary is printed.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from prospect.models import PolySpecModel, SpecModel, priors
+from prospect.models.templates import TemplateLibrary
+from prospect.utils.obsutils import fix_obs
+from scipy.stats import kstest
+from threadpoolctl import threadpool_limits
+
+from prospect_emu import EmulatorSPS, fit_model
+from prospect_emu.cosmology import LIGHTSPEED_KMS
+from prospect_emu.fit.posterior import BatchedPosterior
+from prospect_emu.observe.filters import load_filters
+from prospect_emu.prospector.v1 import emission_line_wavelengths
+
+NPIX = 300
+BANDS = [f"jwst_f{b}" for b in ("070w", "090w", "115w", "150w", "200w", "277w", "356w", "444w")]
+BANDS += ["acs_wfc_f435w", "acs_wfc_f606w"]
+# Of the NIRSpec prism: wavelength in um and resolving power (FWHM), roughly.
+PRISM = np.array([[0.6, 90], [0.8, 55], [1.2, 32], [2.0, 55], [3.0, 120], [4.0, 200], [5.3, 300]])
+RUN = {
+    "nested_nlive_init": 100, "nested_walks": 20, "nested_dlogz_init": 0.2,
+    "nested_maxbatch": 0, "nested_sample": "rwalk", "verbose": False,
+}  # fmt: skip
+
+
+def resolving_power(wave):
+    """R of wavelengths in Angstrom."""
+    return np.interp(wave / 1e4, *PRISM.T)
+
+
+def make_model(kind, zred):
+    """A continuity model whose lines have the width of the line-spread function."""
+    params = TemplateLibrary["continuity_sfh"]
+    params.update(TemplateLibrary["nebular"])
+    params["zred"] |= {"isfree": False, "init": zred}
+    params["imf_type"]["init"] = 1
+    params["dust_type"]["init"] = 4
+    params["logmass"]["prior"] = priors.TopHat(mini=8.0, maxi=12.0)
+    params["dust2"]["prior"] = priors.TopHat(mini=0.0, maxi=2.0)
+    params["dust_index"] = {
+        "N": 1, "isfree": True, "init": -0.2, "prior": priors.TopHat(mini=-1.0, maxi=0.4)
+    }  # fmt: skip
+    del params["gas_logz"]["depends_on"]
+    params["gas_logz"] |= {"isfree": True, "prior": priors.TopHat(mini=-2.0, maxi=0.5)}
+    params["gas_logu"] |= {"isfree": True, "prior": priors.TopHat(mini=-4.0, maxi=-1.0)}
+    lines = emission_line_wavelengths() * (1.0 + zred)
+    width = LIGHTSPEED_KMS / (2.355 * resolving_power(lines))
+    fixed = {"nebemlineinspec": False, "eline_sigma": width, "sigma_smooth": 1000.0, "polyorder": 3}
+    for name, value in fixed.items():
+        params[name] = {"N": np.size(value), "isfree": False, "init": value}
+    return kind(params)
+
+
+def make_mock(seed, sps):
+    """Model's redshift, obs and true vector."""
+    rng = np.random.default_rng(seed)
+    zred, snr = rng.uniform(1.0, 5.0), rng.uniform(5.0, 30.0)
+    model = make_model(SpecModel, zred)
+    wave = np.geomspace(6e3, 5.3e4, NPIX)
+    obs = {"wavelength": wave, "filters": load_filters(BANDS), "mask": np.ones(NPIX, dtype=bool)}
+    obs |= {"spectrum": np.ones(NPIX), "unc": np.ones(NPIX)}
+    obs |= {"maggies": np.ones(len(BANDS)), "maggies_unc": np.ones(len(BANDS))}
+    truth = model.prior_transform(rng.random(model.ndim))
+    spec, phot, _ = model.predict(truth, obs=fix_obs(dict(obs)), sps=sps)
+    unc, phot_unc = np.maximum(spec, np.median(spec)) / snr, np.maximum(phot, phot.max() / 50) / 20
+    obs |= {"spectrum": spec + unc * rng.standard_normal(NPIX), "unc": unc}
+    obs |= {"maggies": phot + phot_unc * rng.standard_normal(phot.size), "maggies_unc": phot_unc}
+    return zred, snr, obs, truth
+
+
+def fit(kind, zred, obs, truth, sps, seed):
+    """Ranks of the truth, means and dispersions of the posterior, reduced chi^2, seconds."""
+    model = make_model(kind, zred)
+    start = time.process_time()
+    results = fit_model(obs, model, sps, seed=seed, **RUN)["sampling"][0]
+    seconds = time.process_time() - start
+    weight = np.exp(results.logwt - results.logz[-1])
+    weight /= weight.sum()
+    mean = weight @ results.samples
+    out = {
+        "rank": [float(weight @ (s < t)) for s, t in zip(results.samples.T, truth, strict=True)],
+        "mean": mean.tolist(), "std": np.sqrt(weight @ (results.samples - mean) ** 2).tolist(),
+        "seconds": seconds, "calls": int(np.sum(results.ncall)), "chi2": None,
+    }  # fmt: skip
+    if obs.get("spectrum") is not None:
+        best = results.samples[np.argmax(results.logl)][None]
+        got = BatchedPosterior(model, obs, sps).spectrum(best)[0]
+        out["chi2"] = float(np.mean(((got - obs["spectrum"]) / obs["unc"]) ** 2))
+    return out
+
+
+def run(path, seed, sps):
+    """One mock, all its fits, added to the file."""
+    zred, snr, obs, truth = make_mock(seed, sps)
+    alone = obs | {"spectrum": None, "wavelength": None, "unc": None, "mask": None}
+    cases = {"both": (PolySpecModel, obs), "photometry": (SpecModel, alone)}
+    if seed % 4 == 0:
+        tilted = obs | {"spectrum": obs["spectrum"] * np.linspace(0.975, 1.025, NPIX)}
+        cases |= {"tilted": (PolySpecModel, tilted), "tilted, plain": (SpecModel, tilted)}
+    record = {"seed": seed, "zred": zred, "snr": snr, "truth": truth.tolist()}
+    for name, (kind, data) in cases.items():
+        record[name] = fit(kind, zred, dict(data), truth, sps, seed)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def summary(path):
+    """Print coverage, gain and what a tilt does."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    names = make_model(SpecModel, 2.0).theta_labels()
+    print(f"{len(records)} mocks")
+    for case in ("both", "photometry", "tilted", "tilted, plain"):
+        some = [r for r in records if case in r]
+        if not some:
+            continue
+        rank = np.array([r[case]["rank"] for r in some])
+        off = np.array([(np.array(r[case]["mean"]) - r["truth"]) / r[case]["std"] for r in some])
+        inside = [np.mean(np.abs(rank - 0.5) < 0.5 * p) for p in (0.68, 0.95)]
+        chi2 = [r[case]["chi2"] for r in some if r[case]["chi2"] is not None]
+        print(
+            f"{case}: {len(some)} fits, inside 68 % {inside[0]:.2f}, 95 % {inside[1]:.2f}; "
+            f"rms of (mean - truth) / sigma {np.sqrt(np.mean(off**2)):.2f}; "
+            f"{np.median([r[case]['seconds'] for r in some]):.0f} s and "
+            f"{np.median([r[case]['calls'] for r in some]):.0f} calls a fit"
+            + (f"; chi^2 per pixel {np.median(chi2):.3f}" if chi2 else "")
+        )
+        for i, name in enumerate(names):
+            near = [np.mean(np.abs(rank[:, i] - 0.5) < 0.5 * p) for p in (0.68, 0.95)]
+            gain = ""
+            if case == "both":
+                ratio = [r["both"]["std"][i] / r["photometry"]["std"][i] for r in some]
+                gain = f", sigma over that of photometry alone {np.median(ratio):.2f}"
+            print(
+                f"    {name:18s} 68 % {near[0]:.2f}, 95 % {near[1]:.2f}, ranks uniform: "
+                f"p = {kstest(rank[:, i], 'uniform').pvalue:.2f}{gain}"
+            )
+
+
+def main():
+    """Run the mocks that the file does not hold yet, then summarise."""
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("file", type=Path)
+    p.add_argument("--mocks", type=int, default=50)
+    args = p.parse_args()
+    known = set()
+    if args.file.exists():
+        known = {json.loads(line)["seed"] for line in args.file.read_text().splitlines()}
+    sps = EmulatorSPS()
+    for seed in range(args.mocks):
+        if seed not in known:
+            run(args.file, seed, sps)
+    summary(args.file)
+
+
+if __name__ == "__main__":
+    with threadpool_limits(1):
+        main()
