@@ -76,7 +76,9 @@ class PreparedLaw:
         own = [k for k in self._own if k in (ranges or {})]
         if len(own) == 1 and "dust2" in ranges:
             exact = build(wave, grid, np.dtype(float))
-            self._series = _Series.good(exact, own[0], *ranges[own[0]], self.dtype)
+            self._series = _Series.good(
+                lambda p: exact(precise | p), own[0], *ranges[own[0]], self.dtype
+            )
         log = np.log(wave / REFERENCE)
         self._cloud_fixed = (-np.exp(precise["dust1_index"] * log)).astype(self.dtype)
         self._log = log.astype(self.dtype)
@@ -178,7 +180,9 @@ class PreparedLaw:
         Arrays of their own, for passes over them to be quick.
         """
         third = p["dust3"].any()
-        if self._series is not None and self._series.name in params:
+        if self._series is not None and [k for k in self._own if k in params] == [
+            self._series.name
+        ]:
             powers = self._series.powers(p, -p["dust2"])
             diffuse = [powers @ self._series.coefficients[:, at] for at in sets]
         else:
