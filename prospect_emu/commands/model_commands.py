@@ -34,6 +34,7 @@ def register_run(subparsers):
 def _run(args):
     from ..observe.observation import filter_list
     from ..prospector.parameter_file import CHOICES, ParameterFile
+    from ..prospector.version import adapter
 
     file = ParameterFile(args.file, args.unknown)
     obs, model, sps, noise = file.build()
@@ -44,15 +45,17 @@ def _run(args):
     fit_output.prepare(out, args)
     chosen = {k: file.run_params[k] for k in file.chosen}
     settings = _SETTINGS | {k: v for k, v in chosen.items() if k.startswith("nested_")}
+    sampler = settings.pop("nested_sampler", "dynesty")
     if settings.get("nested_sample") not in (None, "rwalk"):
         settings["nested_sample"] = "rwalk"
     if args.seed is None and isinstance(chosen.get("seed"), int):
         args.seed = chosen["seed"]
     if not args.quiet:
-        bands = len(filter_list(obs.get("filters")))
+        bands = len(filter_list(adapter.observed(obs).get("filters")))
         print(f"Fitting {args.file.name}: {model.ndim} free parameters, {bands} bands,")
         print(f"with {sps!r}.")
         other = [k for k in CHOICES if k != "dynesty" and chosen.get(k)]
+        other += [sampler] * (sampler != "dynesty")
         if other:
             print(f"  {', '.join(other)}: set in the file; the fit is by nested sampling.")
     return fit_output.sample(
@@ -106,6 +109,7 @@ def _description(model, sps, obs, notes=()):
     from ..fit.predictions import predictions
     from ..observe.observation import has_photometry
     from ..prospector.parameter_map import ParameterMap
+    from ..prospector.version import adapter
 
     lines = [f"{model.ndim} free parameters ({type(model).__name__}), {sps.label}"]
     mapped = ParameterMap(model)
@@ -125,6 +129,7 @@ def _description(model, sps, obs, notes=()):
         notes = [*notes, f"{', '.join(mapped.stale)}: read another parameter that Prospector "
                  "computes later, so that its value belongs to the vector before; here they "
                  "belong to the same."]  # fmt: skip
+    obs = adapter.observed(obs)
     seen = obs if has_photometry(obs) else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -140,6 +140,15 @@ class Sets:
         """Log likelihood (n,) of fluxes (n, nband), which may be overwritten."""
         return sum(part(maggies[:, columns], theta) for columns, part in self.parts)
 
+    def __getattr__(self, name):
+        """``flux``, ``unc`` and ``upper`` of all bands."""
+        if name not in ("flux", "unc", "upper"):
+            raise AttributeError(name)
+        none = {"upper": False}.get(name)
+        return np.concatenate(
+            [np.broadcast_to(getattr(p, name, none), p.flux.shape) for _, p in self.parts]
+        )
+
 
 @dataclass(frozen=True)
 class WeightedChi2:
@@ -154,6 +163,16 @@ class WeightedChi2:
     def __call__(self, maggies, theta):
         """Log likelihood (n,) of fluxes (n, nband), which may be overwritten."""
         return self.scaled(maggies, theta) + 0.5 * self.nband * (_LN_2PI - np.log(_LN_2PI))
+
+    @property
+    def flux(self):
+        """Of the bands, (nband,)."""
+        return self.scaled.flux
+
+    @property
+    def unc(self):
+        """As they count, (nband,)."""
+        return self.scaled.unc
 
 
 def compile_likelihood(model, data, photometry):

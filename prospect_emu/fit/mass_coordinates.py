@@ -60,8 +60,11 @@ class MassCoordinates:
         v = self._posterior.prior_transform(u)
         others = self._own[self._own != self._mass]
         v[:, others] = y[:, others]
-        maggies = self._posterior.maggies(v)
-        # Beyond the range of the parameters that share the prior, fluxes have no meaning.
+        # Beyond the range of the parameters that share the prior, models have no meaning.
+        possible = np.isfinite(self._density(v))
+        maggies = np.full((len(v), self._weight.size), np.nan)
+        if possible.any():
+            maggies[possible] = self._posterior.maggies(v[possible])
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             change = 10.0 ** y[:, self._mass] / (maggies @ self._weight)
             maggies *= change[:, None]
@@ -69,7 +72,7 @@ class MassCoordinates:
                 v[:, self._mass] += np.log10(change)
             else:
                 v[:, self._mass] *= change
-        density = self._density(v)
+        density = np.where(possible, self._density(v), -np.inf)
         # Where a prior does not reach, the likelihood of what is outside is of no interest.
         logl = np.full(len(y), -np.inf)
         inside = np.isfinite(density)

@@ -191,18 +191,18 @@ class ExactBasis:
         mfrac : float
             Surviving over formed mass.
         """
-        if params:
-            # What this model does not set is FSPS's default, whatever the last one set.
-            self.params = dict(self.given)
-        self.update(**params)
-        given = _rows(self.params)
-        self._tell(given)
         disc = [k for k in _AGN_DISC if k in params]
         if disc:
             raise ModelMismatchError(
                 f"{disc[0]} belongs to the accretion disc of Prospector 2's AGNSSPBasis, which is "
                 "not emulated; remove it, or use AGNSSPBasis."
             )
+        if params:
+            # What this model does not set is FSPS's default, whatever the last one set.
+            self.params = dict(self.given)
+        self.update(**params)
+        given = _rows(self.params)
+        self._tell(given)
         if "agebins" in given and too_short(given["agebins"]):
             # A ValueError, which Prospector's likelihood takes for impossible, as of FSPS.
             raise ValueError("an age bin is shorter than 1 Myr, where FastStepBasis stops.")

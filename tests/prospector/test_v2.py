@@ -121,10 +121,10 @@ def own(model, observations, sps, theta):
 
 
 def near(model, posterior, n=5):
-    """Vectors near the one that made the data: one, and others within 2 % of the prior's range."""
+    """Vectors near the one that made the data: one, and others within 1 % of the prior's range."""
     unit = np.random.default_rng(3).random((n, posterior.ndim))
     wide = posterior.prior_transform(unit)
-    return np.concatenate([model.theta[None], model.theta + 0.02 * (wide - model.theta)])
+    return np.concatenate([model.theta[None], model.theta + 0.01 * (wide - model.theta)])
 
 
 # ---- drop-in --------------------------------------------------------------------------
