@@ -111,6 +111,12 @@ def fit_table(
     emulator=None,
     unit=None,
     error_floor=0.05,
+    spectrum=None,
+    resolution=None,
+    polyorder=10,
+    spectrum_unit=None,
+    wave_unit=None,
+    air=None,
     seed=None,
     progress=False,
     **settings,
@@ -134,6 +140,8 @@ def fit_table(
         Unit of flux and error where the table names none: ``mgy``, ``uJy``, ``mag`` (AB), ...
     error_floor : float
         Fraction of the flux added to each error in quadrature.
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
+        Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     seed : int, optional
         The same seed gives the same result.
     progress : bool
@@ -150,9 +158,15 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    obs, built, sps = prepare(table, zred, model, emulator, unit, error_floor)
+    spectral = {
+        "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
+        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
+    }  # fmt: skip
+    obs, built, sps = prepare(table, zred, model, emulator, unit, error_floor, **spectral)
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    if spectrum is not None:
+        described |= spectral | {"spectrum": str(spectrum)}
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
 
 
