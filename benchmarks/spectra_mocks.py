@@ -25,7 +25,7 @@ from prospect_emu import EmulatorSPS, fit_model
 from prospect_emu.cosmology import LIGHTSPEED_KMS
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.prospector.v1 import emission_line_wavelengths
+from prospect_emu.prospector.emission_lines import emission_line_wavelengths
 
 NPIX = 300
 BANDS = [f"jwst_f{b}" for b in ("070w", "090w", "115w", "150w", "200w", "277w", "356w", "444w")]

@@ -101,6 +101,23 @@ def register_fit(subparsers):
         "--emulator", help="bundled name or file, for the 18-parameter model (mathews23-factored)"
     )
     p.add_argument(
+        "--spectrum", type=Path, metavar="FILE",
+        help="a spectrum to fit with the photometry: a table of wavelength, flux and error, or a "
+        "1-D spectrum of NIRSpec (msaexp, DJA) or SDSS; the model is then computed exactly",
+    )  # fmt: skip
+    p.add_argument("--spectrum-unit", metavar="UNIT", help="flux unit of a file that names none")
+    p.add_argument("--wave-unit", metavar="UNIT", help="wavelength unit of a file that names none")
+    p.add_argument("--air", action="store_true", default=None, help="its wavelengths are in air")
+    p.add_argument(
+        "--resolution", metavar="LSF",
+        help="line-spread function: R=100 (lambda/FWHM), 70km/s or 2.5AA (dispersions), or a "
+        "table of wavelength and R or dispersion (default: the spectrum's own column R)",
+    )  # fmt: skip
+    p.add_argument(
+        "--polyorder", type=int, default=10, metavar="N",
+        help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
+    )  # fmt: skip
+    p.add_argument(
         "--error-floor",
         type=float,
         default=0.05,
@@ -136,24 +153,33 @@ def _fit(args):
     from ..fit.one_galaxy import DEFAULT_EMULATOR, PRESET, mock_galaxy, prepare
     from ..observe.table_files import table_name
 
-    if args.certify and args.model != PRESET:
+    if args.certify and (args.model != PRESET or args.spectrum):
+        what = "--spectrum" if args.spectrum else f"--model {args.model}"
         raise SetupError(
-            f"--certify belongs to the 18-parameter model; --model {args.model} is computed "
-            "exactly, so leave it out."
+            f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
+            "out."
         )
-    if args.model == PRESET:
+    if args.model == PRESET and not args.spectrum:
         args.emulator = args.emulator or DEFAULT_EMULATOR
     table = args.table or mock_galaxy()
     out = args.out or Path(f"fit_{table_name(table)}")
+    spectral = {
+        "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
+        "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
+    }  # fmt: skip
     obs, model, sps = prepare(
-        table, args.zred, args.model, args.emulator, args.unit, args.error_floor
+        table, args.zred, args.model, args.emulator, args.unit, args.error_floor, **spectral
     )
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
     fit_output.prepare(out, args)
     if not args.quiet:
         used = obs["phot_mask"].sum()
-        print(f"Fitting {table.name}: {used} of {len(obs['filters'])} bands, z = {obs['zred']:g},")
+        pixels = f", {obs['mask'].sum()} pixels" if args.spectrum else ""
+        print(
+            f"Fitting {table.name}: {used} of {len(obs['filters'])} bands{pixels}, "
+            f"z = {obs['zred']:g},"
+        )
         print(f"with {sps!r}.")
         for note in obs["notes"]:
             print(f"  {note}")
@@ -165,6 +191,8 @@ def _fit(args):
         "nested_maxcall": args.max_calls,
     }
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
+    if args.spectrum is not None:
+        described |= spectral | {"spectrum": str(args.spectrum)}
     return fit_output.sample(
         args, out, obs, model, sps, engine=engine, described=described, **settings
     )

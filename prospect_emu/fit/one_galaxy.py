@@ -6,10 +6,14 @@ from pathlib import Path
 from ..errors import DataError, RangeError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
+from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
+from ..parameters import DEFAULTS
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
-from ..prospector.templates import template_model
+from ..prospector.spectral import spectral_model
+from ..prospector.templates import template_model, template_params
+from ..sps.ingredients import find_ingredients
 from .fitting import fit_model
 from .result import FitResult
 
@@ -22,13 +26,33 @@ def mock_galaxy():
     return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
 
 
-def prepare(table, zred=None, model=PRESET, emulator=None, unit=None, error_floor=0.05):
+def prepare(
+    table,
+    zred=None,
+    model=PRESET,
+    emulator=None,
+    unit=None,
+    error_floor=0.05,
+    spectrum=None,
+    resolution=None,
+    polyorder=10,
+    spectrum_unit=None,
+    wave_unit=None,
+    air=None,
+):
     """Everything that `fit_model` needs for a table of photometry.
 
     Parameters
     ----------
     table, zred, model, emulator, unit, error_floor
         As in `fit_table`.
+    spectrum, spectrum_unit, wave_unit, air
+        A file, and the arguments of `prospect_emu.observe.spectrum_files.read_spectrum`.
+    resolution : str or path-like, optional
+        Its line-spread function, see `prospect_emu.observe.spectrum_files.line_spread`; by
+        default that of the file.
+    polyorder : int
+        Of the polynomial that calibrates the spectrum; 0 for none.
 
     Returns
     -------
@@ -42,6 +66,15 @@ def prepare(table, zred=None, model=PRESET, emulator=None, unit=None, error_floo
         If the table, its redshift, the model or the emulator does not fit the others.
     """
     obs = read_photometry(table or mock_galaxy(), zred, unit, error_floor)
+    if emulator and (spectrum is not None or model != PRESET):
+        what = model if spectrum is None else "a model of a spectrum"
+        raise SetupError(
+            f"Emulator {emulator} is one of the 18-parameter model, and {what} is computed "
+            "exactly; leave it out."
+        )
+    if spectrum is not None:
+        data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
+        return *_with_spectrum(obs, data, model, resolution, polyorder), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
         network = load_emulator(emulator or DEFAULT_EMULATOR)
@@ -50,14 +83,24 @@ def prepare(table, zred=None, model=PRESET, emulator=None, unit=None, error_floo
         built = EmulatorSpecModel(model_params(zred=obs["zred"]))
         sps.check_model(built)
         return sps.inflate(obs), built, sps
-    if emulator:
-        raise SetupError(
-            f"Emulator {emulator} is one of the 18-parameter model, and {model} is computed "
-            "exactly; leave it out."
-        )
     built, notes = template_model(model, obs["zred"])
     obs["notes"] = [*obs["notes"], *notes]
     return obs, built, EmulatorSPS()
+
+
+def _with_spectrum(obs, data, model, resolution, polyorder):
+    """An obs with a spectrum as it was read, and the model of both."""
+    dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
+    if resolution:
+        dispersion = line_spread(resolution, data["wavelength"])
+    params, more = model_params(zred=obs["zred"]), []
+    if model != PRESET:
+        params, more = template_params(model, obs["zred"])
+    imf = int(params.get("imf_type", {"init": DEFAULTS["imf_type"]})["init"])
+    built, said = spectral_model(
+        params, data["wavelength"], dispersion, find_ingredients(imf_type=imf), polyorder
+    )
+    return obs | data | {"notes": [*obs["notes"], *notes, *more, *said]}, built
 
 
 def fit_table(
@@ -68,6 +111,12 @@ def fit_table(
     emulator=None,
     unit=None,
     error_floor=0.05,
+    spectrum=None,
+    resolution=None,
+    polyorder=10,
+    spectrum_unit=None,
+    wave_unit=None,
+    air=None,
     seed=None,
     progress=False,
     **settings,
@@ -91,6 +140,8 @@ def fit_table(
         Unit of flux and error where the table names none: ``mgy``, ``uJy``, ``mag`` (AB), ...
     error_floor : float
         Fraction of the flux added to each error in quadrature.
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
+        Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     seed : int, optional
         The same seed gives the same result.
     progress : bool
@@ -107,9 +158,15 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    obs, built, sps = prepare(table, zred, model, emulator, unit, error_floor)
+    spectral = {
+        "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
+        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
+    }  # fmt: skip
+    obs, built, sps = prepare(table, zred, model, emulator, unit, error_floor, **spectral)
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    if spectrum is not None:
+        described |= spectral | {"spectrum": str(spectrum)}
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
 
 
