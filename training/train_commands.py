@@ -125,11 +125,10 @@ def _source(args, recipe):
 
 
 def _train_network(args):
-    need("torch", "Training")
-    from .train import FixedSamples, train_emulator
-
     recipe = _recipe(args)
+    need("torch", "Training")
     source = None if args.source == "fsps" else _source(args, recipe)
+    from .train import FixedSamples, train_emulator
 
     def network(test_store, name):
         if source is None:
