@@ -16,6 +16,7 @@ TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
 ELSEWHERE = {
     "certificate.md": "tests/fit/test_certificate.py",
     "swapping-sps.md": "tests/prospector/test_drop_in.py (Prospector's own fit takes an hour)",
+    "prospector2.md": "tests/prospector/test_v2.py, where Prospector 2 is installed",
     "stitched.md": "tests/networks/test_stitched.py",
     "gradients.md": "tests/training/test_gradients.py",
     "dust.md": "tests/training/test_dust_engine.py, test_dust_templates.py; test_dust_emulator.py",

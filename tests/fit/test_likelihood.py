@@ -263,7 +263,6 @@ REFUSED = {
         NoiseModel("phot", kernels=[Uncorrelated(["phot_jitter"])], weight_by=["wavelength"]),
         "wavelength",
     ),
-    "missing": ({}, jitter_noise(), "'phot_jitter'"),
     "foreign": ({}, object(), "object"),
     "depends": (
         {
