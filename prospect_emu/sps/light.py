@@ -18,6 +18,12 @@ _CELL_NODES = {"gas_logz": 7, "gas_logu": 7}
 TOLERANCE = 3e-5
 # Rows of all metallicities up to which one product with all is quicker than one for each cell.
 _FEW = 32
+# So many nodes show what the light of all is made of.
+_FEW_NODES = 200
+# Of the brightest column (lines and light per Hz differ much): what is fainter is dark.
+_DARK = 1e-25
+# Columns differ in brightness, so that mixtures of ages are held to less than the tolerance.
+_AGES = 0.15
 
 
 class GasAxis:
@@ -86,7 +92,6 @@ class Stars:
         self._tolerance = tolerance
         self._ages = np.arange(g.log_age.size)[ages]
         self.ncol = weights.shape[1]
-        self.continuum = continuum
         share = np.eye(g.logz.size) if metals is None else _row(metals, g.logz.size)
         light = np.eye(self._ages.size) if basis is None else np.maximum(basis[:, self._ages], 0.0)
         some = light.any(axis=1)
@@ -96,11 +101,16 @@ class Stars:
         neb = self._ages < g.nneb
         if gas is not None and neb.any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
+            kinds = [(g.neb_logline, lines.astype(np.float32))]
+            if continuum:
+                kinds.append((g.neb_logcont, weights.astype(np.float32)))
+            log_age = g.log_age[self._ages[neb]]
             if all(axis.fixed for axis in gas):
-                table[:, neb] += photons[:, :, None] * self._gas(gas, weights, lines)[0]
+                light_of_one = self._gas(gas, slice(None), log_age, kinds)[0]
+                table[:, neb] += photons[:, :, None] * light_of_one
             else:
                 amount = photons[:, None] * light[:, neb]
-                amplitudes = self._fold_gas(self._gas(gas, weights, lines), gas, amount)
+                amplitudes = self._fold_gas(gas, log_age, kinds, amount)
         if basis is not None:
             table = np.einsum("ka,zac->zkc", light, table, optimize=True)
         table = np.concatenate([table, amplitudes], axis=2).astype(np.float32)
@@ -132,56 +142,74 @@ class Stars:
         both = [lnu[:, part] @ w for part, w in ((neb, ionised), (~neb, weights))]
         return np.concatenate(both, axis=1).astype(float)
 
-    def _gas(self, gas, weights, lines):
-        """Light per unit of photons at all nodes, (nnode, nage of those with gas, ncol)."""
-        g = self.g
-        log_age = g.log_age[self._ages[self._ages < g.nneb]]
-        kinds = [(g.neb_logline, lines)]
-        if self.continuum:
-            kinds.append((g.neb_logcont, weights))
-        size = gas[0].nodes.size, gas[1].nodes.size
-        out = np.zeros((*size, log_age.size, self.ncol), np.float32)
-        for table, columns in kinds:
-            columns = columns.astype(np.float32)
-            for i, logz in enumerate(gas[0].nodes):
-                at = nebular.at_ages(g, table, logz, log_age)
-                for j, logu in enumerate(gas[1].nodes):
-                    out[i, j] += nebular.at_logu(g, at, logu) @ columns
-        return out.reshape(-1, *out.shape[2:])
+    def _gas(self, gas, which, log_age, kinds):
+        """Light per unit of photons, (nnode, nage, ncol).
 
-    def _fold_gas(self, light, gas, amount):
+        Parameters
+        ----------
+        gas : tuple of GasAxis
+        which : slice
+            Of the nodes of both, those of ``gas_logz`` first.
+        log_age : ndarray, shape (nage,)
+        kinds : list of tuple (table, columns)
+            Tables of the gas, and what becomes of their wavelengths or lines.
+        """
+        nodes = np.stack(np.meshgrid(*(a.nodes for a in gas), indexing="ij"), -1).reshape(-1, 2)
+        nodes = nodes[which]
+        out = np.zeros((len(nodes), log_age.size, kinds[0][1].shape[1]), np.float32)
+        for table, columns in kinds:
+            for i, (logz, logu) in enumerate(nodes):
+                if i == 0 or logz != nodes[i - 1, 0]:
+                    at = nebular.at_ages(self.g, table, logz, log_age)
+                out[i] += nebular.at_logu(self.g, at, logu) @ columns
+        return out
+
+    def _fold_gas(self, gas, log_age, kinds, amount):
         """Tables of the gas; returns amplitudes (nz, nrow, r).
 
         Parameters
         ----------
-        light : ndarray, shape (nnode, nage, ncol)
-            Per unit of photons.
         gas : tuple of GasAxis
+        log_age : ndarray, shape (nage,)
+        kinds : list
+            See `_gas`.
         amount : ndarray, shape (nz, nrow, nage)
             Photons of each row's populations.
         """
-        nnode, nage, ncol = light.shape
-        light = light.transpose(1, 0, 2).reshape(nage, -1)
+        # Few directions of the columns hold all light: those of some nodes.
+        nnode = gas[0].nodes.size * gas[1].nodes.size
+        few = slice(None, None, max(nnode // _FEW_NODES, 1))
+        few = self._gas(gas, few, log_age, kinds).reshape(-1, self.ncol)
+        scale = np.abs(few).max(axis=0).astype(float)
+        scale = np.maximum(scale, _DARK * scale.max())
+        basis = low_rank((few / scale).T, 0.3 * self._tolerance)[0]
+        inwards = (basis / scale[:, None]).astype(np.float32)
+        kinds = [(table, columns @ inwards) for table, columns in kinds]
+        light = self._gas(gas, slice(None), log_age, kinds).transpose(1, 0, 2).astype(float)
+        nage, _, ncol = light.shape
+        each = np.repeat(np.linalg.norm(light, axis=2).max(axis=0), ncol)
+        light = light.reshape(nage, -1)
         total = amount.sum(axis=2)
         some = total > 0.0
         if some.sum() < nage:
             # Fewer mixtures of ages than ages.
             mixtures = amount[some] / total[some][:, None]
-            left, right = low_rank(mixtures @ light, self._tolerance)
+            left, right = low_rank(mixtures @ light, _AGES * self._tolerance, each)
             amplitudes = np.zeros((*total.shape, left.shape[1]))
             amplitudes[some] = left * total[some][:, None]
         else:
-            left, right = low_rank(light, self._tolerance)
+            left, right = low_rank(light, _AGES * self._tolerance, each)
             amplitudes = amount @ left
         r = left.shape[1]
         tables = right.reshape(r, nnode, ncol).transpose(1, 0, 2)
-        left, right = low_rank(tables.reshape(nnode * r, ncol), self._tolerance)
+        left, right = low_rank(tables.reshape(nnode * r, ncol), self._tolerance, np.ones(ncol))
         left = left.reshape(gas[0].nodes.size, gas[1].nodes.size, r, -1)
         cells = []
         for i in range(gas[0].ncell):
             for j in range(gas[1].ncell):
                 part = left[gas[0].of_cell(i)][:, gas[1].of_cell(j)]
                 cells.append(part.reshape(-1, left.shape[-1]))
+        right = right @ (basis * scale[:, None]).T
         self.gas = np.array(cells, dtype=np.float32), right.astype(np.float32)
         return amplitudes
 

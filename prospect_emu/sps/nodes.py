@@ -112,15 +112,15 @@ def skeleton(curves, weight, tolerance, worst=WORST):
     return np.array(nodes), matrix * weight[nodes, None] / weight
 
 
-def low_rank(matrix, tolerance, most=400):
+def low_rank(matrix, tolerance, scale=None, most=400):
     """Factors (m, r), (r, n) of a matrix by a random projection, double precision.
 
-    Errors are relative to each column's largest value. The projection onto `most`
-    directions is wider than the rank that `tolerance` asks for here (50 to 250). The
-    first factor has orthonormal columns.
+    Errors are relative to `scale` (n,), by default each column's largest value. The
+    projection onto `most` directions is wider than the rank that `tolerance` asks for here
+    (50 to 250). The first factor has orthonormal columns.
     """
-    scale = np.abs(matrix).max(axis=0)
-    scale[scale == 0.0] = 1.0
+    scale = np.abs(matrix).max(axis=0) if scale is None else scale
+    scale = np.where(scale > 0.0, scale, 1.0)
     matrix = matrix / scale
     if min(matrix.shape) > 2 * most:
         sketch = matrix @ np.random.default_rng(0).standard_normal((matrix.shape[1], most))
