@@ -8,7 +8,8 @@ import warnings
 from functools import lru_cache
 
 from ..parameters import DEFAULTS, INGREDIENTS, matters
-from .ingredients import BUNDLED, COMMAND, NAMES, list_ingredients
+from .contents import NAMES
+from .ingredients import BUNDLED, COMMAND, list_ingredients
 from .installed import installed_fsps
 
 _warned: set = set()
