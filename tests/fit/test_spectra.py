@@ -1,6 +1,8 @@
 """Compiled spectra against Prospector's own `model.predict` and `lnprobfn`, vector by vector."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +229,14 @@ def test_fit_end_to_end(photometry, tmp_path):
         _sed_passes_through_bands(again, result)
     spectrum = BatchedPosterior(model, obs, SPS).spectrum(result.best[None])[0]
     assert np.mean(((spectrum - obs["spectrum"]) / obs["unc"]) ** 2) < 2.0
+
+
+def test_example_of_the_documentation(tmp_path, monkeypatch):
+    """docs/spectra.md runs as it stands, here with fewer calls."""
+    page = Path(__file__).parents[2] / "docs" / "spectra.md"
+    if not page.exists():
+        pytest.skip("the documentation is not beside the tests")
+    code = re.search(r"```python\n(.*?)```", page.read_text(), re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("nested_maxbatch=0", "nested_maxbatch=0, nested_maxcall=3000"), {})
+    assert {p.name for p in tmp_path.iterdir()} == {"spectrum.png", "sed.png"}
