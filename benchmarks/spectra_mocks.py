@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from prospect.models import PolySpecModel, SpecModel, priors
-from prospect.models.templates import TemplateLibrary
 from prospect.utils.obsutils import fix_obs
 from scipy.stats import kstest
 from threadpoolctl import threadpool_limits
@@ -26,6 +25,7 @@ from prospect_emu.cosmology import LIGHTSPEED_KMS
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.prospector.emission_lines import emission_line_wavelengths
+from prospect_emu.prospector.templates import template_params
 
 NPIX = 300
 BANDS = [f"jwst_f{b}" for b in ("070w", "090w", "115w", "150w", "200w", "277w", "356w", "444w")]
@@ -45,9 +45,7 @@ def resolving_power(wave):
 
 def make_model(kind, zred):
     """A continuity model whose lines have the width of the line-spread function."""
-    params = TemplateLibrary["continuity_sfh"]
-    params.update(TemplateLibrary["nebular"])
-    params["zred"] |= {"isfree": False, "init": zred}
+    params, _ = template_params("continuity_sfh+nebular", zred)
     params["imf_type"]["init"] = 1
     params["dust_type"]["init"] = 4
     params["logmass"]["prior"] = priors.TopHat(mini=8.0, maxi=12.0)
@@ -57,7 +55,6 @@ def make_model(kind, zred):
     }  # fmt: skip
     del params["gas_logz"]["depends_on"]
     params["gas_logz"] |= {"isfree": True, "prior": priors.TopHat(mini=-2.0, maxi=0.5)}
-    params["gas_logu"] |= {"isfree": True, "prior": priors.TopHat(mini=-4.0, maxi=-1.0)}
     lines = emission_line_wavelengths() * (1.0 + zred)
     width = LIGHTSPEED_KMS / (2.355 * resolving_power(lines))
     fixed = {"nebemlineinspec": False, "eline_sigma": width, "sigma_smooth": 1000.0, "polyorder": 3}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 60.0  # seconds
-OUTPUTS = ("posterior.h5", "summary.ecsv", "sed.png", "sfh.png", "corner.png")
+OUTPUTS = ("posterior.h5", "summary.ecsv", "sed.png", "spectrum.png", "sfh.png", "corner.png")
 
 
 def add_output_options(p, folder):

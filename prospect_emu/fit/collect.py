@@ -12,6 +12,7 @@ from ..prospector.batched_priors import compile_priors
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from .description import package_versions, plain
+from .drawn import draws, fitted_spectrum, model_sed
 from .fluxes import compared
 from .predictions import predictions
 from .quality import problems
@@ -75,6 +76,12 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None)
         "notes": list(obs.get("notes", [])),
     }
     photometry = compared(obs, model, sps, fluxes, quick, weights, best)
+    spectrum, sed, some = None, None, draws(samples, weights)
+    if obs.get("spectrum") is not None and hasattr(adapter, "PolySpecModel"):
+        spectrum = fitted_spectrum(model, obs, sps, some, best)
+    reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
+    if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
+        sed = model_sed(predicted, some, np.concatenate(reach))
     info["problems"] = problems(model, samples, weights, photometry)
     return dict(
         parameters=_free_names(model),
@@ -89,6 +96,8 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None)
         logz=float(np.asarray(results["logz"])[-1]),
         logz_err=float(np.asarray(results["logzerr"])[-1]),
         photometry=photometry,
+        spectrum=spectrum,
+        sed=sed,
         truth=dict(obs.get("truth") or {}),
         info=info,
         _run=(results, float(seconds), model, obs, sps),

@@ -6,6 +6,7 @@ import io
 
 from ..files import write_atomic
 from . import plots
+from .spectrum_plot import spectrum_figure
 
 _STYLE = """
 body { font-family: sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -22,6 +23,8 @@ def figures(result):
     out = {}
     if result.photometry.bands:
         out["sed"] = plots.sed_figure, 150
+    if result.spectrum is not None:
+        out["spectrum"] = spectrum_figure, 150
     if result.vectors is not None or result.history is not None:
         out["sfh"] = plots.sfh_figure, 150
     out["corner"] = plots.corner_figure, 100

@@ -21,6 +21,8 @@ from .quantiles import weighted_quantiles
 # Colours of Okabe & Ito (2008), distinct to colour-blind readers and in print.
 MODEL, DATA, TRUTH, FAINT = "#0072B2", "black", "#D55E00", "0.6"
 
+_COMPONENTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
 
 def save(figure, path, dpi=150):
     """Write a figure as PNG, atomically."""
@@ -29,14 +31,16 @@ def save(figure, path, dpi=150):
     write_atomic(path, buffer.getvalue())
 
 
-def sed_figure(result, unit="mag"):
-    """Observed and predicted photometry with residuals.
+def sed_figure(result, unit="mag", components=None):
+    """Observed and predicted photometry with residuals, and the model's spectrum where known.
 
     Parameters
     ----------
     result : FitResult
     unit : {"mag", "uJy"}
         AB magnitudes or microjansky.
+    components : dict, optional
+        Of `FitResult.components`, drawn too.
 
     Returns
     -------
@@ -61,6 +65,7 @@ def sed_figure(result, unit="mag"):
 
     figure = Figure(figsize=(8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    _spectrum(top, result.sed, components, to_axis)
     for x, a, b in zip(wave, low, high, strict=True):
         top.plot(
             [x, x], np.array([a, b]) * to_axis, color=MODEL, lw=7, alpha=0.3, solid_capstyle="butt"
@@ -97,6 +102,19 @@ def sed_figure(result, unit="mag"):
     bottom.xaxis.set_minor_formatter(NullFormatter())
     figure.align_ylabels()
     return figure
+
+
+def _spectrum(ax, sed, components, to_axis):
+    """The model's SED through the photometry, and its components."""
+    if sed is not None:
+        low, mid, high = sed["maggies"] * to_axis
+        ax.fill_between(sed["wavelength"], low, high, color=MODEL, alpha=0.15, lw=0, zorder=1)
+        ax.plot(sed["wavelength"], mid, color=MODEL, alpha=0.6, lw=0.7, zorder=1, label="model")
+    parts = dict(components or {})
+    wave = parts.pop("wavelength", None)
+    for (name, flux), color in zip(parts.items(), _COMPONENTS, strict=False):
+        shown = np.where(flux > 0.0, flux * to_axis, np.nan)
+        ax.plot(wave, shown, color=color, lw=0.9, alpha=0.9, zorder=1.5, label=name)
 
 
 def sfh_figure(result):

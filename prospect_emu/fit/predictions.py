@@ -7,9 +7,11 @@ model itself, row by row. `predictions` chooses.
 
 import time
 import warnings
+from itertools import pairwise
 
 import numpy as np
 
+from ..cosmology import flux_factor
 from ..errors import ModelMismatchError, NotCompiledError
 from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
@@ -21,7 +23,7 @@ from ..prospector.version import adapter
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
-from ..sps.spectrum import surviving
+from ..sps.spectrum import spectrum, surviving
 from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
 
 # Prospector's SpecModel sees a network's photometry through a pseudo-spectrum, exact
@@ -230,6 +232,43 @@ class ExactFluxes:
         given = {k: v for k, v in given.items() if k != "lumdist"}
         mfrac = surviving(self.ingredients, given)
         return History(given, self.ingredients.log_age, mfrac), mfrac
+
+    def sed(self, theta, **switches):
+        """Whole spectra with their lines, as observed, in maggies.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n, ndim)
+        **switches
+            FSPS's parameters in place of the model's, such as ``add_neb_emission=False``.
+
+        Returns
+        -------
+        ndarray, shape (n, nwave)
+            At the ingredients' wavelengths, shifted by 1 + z.
+        """
+        theta = np.asarray(theta, dtype=float)
+        params, _ = self._parameters(theta)
+        zred = self.zred(theta)
+        given = {**self.fixed, **params, "nebemlineinspec": True, **switches, "zred": zred}
+        distance = given.pop("lumdist", None)
+        out = spectrum(self.ingredients, given)
+        scale = flux_factor(zred, distance)
+        if np.all(np.asarray(given.get("mass_units", "mformed")) == "mstar"):
+            scale = scale / out.mfrac
+        return out.lnu * np.reshape(scale, (-1, 1))
+
+    def components(self, theta):
+        """What stars, nebular emission, dust and AGN add to `sed`, by name.
+
+        Each is what its switch adds to those before it, so that they sum to the whole.
+        """
+        off = {"add_dust_emission": False, "fagn": 0.0}
+        parts = [self.sed(theta, add_neb_emission=False, **off), self.sed(theta, **off)]
+        parts += [self.sed(theta, fagn=0.0), self.sed(theta)]
+        names = ("stars", "nebular", "dust", "AGN")
+        added = [parts[0], *(b - a for a, b in pairwise(parts))]
+        return {k: v for k, v in zip(names, added, strict=True) if np.any(v)}
 
     def star_formation(self, theta, lookback):
         """Mean star-formation rates between lookback times, (n, m - 1) Msun/yr.

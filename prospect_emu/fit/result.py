@@ -1,5 +1,6 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from .certificate import Certificate, certify
 from .collect import collect
 from .fluxes import Photometry
 from .labels import UNITS
+from .predictions import predictions
 from .quality import effective_size
 from .quantiles import weighted_quantiles
 
@@ -57,6 +59,10 @@ class FitResult:
     history : dict or None
         ``lookback`` (m,) years, and ``sfr`` (3, m - 1) Msun/yr between these times: 16th,
         50th and 84th percentile.
+    spectrum : dict of ndarray, or None
+        Of a fit with a spectrum, see `prospect_emu.fit.drawn.fitted_spectrum`.
+    sed : dict of ndarray, or None
+        The model's whole SED, see `prospect_emu.fit.drawn.model_sed`; of fits without emulator.
     """
 
     parameters: tuple
@@ -74,6 +80,8 @@ class FitResult:
     certificate: Certificate | None = None
     quantities: dict | None = None
     history: dict | None = None
+    spectrum: dict | None = None
+    sed: dict | None = None
     _run: tuple | None = field(default=None, repr=False)
 
     @classmethod
@@ -273,11 +281,45 @@ class FitResult:
         """
         return conversions.to_arviz(self, draws, seed)
 
+    def components(self):
+        """What stars, nebular emission, dust and AGN add to the best sample's SED.
+
+        Returns
+        -------
+        dict of ndarray
+            ``wavelength`` (nwave,), micron as observed, and maggies (nwave,) by name, which
+            sum to the whole.
+
+        Raises
+        ------
+        DataError
+            If the result was read from a file, or its fit used an emulator.
+        """
+        if self._run is None or self.vectors is not None:
+            raise DataError(
+                "Components follow from the model of a fit with EmulatorSPS(); call this on the "
+                "result of that fit, before it is written."
+            )
+        _, _, model, obs, sps = self._run
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # which the fit has given
+            predicted = predictions(model, obs, sps)
+        best = self.best[None]
+        wave = predicted.ingredients.wave * (1.0 + predicted.zred(best)[0]) / 1e4
+        parts = {k: v[0] for k, v in predicted.components(best).items()}
+        return {"wavelength": wave, **parts}
+
     def plot_sed(self, **kwargs):
         """`prospect_emu.fit.plots.sed_figure` of this result."""
         from . import plots
 
         return plots.sed_figure(self, **kwargs)
+
+    def plot_spectrum(self):
+        """`prospect_emu.fit.spectrum_plot.spectrum_figure` of this result."""
+        from .spectrum_plot import spectrum_figure
+
+        return spectrum_figure(self)
 
     def plot_sfh(self):
         """`prospect_emu.fit.plots.sfh_figure` of this result."""

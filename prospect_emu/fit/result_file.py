@@ -104,6 +104,8 @@ def _write_group(group, result, model):
             group.create_dataset(f"certificate/{name}", data=array)
     for name, values in {**(result.quantities or {}), **_history(result)}.items():
         group.create_dataset(f"quantities/{name}", data=values)
+    for name, values in _spectra(result).items():
+        group.create_dataset(name, data=values)
     group.create_dataset("mfrac", data=result.mfrac)
     group.create_dataset("photometry/wavelength_um", data=result.photometry.wavelength)
     group.create_dataset("photometry/predicted", data=result.photometry.predicted)
@@ -156,6 +158,11 @@ def _history(result):
     return {f"history/{k}": v for k, v in (result.history or {}).items()}
 
 
+def _spectra(result):
+    both = {"spectrum": result.spectrum or {}, "sed": result.sed or {}}
+    return {f"{kind}/{k}": v for kind, arrays in both.items() for k, v in arrays.items()}
+
+
 def _checked_arrays(result):
     certificate = {} if result.certificate is None else result.certificate.arrays
     return {
@@ -164,6 +171,7 @@ def _checked_arrays(result):
         "weights": result.weights,
         **({"vectors": result.vectors} if result.vectors is not None else result.quantities),
         **_history(result),
+        **_spectra(result),
         "logz": np.array([result.logz, result.logz_err]),
         "best": result.photometry.best,
         "mask": result.photometry.mask,
@@ -251,6 +259,10 @@ def _from_file(f, path):
         truth=stored["truth"],
         info=stored["info"],
         certificate=_read_certificate(group, stored),
+        **{
+            kind: {k: v[()] for k, v in group[kind].items()} if kind in group else None
+            for kind in ("spectrum", "sed")
+        },
     )
     return result, stored.pop("sha256"), stored
 

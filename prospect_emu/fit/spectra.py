@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..cosmology import LIGHTSPEED
-from ..errors import DataError, ModelMismatchError
+from ..errors import ModelMismatchError
 from ..observe import observation
 from ..observe.observation import Observed
-from ..observe.pixels import Samples, lines_in_bands, observed_spectrum
+from ..observe.pixels import Samples, check_covered, lines_in_bands, observed_spectrum
 from ..observe.smoothing import PixelOperator
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
@@ -86,12 +86,7 @@ class SpectrumFluxes(ExactFluxes):
         if varies:
             raise ModelMismatchError(f"{varies[0]} varies, and the spectrum depends on it")
         wave, pixels = model.observed_wave(model._wave), self._obs["wavelength"]
-        if pixels[0] < wave[0] or pixels[-1] > wave[-1]:
-            raise DataError(
-                f"The spectrum reaches from {pixels[0]:.0f} to {pixels[-1]:.0f} A, the library at "
-                f"z = {zred:.4g} from {wave[0]:.0f} to {wave[-1]:.0f} A; cut the spectrum, or "
-                "check the unit of its wavelengths."
-            )
+        check_covered(pixels, wave)
         self._sigma, self.smoothing = smoothing(model, wave, pixels)
         fixed, fitted = self._lines()
         line = np.concatenate([fixed, fitted])

@@ -71,6 +71,21 @@ def observed_spectrum(obs):
     return wave, flux, unc, mask
 
 
+def check_covered(pixels, wave):
+    """Refuse pixels beyond a library's wavelengths, as observed.
+
+    Raises
+    ------
+    DataError
+    """
+    if pixels[0] < wave[0] or pixels[-1] > wave[-1]:
+        raise DataError(
+            f"The spectrum reaches from {pixels[0]:.4g} to {pixels[-1]:.4g} A, the library at its "
+            f"redshift from {wave[0]:.4g} to {wave[-1]:.4g} A; cut the spectrum, or check the unit "
+            "of its wavelengths."
+        )
+
+
 def lines_in_bands(filters, seen):
     """Maggies per flux in maggies Hz of lines seen at wavelengths (nline,), (nband, nline).
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..cosmology import LIGHTSPEED_KMS
 from ..errors import DataError, SetupError
+from ..observe.pixels import check_covered
 from .emission_lines import tolerate_missing_sps_home
 from .version import adapter
 
@@ -35,7 +36,7 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
     Raises
     ------
     DataError
-        If no dispersion is known.
+        If no dispersion is known, or pixels lie beyond the library.
     SetupError
         With Prospector 2.
     """
@@ -51,6 +52,7 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
         )
     zred = float(np.squeeze(params["zred"]["init"]))
     seen = ingredients.wave * (1.0 + zred)
+    check_covered(wavelength, seen)
     library = np.abs(np.ravel(ingredients.resolution))
     wanted = np.interp(seen, wavelength, dispersion)
     width = np.sqrt(np.maximum(wanted**2 - library**2, (_LEAST * library) ** 2))

@@ -134,7 +134,12 @@ class Folded:
         lines = c.young_lines, c.old_lines
         if on["add_neb_emission"]:
             self._gas = tuple(
-                GasAxis(name, axis, None if name in self.free else self._value(name))
+                GasAxis(
+                    name,
+                    axis,
+                    None if name in self.free else self._value(name),
+                    self.gas_tolerance,
+                )
                 for name, axis in (("gas_logz", g.neb_logz), ("gas_logu", g.neb_logu))
             )
             if on["nebemlineinspec"]:

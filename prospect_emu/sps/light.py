@@ -13,7 +13,9 @@ from .nodes import low_rank
 
 # Chebyshev-Lobatto nodes across a cell of a gas parameter, in which the light per photon is
 # an exponential: steep in log U, where a line may change tenfold between nodes of the tables.
-_CELL_NODES = {"gas_logz": 7, "gas_logu": 7}
+_CELL_NODES = {"gas_logz": 5, "gas_logu": 7}
+# Likewise where lines are wanted to 1e-6.
+_FINE_NODES = 7
 # Of the largest value of each column, over ages and gas.
 TOLERANCE = 3e-5
 # Rows of all metallicities up to which one product with all is quicker than one for each cell.
@@ -34,12 +36,13 @@ class GasAxis:
     nodes : ndarray
     """
 
-    def __init__(self, name, axis, fixed):
+    def __init__(self, name, axis, fixed, tolerance=TOLERANCE):
         self.name, self._axis, self.fixed = name, axis, fixed is not None
         if self.fixed:
             self.nodes, self.size, self.ncell = np.array([float(np.asarray(fixed))]), 1, 1
             return
-        self.size, self.ncell = _CELL_NODES[name], axis.size - 1
+        self.size = max(_CELL_NODES[name], _FINE_NODES * (tolerance < 1e-6))
+        self.ncell = axis.size - 1
         lobatto = -np.cos(np.pi * np.arange(self.size) / (self.size - 1))
         self.lagrange = np.linalg.inv(np.vander(lobatto, increasing=True))
         x = 0.5 + 0.5 * lobatto[:-1]

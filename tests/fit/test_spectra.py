@@ -1,6 +1,8 @@
 """Compiled spectra against Prospector's own `model.predict` and `lnprobfn`, vector by vector."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from prospect.likelihood.kernels import Uncorrelated
 from prospect.models import PolySpecModel, SpecModel, priors
 from prospect.models.templates import TemplateLibrary
 from prospect.utils.obsutils import fix_obs
+from sedpy.observate import getSED
 
 from prospect_emu import EmulatorSPS, FitResult, fit_model
 from prospect_emu.errors import DataError
@@ -191,6 +194,20 @@ def test_jitter_and_outliers(fixed):
     np.testing.assert_allclose(posterior.log_likelihood(theta), want, rtol=1e-4, atol=0.02)
 
 
+def _sed_passes_through_bands(again, result):
+    """The drawn SED through the bands is the photometry; components sum to the whole (1e-6)."""
+    assert any(line.get_label() == "model" for line in again.plot_sed().axes[0].lines)
+    wave, maggies = again.sed["wavelength"] * 1e4, again.sed["maggies"][1]
+    flux = getSED(wave, 3.631e-20 * maggies * 2.998e18 / wave**2, load_filters(BANDS))
+    np.testing.assert_allclose(10.0 ** (-0.4 * flux), result.photometry.predicted[1], rtol=0.1)
+    parts = result.components()
+    wave, best = parts.pop("wavelength") * 1e4, result.photometry.best
+    assert set(parts) == {"stars", "nebular", "dust"}
+    whole = sum(parts.values())
+    flux = getSED(wave, 3.631e-20 * whole * 2.998e18 / wave**2, load_filters(BANDS))
+    np.testing.assert_allclose(10.0 ** (-0.4 * flux), best, rtol=1e-3)
+
+
 @pytest.mark.parametrize("photometry", [True, False], ids=["both", "spectrum"])
 def test_fit_end_to_end(photometry, tmp_path):
     """`fit_model`, result, file and back; the best sample is near the data (chi^2 per pixel)."""
@@ -204,5 +221,22 @@ def test_fit_end_to_end(photometry, tmp_path):
     result.write(tmp_path / "fit.h5")
     again = FitResult.read(tmp_path / "fit.h5")
     np.testing.assert_array_equal(again.samples, result.samples)
+    for kept, had in ((again.spectrum, result.spectrum), (again.sed, result.sed)):
+        assert all(np.array_equal(kept[k], v) for k, v in had.items())
+    assert np.ptp(again.spectrum["calibration"]) > 0.0
+    assert again.plot_spectrum().axes[-1].get_ylabel() == "calibration"
+    if photometry:
+        _sed_passes_through_bands(again, result)
     spectrum = BatchedPosterior(model, obs, SPS).spectrum(result.best[None])[0]
     assert np.mean(((spectrum - obs["spectrum"]) / obs["unc"]) ** 2) < 2.0
+
+
+def test_example_of_the_documentation(tmp_path, monkeypatch):
+    """docs/spectra.md runs as it stands, here with fewer calls."""
+    page = Path(__file__).parents[2] / "docs" / "spectra.md"
+    if not page.exists():
+        pytest.skip("the documentation is not beside the tests")
+    code = re.search(r"```python\n(.*?)```", page.read_text(), re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("nested_maxbatch=0", "nested_maxbatch=0, nested_maxcall=3000"), {})
+    assert {p.name for p in tmp_path.iterdir()} == {"spectrum.png", "sed.png"}

@@ -1,0 +1,88 @@
+"""`prospect-emu fit --spectrum`: a mock of PRISM, from its files to the figures."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import Table
+from matplotlib.figure import Figure
+
+from prospect_emu import EmulatorSPS, FitResult
+from prospect_emu.commands import cli
+from prospect_emu.fit.one_galaxy import _with_spectrum
+from prospect_emu.observe.tables import make_obs
+from prospect_emu.prospector.version import adapter
+
+MODEL, ZRED, BANDS = "continuity_sfh+nebular", 2.0, ["jwst_f115w", "jwst_f200w", "jwst_f444w"]
+QUICK = ["--nlive", "40", "--walks", "10", "--dlogz", "20", "--n-eff", "10", "--max-calls", "3000"]
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(adapter, "PolySpecModel"), reason="Prospector 2 has spectra of its own"
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Photometry and a spectrum of R = 100, tilted by 10 %, of a galaxy of the model."""
+    folder = tmp_path_factory.mktemp("mock")
+    wave, n = np.geomspace(0.7e4, 5e4, 120), 120
+    obs = make_obs(BANDS, np.ones(3), np.ones(3), ZRED)
+    data = {
+        "wavelength": wave, "spectrum": np.ones(n), "unc": np.ones(n), "mask": np.ones(n, bool),
+        "dispersion": np.full(n, 1273.0), "spectrum_notes": [],
+    }  # fmt: skip
+    obs, model = _with_spectrum(obs, data, MODEL, None, 0)
+    spec, phot, _ = model.predict(model.theta, obs=adapter.prepared(obs), sps=EmulatorSPS())
+    rng = np.random.default_rng(0)
+    noisy = spec * np.linspace(0.95, 1.05, n) * (1.0 + 0.05 * rng.standard_normal(n))
+    flux, jy = noisy * 3631e6 * u.uJy, 3631e6 * u.uJy
+    table = Table({"wave": wave / 1e4 * u.um, "flux": flux, "err": 0.05 * spec * jy})
+    table["use"] = np.arange(n) % 40 != 7
+    table.write(folder / "spec.ecsv")
+    photometry = Table({"band": BANDS, "flux": phot * jy, "error": 0.05 * phot * jy})
+    photometry.meta["zred"] = ZRED
+    photometry.write(folder / "phot.ecsv")
+    return folder
+
+
+def command(files, *more):
+    return ["fit", str(files / "phot.ecsv"), "--spectrum", str(files / "spec.ecsv"), *more]
+
+
+def test_fit_with_a_spectrum(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("prospect_emu.fit.plots.corner_figure", lambda result: Figure())
+    out = tmp_path / "out"
+    more = ["--model", MODEL, "--resolution", "R=100", "--polyorder", "3", "--out", str(out)]
+    status = cli.main(command(files, *more, "--seed", "1", *QUICK))
+    printed = capsys.readouterr().out
+    assert status in (0, 3)  # 3,000 calls may or may not be enough
+    assert "3 of 3 bands, 117 pixels" in printed and "polynomial of order 3" in printed
+    assert {p.name for p in out.iterdir() if p.suffix != ".safetensors"} == {*cli.OUTPUTS}
+    spectrum = FitResult.read(out / "posterior.h5").spectrum
+    assert spectrum["mask"].sum() == 117
+    # The polynomial follows the tilt, if roughly, after so few calls.
+    ends = spectrum["calibration"][1][[0, -1]]
+    assert ends[1] > ends[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        (["--model", MODEL], "line-spread function of the spectrum is not known"),
+        (["--resolution", "R=100", "--emulator", "mathews23-factored"], "computed exactly"),
+        (["--resolution", "R=100", "--certify", "500"], "--spectrum is computed exactly"),
+        (["--resolution", "nothing.csv"], "Cannot read nothing.csv"),
+    ],
+)
+def test_one_sentence(files, tmp_path, capsys, more, match):
+    assert cli.main(command(files, "--out", str(tmp_path / "out"), *more)) == 2
+    assert match in capsys.readouterr().err
+
+
+def test_a_spectrum_beyond_the_library(files, tmp_path, capsys):
+    table = Table.read(files / "spec.ecsv")
+    table["wave"] = table["wave"] * 1e9
+    table.write(tmp_path / "far.ecsv")
+    more = ["--model", MODEL, "--resolution", "R=100", "--out", str(tmp_path / "out"), *QUICK]
+    argv = ["fit", str(files / "phot.ecsv"), "--spectrum", str(tmp_path / "far.ecsv"), *more]
+    assert cli.main(argv) == 2
+    assert "cut the spectrum, or check the unit" in capsys.readouterr().err
