@@ -121,7 +121,7 @@ class _Run:
         self.queue = deque()
         self.made = 0
         self.workers = config.executor.workers
-        self.answered, self.lost = False, set()
+        self.answered, self.lost = False, 0
         self.began = time.time()
         self._saved = self._told = 0.0
         part = options.chunk
@@ -247,10 +247,11 @@ class _Run:
             self.answered = True
         if self.answered:
             return
-        self.lost.add(key)
-        if len(self.lost) > 3 * self.workers:
+        self.lost += 1
+        # Where there are few fits, before the last of them is given up.
+        if self.lost > min(3 * self.workers, (_KILLS - 1) * len(self.tasks) - 1):
             raise SetupError(
-                f"{len(self.lost)} workers died, and none ever finished ({outcome.detail}); a "
+                f"{self.lost} workers died, and none ever finished ({outcome.detail}); a "
                 "script that calls run_campaign needs if __name__ == '__main__', and a worker "
                 "some 500 MB of memory."
             )

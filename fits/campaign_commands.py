@@ -230,7 +230,7 @@ def register_compare(subparsers):
 def _compare(args):
     from ..files import check_writable
     from ..fit.plots import save
-    from ..observe.tables import write_table
+    from ..observe.table_files import write_table
     from . import compare as c
     from . import compare_figures as f
 

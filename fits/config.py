@@ -312,6 +312,12 @@ def parse_config(data, folder=".", where="the configuration"):
         pair = isinstance(bounds, list) and [type(b) in _NUMBER for b in bounds] == [True, True]
         if not pair or not bounds[0] <= bounds[1]:
             raise SetupError(f"{where}: select.range.{column} must be [lowest, highest].")
+    for column, value in config.select.equal.items():
+        if type(value) not in (str, bool, *_NUMBER) or value != value:
+            raise SetupError(
+                f"{where}: select.equal.{column} = {value!r} must be one text, number or truth "
+                "value; give others in select.range or select.ids."
+            )
     floor = catalog.error_floor
     if floor is not None and not 0.0 <= floor < 1.0:
         raise SetupError(

@@ -10,7 +10,7 @@ from astropy.table import Table
 from ..errors import DataError, FilterError, OutputError, SetupError
 from ..files import fingerprint as hash_of
 from ..fit.description import package_versions
-from ..observe.tables import write_table
+from ..observe.table_files import write_table
 from . import identity, work
 from .backends import label_of, load_backend
 from .catalogs import read_sample, select

@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from ..errors import DataError, OutputError
 from ..files import write_atomic
-from ..observe.tables import write_table
+from ..observe.table_files import write_table
 from .rows import CHI, OFFSET, columns, stack
 from .store import CHANGED, DONE, STALLED, Store, key_of
 

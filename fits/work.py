@@ -181,7 +181,7 @@ def row_of(result):
 
     Percentiles of all free parameters and derived quantities, evidence,
     effective samples, chi2 of the best sample, what is wrong with the posterior in
-    ``problems`` (empty if nothing is), and, where the truth is known, the share of the
+    ``problems`` ("none" if nothing is), and, where the truth is known, the share of the
     posterior below it (``rank_NAME``).
     """
     columns = result.columns()
@@ -211,7 +211,7 @@ def row_of(result):
         "ncall": info["ncall"],
         "niter": info["niter"],
         "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
-        "problems": "; ".join(info["problems"]),
+        "problems": "; ".join(info["problems"]) or "none",
         "insertion_p_value": info["diagnostics"].get("insertion_p_value"),
         "seed": info["seed"],
     }

@@ -21,7 +21,8 @@ from prospect_emu.fit.quantiles import weighted_quantiles
 from prospect_emu.fit.result import FitResult
 from prospect_emu.networks import sfh
 from prospect_emu.networks.vector import PARAMETERS, derived_quantities
-from prospect_emu.observe.tables import make_obs, write_table
+from prospect_emu.observe.table_files import write_table
+from prospect_emu.observe.tables import make_obs
 from prospect_emu.prospector.mathews23 import model_params
 
 TRUTH = dict(zip(PARAMETERS, [
@@ -266,14 +267,24 @@ def test_a_parameter_file_that_is_given_is_kept(run, tmp_path):
     [
         {"optimization": (None, 0.0), "sampling": (SimpleNamespace(chain=1), 1.0)},
         {"optimization": (None, 0.0), "sampling": (None, 0.0)},
+        {"optimization": (None, 0.0)},
         SimpleNamespace(chain=1),
     ],
-    ids=["emcee", "none", "sampler"],
+    ids=["emcee", "none", "optimized", "sampler"],
 )
 def test_output_that_holds_no_nested_samples(output, run):
     _, model, obs, sps = run
     with pytest.raises(DataError, match="holds no nested samples; run fit_model with dynesty"):
         FitResult.from_run(output, model, obs, sps)
+
+
+@pytest.mark.parametrize(("zred", "said"), [(0.05, True), (0.2, False)])
+def test_stars_older_than_fspss_oldest_are_spoken_of(toy_emulator, zred, said):
+    """10**10.1 years are reached at z = 0.087; below it mass gives no light, as in FSPS."""
+    result = FitResult.from_run(*make_run(toy_emulator, zred))
+    assert (
+        any("older than FSPS's oldest stars (12.6 Gyr)" in n for n in result.info["notes"]) == said
+    )
 
 
 def test_stored_best_fit_is_what_the_model_predicts(written, run):

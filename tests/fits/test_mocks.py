@@ -6,7 +6,8 @@ import pytest
 from prospect_emu.fits.mocks import EXAMPLE, RELATIVE_ERROR, mock_table, sky_noise
 from prospect_emu.fits.threedhst import BANDS
 from prospect_emu.networks.vector import BOX, PARAMETERS
-from prospect_emu.observe.tables import read_photometry, write_table
+from prospect_emu.observe.table_files import write_table
+from prospect_emu.observe.tables import read_photometry
 
 THETA = np.array([EXAMPLE[name] for name in PARAMETERS])
 
