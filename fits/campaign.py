@@ -121,7 +121,7 @@ class _Run:
         self.queue = deque()
         self.made = 0
         self.workers = config.executor.workers
-        self.answered, self.lost = False, 0
+        self.answered, self.lost = False, set()
         self.began = time.time()
         self._saved = self._told = 0.0
         part = options.chunk
@@ -247,13 +247,13 @@ class _Run:
             self.answered = True
         if self.answered:
             return
-        self.lost += 1
-        # Where there are few fits, before the last of them is given up.
-        if self.lost > min(3 * self.workers, (_KILLS - 1) * len(self.tasks) - 1):
+        self.lost.add(key)
+        given_up = sum(n >= _KILLS - 1 for n in self.kills.values())
+        if len(self.lost) > 3 * self.workers or given_up == len(self.tasks):
             raise SetupError(
-                f"{self.lost} workers died, and none ever finished ({outcome.detail}); a "
-                "script that calls run_campaign needs if __name__ == '__main__', and a worker "
-                "some 500 MB of memory."
+                f"{sum(self.kills.values()) + 1} workers died, and none ever finished "
+                f"({outcome.detail}); a script that calls run_campaign needs if __name__ == "
+                "'__main__', and a worker some 500 MB of memory."
             )
 
     # ---- telling -------------------------------------------------------------------
