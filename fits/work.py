@@ -212,7 +212,6 @@ def row_of(result):
         "niter": info["niter"],
         "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
         "problems": "; ".join(info["problems"]) or "none",
-        "insertion_p_value": info["diagnostics"].get("insertion_p_value"),
         "seed": info["seed"],
     }
 
