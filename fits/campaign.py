@@ -347,7 +347,7 @@ def campaign_status(folder, verify=False):
     entries = {}
     for fit in plan["fits"]:
         key = key_of(fit)
-        entries[key] = store.glance(key, fit["fingerprint"], verify)
+        entries[key] = store.look(key, fit["fingerprint"], verify=verify)
     holder = store.holder()
     parts = sorted(Path(folder).glob("progress*.json"))
     progress = [p for p in (store.read_json(path.name) for path in parts) if p]

@@ -82,7 +82,8 @@ def make_plan(config, store):
                 key = Key(label, sample.ids[row], repeat)
                 known = _masked(photometry[row], backend.bands)
                 if known["phot_mask"].sum() < config.select.min_bands:
-                    left_out.append((key.galaxy, f"too few bands that {label} knows"))
+                    if repeat == 0:
+                        left_out.append((key.galaxy, f"too few bands that {label} knows"))
                     continue
                 seed = identity.seed_of(config.seed, key.galaxy, repeat)
                 tasks[key] = work.Task(

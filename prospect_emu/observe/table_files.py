@@ -178,12 +178,13 @@ def flags(table, column, path):
     words = {"true": True, "t": True, "yes": True, "1": True, "1.0": True}
     words |= {"false": False, "f": False, "no": False, "0": False, "0.0": False}
     values = single(table, column, path)
-    out = np.zeros(len(table), dtype=bool)
-    for i in np.flatnonzero(~np.ma.getmaskarray(values)):
-        word = str(values[i]).strip().lower()
+    there, out = ~np.ma.getmaskarray(values), np.zeros(len(table), dtype=bool)
+    texts, which = np.unique(values.data[there].astype(str), return_inverse=True)
+    given = [text.strip().lower() for text in texts]
+    for word in given:
         if word not in words:
             raise DataError(f"{path}: column {column!r} holds {word!r}; use true and false.")
-        out[i] = words[word]
+    out[there] = np.array([words[word] for word in given], dtype=bool)[which]
     return out
 
 
