@@ -292,8 +292,8 @@ def parse_config(data, folder=".", where="the configuration"):
         path = getattr(fit, name)
         if path:
             fit = _replace(fit, **{name: str(folder / path)})
-            if not (folder / path).is_file():
-                raise SetupError(f"{where}: there is no file fit.{name} = {path}; correct it.")
+            if not _is_file(folder / path):
+                raise SetupError(f"{where}: there is no file fit.{name} = {path!r}; correct it.")
     if fit.model and fit.params:
         raise SetupError(f"{where}: fit.model and fit.params are two models; give one of them.")
     if fit.params_options and not fit.params:
@@ -324,7 +324,7 @@ def parse_config(data, folder=".", where="the configuration"):
             f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
         )
     emulators = tuple(
-        str((folder / e).resolve()) if (folder / e).is_file() else e for e in config.emulators
+        str((folder / e).resolve()) if _is_file(folder / e) else e for e in config.emulators
     )
     if not emulators:
         raise SetupError(f"{where}: emulators is empty; name at least one.")
@@ -333,6 +333,13 @@ def parse_config(data, folder=".", where="the configuration"):
     return _replace(
         config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
     )
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a name too long to be one
+        return False
 
 
 def _replace(obj, **changes):
@@ -378,6 +385,8 @@ def _value(hint, value, name, where):
         raise SetupError(
             f"{where}: {name} = {value!r} must be a {wanted.replace('tuple', 'list')}."
         )
+    if value is None:
+        return None
     if name == "name" and any(ord(c) < 32 for c in value):
         raise SetupError(f"{where}: {name} = {value!r} holds a line break; give one line.")
     if name in _POSITIVE and not 0.0 < value < math.inf:

@@ -165,7 +165,7 @@ def test_the_18_parameters_exactly(model_config, inline):
         ('model = ["ssp"]', 'emulators = ["toy.safetensors"]', "'toy' is of the 18-parameter"),
         ('model = ["spp"]', "", "no template 'spp'; did you mean ssp"),
         ('model = ["ssp"]\nparams = "cat.ecsv"', "", "fit.model and fit.params are two models"),
-        ('params = "none.py"', "", "there is no file fit.params = none.py"),
+        ('params = "none.py"', "", "there is no file fit.params = 'none.py'"),
         ('params_options = ["--x"]', 'emulators = ["exact"]', "belong to fit.params"),
         ('model = "ssp"', "", "fit.model = 'ssp' must be a list"),
     ],
