@@ -5,7 +5,7 @@ import math
 import tomllib
 import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from ..errors import SetupError
@@ -280,7 +280,7 @@ def parse_config(data, folder=".", where="the configuration"):
         data = {"emulators": ["exact"], **data}
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
-    catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
+    catalog = replace(config.catalog, path=str(folder / config.catalog.path))
     for name in data["catalog"]:
         if _OF_KIND.get(name, catalog.kind) != catalog.kind:
             raise SetupError(
@@ -291,7 +291,7 @@ def parse_config(data, folder=".", where="the configuration"):
     for name in ("tables", "params"):
         path = getattr(fit, name)
         if path:
-            fit = _replace(fit, **{name: str(folder / path)})
+            fit = replace(fit, **{name: str(folder / path)})
             if not _is_file(folder / path):
                 raise SetupError(f"{where}: there is no file fit.{name} = {path!r}; correct it.")
     if fit.model and fit.params:
@@ -330,7 +330,7 @@ def parse_config(data, folder=".", where="the configuration"):
         raise SetupError(f"{where}: emulators is empty; name at least one.")
     if len(set(emulators)) < len(emulators):
         raise SetupError(f"{where}: emulators names one twice; use repeats for repeated fits.")
-    return _replace(
+    return replace(
         config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
     )
 
@@ -340,10 +340,6 @@ def _is_file(path):
         return path.is_file()
     except OSError:  # a name too long to be one
         return False
-
-
-def _replace(obj, **changes):
-    return type(obj)(**{f.name: getattr(obj, f.name) for f in fields(obj)} | changes)
 
 
 def _build(cls, data, prefix, where):

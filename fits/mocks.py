@@ -9,7 +9,6 @@ errors of a real catalog's galaxies; the truth is kept in it.
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from astropy.table import Table
@@ -175,16 +174,12 @@ def _noise_like(recipe, bands):
             obs = galaxy_obs(catalog, row=int(row))
             unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
             if np.isfinite(unc[at]):
-                return obs["zred"], partial(_same, unc)
+                return obs["zred"], lambda true, unc=unc: unc
         raise DataError(
             f"No galaxy of {recipe.like} is measured in {recipe.snr_band}; give another catalog."
         )
 
     return noise
-
-
-def _same(unc, true):
-    return unc
 
 
 def write_catalog(path, fluxes, recipe):

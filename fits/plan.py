@@ -129,13 +129,9 @@ def _masked(photometry, bands):
     """Photometry in the bands that an emulator knows."""
     if bands is None or set(photometry["bands"]) <= set(bands):
         return photometry
-    keep = [b in bands for b in photometry["bands"]]
-    out = dict(photometry)
-    out["bands"] = [b for b, k in zip(photometry["bands"], keep, strict=True) if k]
-    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask", "upper_limits"):
-        if name in out:
-            out[name] = out[name][keep]
-    return out
+    keep = np.isin(photometry["bands"], bands)
+    out = {k: v[keep] if isinstance(v, np.ndarray) else v for k, v in photometry.items()}
+    return {**out, "bands": [b for b in photometry["bands"] if b in bands]}
 
 
 def _catalog_columns(sample, row, names):

@@ -188,13 +188,13 @@ def row_of(result):
     names = list(columns)
     values = np.stack(list(columns.values()), axis=1)
     quantiles = weighted_quantiles(values, result.weights, np.array(list(QUANTILES.values())))
-    row = {}
-    for j, name in enumerate(names):
-        for i, ending in enumerate(QUANTILES):
-            row[f"{name}_{ending}"] = float(quantiles[i, j])
+    row = {
+        f"{name}_{ending}": float(quantiles[i, j])
+        for j, name in enumerate(names)
+        for i, ending in enumerate(QUANTILES)
+    }
     best = int(np.argmax(result.log_posterior))
-    for name in names:
-        row[f"{name}_best"] = float(columns[name][best])
+    row |= {f"{name}_best": float(columns[name][best]) for name in names}
     truth = result.all_truth()
     for name in names:
         if name in truth:
