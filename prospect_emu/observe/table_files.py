@@ -129,8 +129,8 @@ def numbers(table, column, path):
         raise DataError(f"{path}: column {column!r} holds {values.dtype} values, no numbers.")
     out = np.full(len(values), np.nan)
     given = values.data[there]
-    if given.dtype.kind in "UO":  # as Fortran writes them
-        given = [re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", str(v)) for v in given]
+    if given.dtype.kind in "UO":
+        given = [_without_d(str(v)) for v in given]
     try:
         out[there] = np.array(given, dtype=float)
     except (TypeError, ValueError) as err:
@@ -275,10 +275,15 @@ def _read_text(path, lines, text):
 
 def _is_number(word):
     try:
-        float(word)
+        float(_without_d(word))
     except ValueError:
         return False
     return True
+
+
+def _without_d(word):
+    """1.5e-3 of 1.5D-3, as Fortran writes it."""
+    return re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word)
 
 
 def _decode(table):
