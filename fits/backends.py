@@ -150,7 +150,7 @@ class ExactBackend(Backend):
     label = "exact"
     certifiable = False
     bands = None
-    zred_range = (0.0, np.inf)
+    zred_range = (0.0, 30.0)
 
     def __init__(self):
         self._sps = EmulatorSPS()

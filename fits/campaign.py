@@ -248,11 +248,12 @@ class _Run:
         if self.answered:
             return
         self.lost.add(key)
-        if len(self.lost) > 3 * self.workers:
+        given_up = sum(n >= _KILLS - 1 for n in self.kills.values())
+        if len(self.lost) > 3 * self.workers or given_up == len(self.tasks):
             raise SetupError(
-                f"{len(self.lost)} workers died, and none ever finished ({outcome.detail}); a "
-                "script that calls run_campaign needs if __name__ == '__main__', and a worker "
-                "some 500 MB of memory."
+                f"{sum(self.kills.values()) + 1} workers died, and none ever finished "
+                f"({outcome.detail}); a script that calls run_campaign needs if __name__ == "
+                "'__main__', and a worker some 500 MB of memory."
             )
 
     # ---- telling -------------------------------------------------------------------
@@ -346,7 +347,7 @@ def campaign_status(folder, verify=False):
     entries = {}
     for fit in plan["fits"]:
         key = key_of(fit)
-        entries[key] = store.glance(key, fit["fingerprint"], verify)
+        entries[key] = store.look(key, fit["fingerprint"], verify=verify)
     holder = store.holder()
     parts = sorted(Path(folder).glob("progress*.json"))
     progress = [p for p in (store.read_json(path.name) for path in parts) if p]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 _WORDS = ("status", "tables")
@@ -62,7 +63,7 @@ def _run(args, path):
 
     config = read_config(path)
     if args.out:
-        config = _with_output(config, args.out)
+        config = replace(config, output=str(args.out.absolute()))
     if config.executor.kind == "slurm" and args.chunk is None:
         return _slurm(args, path, config)
     options = Options(
@@ -77,12 +78,6 @@ def _run(args, path):
     if not args.quiet:
         print(f"{config.output}: " + ", ".join(f"{n} {s}" for s, n in sorted(states.items())))
     return 3 if states["failed"] or states["stalled"] or states["pending"] else 0
-
-
-def _with_output(config, folder):
-    from dataclasses import replace
-
-    return replace(config, output=str(folder.absolute()))
 
 
 def _slurm(args, path, config):
@@ -230,7 +225,7 @@ def register_compare(subparsers):
 def _compare(args):
     from ..files import check_writable
     from ..fit.plots import save
-    from ..observe.tables import write_table
+    from ..observe.table_files import write_table
     from . import compare as c
     from . import compare_figures as f
 

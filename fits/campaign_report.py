@@ -82,7 +82,7 @@ def _overview(results):
         rows.append([label, len(mine), *counts, len(mine) - sum(counts), typical])
     head = ("emulator", "fits", "done", "stalled", "failed", "pending", "other", "median seconds")
     fit = results.plan["config"]["fit"]
-    settings = ", ".join(f"{k} {v}" for k, v in fit.items() if v not in (None, False))
+    settings = ", ".join(f"{k} {v}" for k, v in fit.items() if v not in (None, False, "", []))
     return _table(head, rows) + f"<p>Settings: {html.escape(settings)}.</p>"
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
 from ..errors import DataError, ProspectEmuError
 from ..observe.filters import load_filters
-from ..observe.table_files import flags, numbers, read_table
-from ..observe.tables import columns_to_maggies, make_obs
+from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
+from ..observe.table_files import flags, missing, numbers, read_table, single
+from ..observe.tables import make_obs
 from . import threedhst
 from .fields import FIELDS
 
@@ -75,10 +77,10 @@ def read_sample(config):
     name, number = Counter(sample.ids).most_common(1)[0]
     if number > 1:
         raise DataError(f"{config.path} holds galaxy {name!r} more than once; remove it.")
-    missing = [c for c in config.keep if c not in sample.table.colnames]
-    if missing:
+    lacking = [c for c in config.keep if c not in sample.table.colnames]
+    if lacking:
         raise DataError(
-            f"{config.path} has no column {', '.join(missing)}, which catalog.keep names; its "
+            f"{config.path} has no column {', '.join(lacking)}, which catalog.keep names; its "
             f"columns are {', '.join(sample.table.colnames[:60])}."
         )
     return sample
@@ -155,10 +157,11 @@ def _tests(sample, config, zred_range):
                 f"[select] names the column {name!r}, which the catalog lacks; its columns are "
                 f"{', '.join(sample.table.colnames[:60])}."
             )
-        return np.ma.asarray(sample.table[name])
+        return single(sample.table, name, "The catalog")
 
     zred = sample.zred
-    tests = [(~(np.isfinite(zred) & (zred > 0)), lambda row: f"no redshift ({zred[row]:g})")]
+    known = np.isfinite(zred) & (zred > 0) & ~np.isin(zred, PLACEHOLDERS)
+    tests = [(~known, lambda row: f"no redshift ({zred[row]:g})")]
     if zred_range is not None:
         low, high = zred_range
         with np.errstate(invalid="ignore"):
@@ -246,14 +249,23 @@ def _from_columns(config, table, columns, truth=()):
     kinds = ("flux", "error", "use", "upper_limit")
     needed = [config.id_column, config.zred_column]
     needed += [entry[k] for entry in columns.values() for k in kinds if k in entry]
-    missing = [n for n in needed if n not in table.colnames]
-    if missing:
+    lacking = [n for n in needed if n not in table.colnames]
+    if lacking:
         raise DataError(
-            f"{config.path} lacks the columns {', '.join(missing)}; its columns are "
+            f"{config.path} lacks the columns {', '.join(lacking)}; its columns are "
             f"{', '.join(table.colnames[:60])}."
         )
+    fluxes = Counter(entry[k] for entry in columns.values() for k in ("flux", "error"))
+    name, times = fluxes.most_common(1)[0]
+    if times > 1:
+        raise DataError(f"catalog.bands names the column {name!r} {times} times; each has its own.")
     filters, ids = load_filters(columns), _ids(table, config.id_column, config.path)
-    zred = numbers(table, config.zred_column, config.path)
+    zred, unit = numbers(table, config.zred_column, config.path), table[config.zred_column].unit
+    if unit not in (None, u.dimensionless_unscaled):
+        raise DataError(
+            f"{config.path}: column {config.zred_column!r} is in {unit}, and a redshift has no "
+            "unit; give another zred_column."
+        )
     # Each of shape (ngalaxy, nband).
     maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
     used, limits, floors = ~used.astype(bool), limits.astype(bool), []
@@ -307,11 +319,10 @@ def _read_mocks(config):
 
 def _ids(table, column, path):
     """Ids as the catalog writes them; those of a column of floats without their decimal point."""
-    values = np.ma.asarray(table[column])
-    missing = np.flatnonzero(np.ma.getmaskarray(values) | (values.data == ""))
-    if missing.size:
+    values, nameless = single(table, column, path), np.flatnonzero(missing(table[column]))
+    if nameless.size:
         raise DataError(
-            f"{path}: row {missing[0] + 1} has no id in column {column!r}; give it one."
+            f"{path}: row {nameless[0] + 1} has no id in column {column!r}; give it one."
         )
     whole = values.dtype.kind == "f" and np.all(values.data == np.round(values.data))
     return tuple(f"{v:.0f}" if whole else str(v).strip() for v in values.data)

@@ -5,7 +5,7 @@ import math
 import tomllib
 import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from ..errors import SetupError
@@ -280,7 +280,7 @@ def parse_config(data, folder=".", where="the configuration"):
         data = {"emulators": ["exact"], **data}
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
-    catalog = _replace(config.catalog, path=str(folder / config.catalog.path))
+    catalog = replace(config.catalog, path=str(folder / config.catalog.path))
     for name in data["catalog"]:
         if _OF_KIND.get(name, catalog.kind) != catalog.kind:
             raise SetupError(
@@ -291,9 +291,9 @@ def parse_config(data, folder=".", where="the configuration"):
     for name in ("tables", "params"):
         path = getattr(fit, name)
         if path:
-            fit = _replace(fit, **{name: str(folder / path)})
-            if not (folder / path).is_file():
-                raise SetupError(f"{where}: there is no file fit.{name} = {path}; correct it.")
+            fit = replace(fit, **{name: str(folder / path)})
+            if not _is_file(folder / path):
+                raise SetupError(f"{where}: there is no file fit.{name} = {path!r}; correct it.")
     if fit.model and fit.params:
         raise SetupError(f"{where}: fit.model and fit.params are two models; give one of them.")
     if fit.params_options and not fit.params:
@@ -312,25 +312,34 @@ def parse_config(data, folder=".", where="the configuration"):
         pair = isinstance(bounds, list) and [type(b) in _NUMBER for b in bounds] == [True, True]
         if not pair or not bounds[0] <= bounds[1]:
             raise SetupError(f"{where}: select.range.{column} must be [lowest, highest].")
+    for column, value in config.select.equal.items():
+        if type(value) not in (str, bool, *_NUMBER) or value != value:
+            raise SetupError(
+                f"{where}: select.equal.{column} = {value!r} must be one text, number or truth "
+                "value; give others in select.range or select.ids."
+            )
     floor = catalog.error_floor
     if floor is not None and not 0.0 <= floor < 1.0:
         raise SetupError(
             f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
         )
     emulators = tuple(
-        str((folder / e).resolve()) if (folder / e).is_file() else e for e in config.emulators
+        str((folder / e).resolve()) if _is_file(folder / e) else e for e in config.emulators
     )
     if not emulators:
         raise SetupError(f"{where}: emulators is empty; name at least one.")
     if len(set(emulators)) < len(emulators):
         raise SetupError(f"{where}: emulators names one twice; use repeats for repeated fits.")
-    return _replace(
+    return replace(
         config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
     )
 
 
-def _replace(obj, **changes):
-    return type(obj)(**{f.name: getattr(obj, f.name) for f in fields(obj)} | changes)
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a name too long to be one
+        return False
 
 
 def _build(cls, data, prefix, where):
@@ -372,6 +381,8 @@ def _value(hint, value, name, where):
         raise SetupError(
             f"{where}: {name} = {value!r} must be a {wanted.replace('tuple', 'list')}."
         )
+    if value is None:
+        return None
     if name == "name" and any(ord(c) < 32 for c in value):
         raise SetupError(f"{where}: {name} = {value!r} holds a line break; give one line.")
     if name in _POSITIVE and not 0.0 < value < math.inf:

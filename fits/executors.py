@@ -275,23 +275,26 @@ def _dask_cluster(config):
                 f"executor.jobqueue needs dask-jobqueue ({err}); pip install "
                 "'prospect_emu[cluster]'."
             ) from err
-        if not hasattr(dask_jobqueue, config.jobqueue):
+        kind = getattr(dask_jobqueue, config.jobqueue, None)
+        if kind is None:
             raise SetupError(
                 f"dask-jobqueue has no {config.jobqueue!r}; use a name like 'SLURMCluster'."
             )
-        defaults = {"cores": 1, "processes": 1, "memory": "2GB"}
-        defaults["job_script_prologue"] = [f"export {n}=1" for n in _THREADS] + list(config.setup)
-        try:
-            cluster = getattr(dask_jobqueue, config.jobqueue)(**defaults | config.options)
-        except (TypeError, ValueError, RuntimeError) as err:
-            raise SetupError(f"{config.jobqueue} does not start ({err}); see options.") from err
-        cluster.scale(config.workers)
-        return cluster
-    from dask.distributed import LocalCluster
+        options = {"cores": 1, "processes": 1, "memory": "2GB"}
+        options["job_script_prologue"] = [f"export {n}=1" for n in _THREADS] + list(config.setup)
+    else:
+        from dask.distributed import LocalCluster as kind
 
-    defaults = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with single_threaded_children():
-        return LocalCluster(n_workers=config.workers, **defaults | config.options)
+        options = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        options["n_workers"] = config.workers
+    try:
+        with single_threaded_children():
+            cluster = kind(**options | config.options)
+    except (TypeError, ValueError, RuntimeError) as err:
+        raise SetupError(f"{kind.__name__} does not start ({err}); see executor.options.") from err
+    if config.jobqueue:
+        cluster.scale(config.workers)
+    return cluster
 
 
 def make_executor(function, config):

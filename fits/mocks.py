@@ -1,10 +1,5 @@
 """Mock galaxies: photometry of known parameters, with noise like 3D-HST's.
 
-    python -m prospect_emu.fits.mocks OUT.ecsv
-
-writes the galaxy that ``prospect-emu fit`` fits when it is given none (needs
-python-fsps; the emulator has no part in it).
-
     python -m prospect_emu.fits.mocks OUT.ecsv --n 100 [--fluxes EMULATOR] [--like FOLDER]
 
 writes a catalog of mocks for a campaign (``catalog.kind = "mocks"``): parameters
@@ -14,7 +9,6 @@ errors of a real catalog's galaxies; the truth is kept in it.
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from astropy.table import Table
@@ -25,28 +19,6 @@ from prospect_emu.networks.vector import BOX, PARAMETERS
 
 from .catalogs import TRUE
 from .threedhst import BANDS, galaxy_obs, read_catalog
-
-# A dusty star-forming galaxy with a faint AGN, at cosmic noon.
-EXAMPLE = {
-    "logmass": 10.7,
-    "logzsol": -0.15,
-    "logsfr_ratios_1": 0.15,
-    "logsfr_ratios_2": -0.1,
-    "logsfr_ratios_3": -0.25,
-    "logsfr_ratios_4": -0.1,
-    "logsfr_ratios_5": 0.2,
-    "logsfr_ratios_6": 0.1,
-    "dust2": 0.7,
-    "dust_index": -0.3,
-    "dust1_fraction": 1.1,
-    "log_fagn": -1.6,
-    "log_agn_tau": 1.3,
-    "gas_logz": -0.2,
-    "zred": 1.1,
-    "duste_qpah": 2.5,
-    "duste_umin": 3.0,
-    "log_duste_gamma": -1.9,
-}
 
 # One-sigma sky noise in microjansky: space optical and near infrared, ground
 # optical, ground near infrared, IRAC 1-2, IRAC 3-4, MIPS 24.
@@ -64,43 +36,6 @@ RELATIVE_ERROR = 0.03  # photometric calibration and extraction
 def sky_noise(band):
     """One-sigma sky noise of a band in microjansky."""
     return next(depth for prefixes, depth in _DEPTH if band.startswith(prefixes))
-
-
-def mock_table(theta, maggies, bands, seed):
-    """Noisy photometry of one galaxy as a table that `read_photometry` reads.
-
-    Parameters
-    ----------
-    theta : array_like, shape (18,)
-        True parameters, kept in the table's metadata.
-    maggies : ndarray, shape (nband,)
-        Noise-free fluxes.
-    bands : sequence of str
-    seed : int
-
-    Returns
-    -------
-    astropy.table.Table
-        Columns ``band``, ``flux``, ``error`` (microjansky).
-    """
-    true = np.asarray(maggies) * 3631e6
-    error = np.hypot(RELATIVE_ERROR * true, [sky_noise(b) for b in bands])
-    flux = true + error * np.random.default_rng(seed).normal(size=true.size)
-    digits = {"flux": flux, "error": error}
-    table = Table({"band": list(bands)})
-    for name, values in digits.items():
-        table[name] = [float(f"{v:.6g}") for v in values]
-        table[name].unit = "uJy"
-    theta = dict(zip(PARAMETERS, map(float, theta), strict=True))
-    table.meta.update(
-        comment="Mock galaxy: FSPS (PARSEC/CK04) photometry with noise; truth below.",
-        zred=theta["zred"],
-        truth=theta,
-    )
-    return table
-
-
-# ---- catalogs of mocks -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -239,27 +174,12 @@ def _noise_like(recipe, bands):
             obs = galaxy_obs(catalog, row=int(row))
             unc = np.where(obs["phot_mask"], obs["maggies_unc_catalog"], np.nan)[order]
             if np.isfinite(unc[at]):
-                return obs["zred"], partial(_same, unc)
+                return obs["zred"], lambda true, unc=unc: unc
         raise DataError(
             f"No galaxy of {recipe.like} is measured in {recipe.snr_band}; give another catalog."
         )
 
     return noise
-
-
-def _same(unc, true):
-    return unc
-
-
-def write_example(path):
-    """Write the example galaxy to `path`."""
-    from prospect_emu.training.generate import FSPSPhotometry
-    from prospect_emu.training.recipe import Recipe
-
-    bands = tuple(BANDS.values())
-    theta = np.array([EXAMPLE[name] for name in PARAMETERS])
-    maggies, _ = FSPSPhotometry(Recipe(filters=bands))(theta)
-    mock_table(theta, maggies, bands, seed=11).write(path, format="ascii.ecsv", overwrite=True)
 
 
 def write_catalog(path, fluxes, recipe):
@@ -283,7 +203,7 @@ def main(argv=None):
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(description="Writes mock galaxies.")
     parser.add_argument("path")
-    parser.add_argument("--n", type=int, help="so many mocks, for a campaign")
+    parser.add_argument("--n", type=int, default=100, help="so many mocks (%(default)s)")
     parser.add_argument(
         "--fluxes", default="mathews23-factored", help="emulator that makes them (%(default)s)"
     )
@@ -291,11 +211,8 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--min-snr", type=float, default=10.0)
     args = parser.parse_args(argv)
-    if args.n is None:
-        write_example(args.path)
-    else:
-        recipe = MockRecipe(args.n, args.seed, min_snr=args.min_snr, like=args.like)
-        write_catalog(args.path, args.fluxes, recipe)
+    recipe = MockRecipe(args.n, args.seed, min_snr=args.min_snr, like=args.like)
+    write_catalog(args.path, args.fluxes, recipe)
 
 
 if __name__ == "__main__":

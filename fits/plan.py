@@ -10,7 +10,7 @@ from astropy.table import Table
 from ..errors import DataError, FilterError, OutputError, SetupError
 from ..files import fingerprint as hash_of
 from ..fit.description import package_versions
-from ..observe.tables import write_table
+from ..observe.table_files import write_table
 from . import identity, work
 from .backends import label_of, load_backend
 from .catalogs import read_sample, select
@@ -82,7 +82,8 @@ def make_plan(config, store):
                 key = Key(label, sample.ids[row], repeat)
                 known = _masked(photometry[row], backend.bands)
                 if known["phot_mask"].sum() < config.select.min_bands:
-                    left_out.append((key.galaxy, f"too few bands that {label} knows"))
+                    if repeat == 0:
+                        left_out.append((key.galaxy, f"too few bands that {label} knows"))
                     continue
                 seed = identity.seed_of(config.seed, key.galaxy, repeat)
                 tasks[key] = work.Task(
@@ -128,13 +129,9 @@ def _masked(photometry, bands):
     """Photometry in the bands that an emulator knows."""
     if bands is None or set(photometry["bands"]) <= set(bands):
         return photometry
-    keep = [b in bands for b in photometry["bands"]]
-    out = dict(photometry)
-    out["bands"] = [b for b, k in zip(photometry["bands"], keep, strict=True) if k]
-    for name in ("maggies", "maggies_unc", "maggies_unc_catalog", "phot_mask", "upper_limits"):
-        if name in out:
-            out[name] = out[name][keep]
-    return out
+    keep = np.isin(photometry["bands"], bands)
+    out = {k: v[keep] if isinstance(v, np.ndarray) else v for k, v in photometry.items()}
+    return {**out, "bands": [b for b in photometry["bands"] if b in bands]}
 
 
 def _catalog_columns(sample, row, names):

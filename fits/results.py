@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from ..errors import DataError, OutputError
 from ..files import write_atomic
-from ..observe.tables import write_table
+from ..observe.table_files import write_table
 from .rows import CHI, OFFSET, columns, stack
 from .store import CHANGED, DONE, STALLED, Store, key_of
 
@@ -76,7 +76,7 @@ def read_results(folder, verify=False):
     plan = store.plan()
     keys = [key_of(fit) for fit in plan["fits"]]
     wanted = [fit["fingerprint"] for fit in plan["fits"]]
-    entries = [store.glance(k, w, verify) for k, w in zip(keys, wanted, strict=True)]
+    entries = [store.look(k, w, verify=verify) for k, w in zip(keys, wanted, strict=True)]
     head = {
         "fit": [k.name for k in keys], "galaxy": [k.galaxy for k in keys],
         "emulator": [k.emulator for k in keys], "repeat": [k.repeat for k in keys],

@@ -133,10 +133,10 @@ class Store:
         Parameters
         ----------
         key : Key
-        wanted : dict
-            The fingerprint that is asked for.
+        wanted : dict or str
+            The fingerprint that is asked for, or its hash.
         accept : sequence of str
-            See `changed_fields`.
+            See `changed_fields`; of a fingerprint alone.
         verify : bool
             Read the whole file even if the index knows it.
 
@@ -144,37 +144,29 @@ class Store:
         -------
         Entry
         """
-        known = self._known(key, verify)
-        if known is not None and "damage" in known:
-            return Entry(DAMAGED, known["damage"])
-        if known is not None:
-            changed, again = (), False
-            if known["fingerprint"] != hash_of(wanted):
-                converged = known["status"] == "converged"
-                changed, again = remaining(self.fingerprint(key), wanted, converged, accept)
-            if changed:
-                return Entry(CHANGED, known["status"], changed)
-            if again:
-                return Entry(PENDING)
-            return Entry(DONE if known["status"] == "converged" else STALLED, known["status"])
-        failure = self.failure(key)
-        if failure and not changed_fields(failure["fingerprint"], wanted, accept):
-            return _failed(failure)
-        return Entry(PENDING)
-
-    def glance(self, key, wanted_hash, verify=False):
-        """As `look`, where only the hash of the wanted fingerprint is known."""
-        known = self._known(key, verify)
+        known, text = self._known(key, verify), isinstance(wanted, str)
         if known is None:
             failure = self.failure(key)
-            if failure and hash_of(failure["fingerprint"]) == wanted_hash:
-                return _failed(failure)
-            return Entry(PENDING)
+            if failure is None:
+                return Entry(PENDING)
+            old = failure["fingerprint"]
+            if hash_of(old) != wanted if text else changed_fields(old, wanted, accept):
+                return Entry(PENDING)
+            state = FAILED if failure["final"] else PENDING
+            return Entry(state, failure["error"], attempts=failure["attempts"])
         if "damage" in known:
             return Entry(DAMAGED, known["damage"])
-        if known["fingerprint"] != wanted_hash:
-            return Entry(CHANGED, known["status"])
-        return Entry(DONE if known["status"] == "converged" else STALLED, known["status"])
+        status = known["status"]
+        if known["fingerprint"] != (wanted if text else hash_of(wanted)):
+            if text:
+                return Entry(CHANGED, status)
+            old = self.record(key)["fingerprint"]
+            changed, again = remaining(old, wanted, status == "converged", accept)
+            if changed:
+                return Entry(CHANGED, status, changed)
+            if again:
+                return Entry(PENDING)
+        return Entry(DONE if status == "converged" else STALLED, status)
 
     def known_hash(self, key):
         """Hash of the fingerprint in a result that was looked at."""
@@ -230,10 +222,6 @@ class Store:
         except (OSError, OutputError):
             pass
         return found
-
-    def fingerprint(self, key):
-        """The fingerprint inside a result file."""
-        return self.record(key)["fingerprint"]
 
     def record(self, key):
         """What a campaign stored in a result's file: fingerprint, row, residuals.
@@ -328,11 +316,6 @@ class Store:
         except OSError:
             return None
         return None
-
-
-def _failed(failure):
-    state = FAILED if failure["final"] else PENDING
-    return Entry(state, failure["error"], attempts=failure["attempts"])
 
 
 def key_of(entry):

@@ -181,20 +181,20 @@ def row_of(result):
 
     Percentiles of all free parameters and derived quantities, evidence,
     effective samples, chi2 of the best sample, what is wrong with the posterior in
-    ``problems`` (empty if nothing is), and, where the truth is known, the share of the
+    ``problems`` ("none" if nothing is), and, where the truth is known, the share of the
     posterior below it (``rank_NAME``).
     """
     columns = result.columns()
     names = list(columns)
     values = np.stack(list(columns.values()), axis=1)
     quantiles = weighted_quantiles(values, result.weights, np.array(list(QUANTILES.values())))
-    row = {}
-    for j, name in enumerate(names):
-        for i, ending in enumerate(QUANTILES):
-            row[f"{name}_{ending}"] = float(quantiles[i, j])
+    row = {
+        f"{name}_{ending}": float(quantiles[i, j])
+        for j, name in enumerate(names)
+        for i, ending in enumerate(QUANTILES)
+    }
     best = int(np.argmax(result.log_posterior))
-    for name in names:
-        row[f"{name}_best"] = float(columns[name][best])
+    row |= {f"{name}_best": float(columns[name][best]) for name in names}
     truth = result.all_truth()
     for name in names:
         if name in truth:
@@ -211,8 +211,7 @@ def row_of(result):
         "ncall": info["ncall"],
         "niter": info["niter"],
         "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
-        "problems": "; ".join(info["problems"]),
-        "insertion_p_value": info["diagnostics"].get("insertion_p_value"),
+        "problems": "; ".join(info["problems"]) or "none",
         "seed": info["seed"],
     }
 

@@ -47,7 +47,8 @@ def work(tmp_path, monkeypatch):
     """A folder with the files that the pages name, and short fits."""
     from prospect_emu.fit import fitting, one_galaxy
     from prospect_emu.fit.one_galaxy import mock_galaxy
-    from prospect_emu.observe.tables import photometry_table, read_photometry, write_table
+    from prospect_emu.observe.table_files import write_table
+    from prospect_emu.observe.tables import photometry_table, read_photometry
 
     monkeypatch.chdir(tmp_path)
     table = photometry_table(read_photometry(mock_galaxy()))

@@ -74,7 +74,7 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
         result = result.certified(exact, n=args.certify, seed=result.info["seed"], engine=name)
     written = write(result, out)
     if not args.quiet:
-        report(result, out, written)
+        report(result, out, written, len(obs.get("notes", [])))
     if result.info["status"] != "converged":
         print(
             f"prospect-emu {args.command}: the run ended early ({result.info['status']}); the "
@@ -89,7 +89,7 @@ def write(result, out):
     """Write the result, its summary and its figures; names of the files."""
     from ..errors import OutputError
     from ..fit.page import write_figures
-    from ..observe.tables import write_table
+    from ..observe.table_files import write_table
 
     result.write(out / "posterior.h5", overwrite=True)
     try:
@@ -102,8 +102,8 @@ def write(result, out):
     return [n for n in OUTPUTS if n in drawn or not n.endswith(".png")]
 
 
-def report(result, out, written):
-    """Print the summary."""
+def report(result, out, written, told):
+    """Print the summary; of the notes those after the first `told`."""
     summary = result.summary()
     if not result.truth:
         summary.remove_column("truth")
@@ -125,6 +125,8 @@ def report(result, out, written):
         )
     for problem in info.get("problems", []):
         print(f"Mind: {problem}.")
+    for note in info["notes"][told:]:
+        print(f"Mind: {note}")
     if result.certificate is not None:
         print(f"Certificate: {result.certificate}")
     inside, known = result.truth_inside()

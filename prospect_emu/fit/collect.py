@@ -18,6 +18,8 @@ from .predictions import predictions
 from .quality import problems
 from .quantiles import weighted_quantiles
 
+# Of the stars that emulators were trained with (PARSEC), log10(years).
+_OLDEST = 10.1
 # A model's free elements by the emulator's names.
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 
@@ -39,7 +41,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None)
     log_post = log_like + _log_prior(model, samples)
     best = samples[np.argmax(log_post)]
 
-    vectors = quantities = history = None
+    vectors = quantities = history = predicted = None
     if hasattr(sps, "emulator"):
         filters = observation.filter_list(obs["filters"])
         emulator = sps.emulator.select(f.name for f in filters)
@@ -73,7 +75,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None)
         "ncall": int(diagnostics.get("n_call", np.sum(results["ncall"]))),
         "niter": int(results["niter"]),
         "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
-        "notes": list(obs.get("notes", [])),
+        "notes": [*obs.get("notes", []), *_oldest_stars(zred, predicted)],
     }
     photometry = compared(obs, model, sps, fluxes, quick, weights, best)
     spectrum, sed, some = None, None, draws(samples, weights)
@@ -143,6 +145,18 @@ def emulator_vectors(model, sps, samples, best):
         return np.array([slowly(theta) for theta in samples])
     finally:
         model.set_parameters(before)
+
+
+def _oldest_stars(zred, predicted):
+    """A note where the universe is older than FSPS's oldest stars."""
+    stars = getattr(predicted, "ingredients", None)
+    oldest = 10.0 ** (_OLDEST if stars is None else stars.log_age[-1])
+    if age_of_universe(np.min(zred)) <= oldest:
+        return []
+    return [
+        f"At z = {np.min(zred):.3g} the universe is older than FSPS's oldest stars "
+        f"({oldest / 1e9:.1f} Gyr): older ones give no light, as in FSPS, while their mass counts."
+    ]
 
 
 def _log_prior(model, samples):

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..files import write_atomic
 from ..networks import sfh
 from ..networks.vector import PARAMETERS
-from ..observe.tables import JANSKY_PER_MAGGIE
+from ..observe.flux_units import JANSKY_PER_MAGGIE
 from .labels import LABELS
 from .quantiles import weighted_quantiles
 

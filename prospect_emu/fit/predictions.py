@@ -58,6 +58,7 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
     ModelMismatchError
         If an emulator was not made for this model.
     """
+    _check_distance(model)
     obs, draws = adapter.observed(obs), prior_examples(model)
     filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
@@ -83,6 +84,17 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
             f"({', '.join(extra)}): {SLOW_ROAD}."
         )
     return fast
+
+
+def _check_distance(model):
+    """Refuse a luminosity distance that is none: fluxes go with its square."""
+    given = model.params.get("lumdist", 1.0)
+    try:
+        good = np.size(given) == 1 and 0.0 < float(np.squeeze(given)) < np.inf
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ModelMismatchError(f"lumdist = {given} of the model is no distance; give Mpc.")
 
 
 def prior_examples(model, n=3):

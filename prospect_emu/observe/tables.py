@@ -7,9 +7,6 @@ column's unit, from brackets in the column's name (``flux [uJy]``) or from the
 caller.
 """
 
-import csv
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +14,10 @@ from astropy import units as u
 from astropy.table import Table
 
 from ..errors import DataError
-from ..files import write_atomic
 from .filters import load_filters
+from .flux_units import columns_to_maggies
 from .observation import filter_list, plain_flags, plain_fluxes
-from .table_files import flags, numbers, read_table, split_name
-
-# Prospector and sedpy take 1 maggie = 3631 Jy. The AB zeropoint is 3630.78 Jy,
-# 6e-5 less; magnitudes are turned into maggies without passing through Jy.
-JANSKY_PER_MAGGIE = 3631.0
+from .table_files import flags, missing, read_table, split_name
 
 ALIASES = {
     "band": ("band", "bands", "filter", "filters", "filtername"),
@@ -44,137 +37,6 @@ _AMBIGUOUS = (
     "phot_mask",
 )  # true may mean that a band is fitted, or that it is not
 REDSHIFT_KEYS = ("zred", "redshift", "z")
-
-# Names of units beyond those astropy knows.
-_MAG_NAMES = ("mag", "mag(ab)", "abmag", "ab mag", "mag_ab")
-_MAGGY_NAMES = {"maggies": 1.0, "maggy": 1.0, "maggie": 1.0, "nanomaggies": 1e-9}
-# Catalogs write 99 or -99 for "no magnitude"; no source has such a magnitude.
-_ABSURD_MAG = 50.0
-# What they write for "no flux".
-_NINES = (98.99, 99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 9999.0, 9999.9, 99999.0)
-PLACEHOLDERS = np.array([*_NINES, *(-x for x in _NINES)])
-
-
-def flux_unit(text):
-    """What a flux unit means.
-
-    Parameters
-    ----------
-    text : str
-        ``mgy``, ``maggies``, ``nmgy``; ``Jy``, ``uJy``, or anything astropy
-        converts to Jy; ``mag``, ``mag(AB)`` or ``ABmag`` (all AB).
-
-    Returns
-    -------
-    float or None
-        Maggies per unit; None for AB magnitudes.
-
-    Raises
-    ------
-    DataError
-        If the unit is empty or none of these.
-    """
-    text = str(text or "").strip()
-    if text.lower() in _MAG_NAMES:
-        return None
-    if text.lower() in _MAGGY_NAMES:
-        return _MAGGY_NAMES[text.lower()]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", u.UnitsWarning)  # about style ("a/b/c")
-            unit = u.Unit(text)
-    except (ValueError, TypeError):
-        unit = None
-    # Logarithmic units, dex(Jy) for one, are no UnitBase; "AB" is 3631 Jy to
-    # astropy and most likely a magnitude to whoever wrote it.
-    if isinstance(unit, u.UnitBase) and text.upper() != "AB":
-        if unit.is_equivalent(u.mgy):
-            return unit.to(u.mgy)
-        if unit.is_equivalent(u.Jy):
-            return unit.to(u.Jy) / JANSKY_PER_MAGGIE
-    raise DataError(
-        f"The flux unit {text!r} is unknown; use maggies ('mgy'), a multiple of jansky ('uJy') or "
-        "AB magnitudes ('mag')."
-    )
-
-
-def to_maggies(flux, error, flux_factor, error_factor):
-    """Fluxes and errors in maggies.
-
-    Parameters
-    ----------
-    flux, error : ndarray, shape (nband,)
-    flux_factor, error_factor : float or None
-        As `flux_unit` returns; either both or none are None (magnitudes).
-
-    Returns
-    -------
-    maggies, maggies_unc : ndarray, shape (nband,)
-        Of a magnitude m: ``10**(-0.4 m)`` and, to first order,
-        ``0.4 ln(10) maggies sigma_m``. NaN where catalogs write a placeholder for a missing
-        value: magnitudes of exactly 0 or beyond 50, errors beyond 50 mag, fluxes in
-        `PLACEHOLDERS` (99, -99.9, ...).
-    """
-    if flux_factor is None:
-        with np.errstate(over="ignore"):
-            known = (np.abs(flux) < _ABSURD_MAG) & (flux != 0.0)
-            maggies = np.where(known, 10.0 ** (-0.4 * flux), np.nan)
-        error = np.where(np.abs(error) < _ABSURD_MAG, error, np.nan)
-        return maggies, 0.4 * np.log(10.0) * maggies * error
-    # In single precision, -99.9 is another number.
-    missing = np.isclose(np.asarray(flux)[..., None], PLACEHOLDERS, rtol=1e-6, atol=0.0).any(-1)
-    return np.where(missing, np.nan, flux) * flux_factor, error * error_factor
-
-
-def columns_to_maggies(table, flux, error, unit, path, option):
-    """Two columns of a table in maggies.
-
-    Parameters
-    ----------
-    table : astropy.table.Table
-    flux, error : str
-        Columns. Without a unit of its own, an error has its flux's.
-    unit : str or None
-        For a flux column without a unit.
-    path : path-like
-        For messages.
-    option : str
-        What gives `unit`, for messages.
-
-    Returns
-    -------
-    maggies, unc : ndarray, shape (n,)
-        See `to_maggies`.
-    str
-        The flux's unit.
-
-    Raises
-    ------
-    DataError
-        If a unit is missing or contradicts `unit`, one of flux and error is a magnitude and the
-        other is not, or a column does not hold numbers.
-    """
-    flux_text, error_text = (_column_unit(table, name, path) for name in (flux, error))
-    if unit and flux_text and flux_unit(flux_text) != flux_unit(unit):
-        raise DataError(
-            f"{path} gives the flux in {flux_text!r} but the unit {unit!r} was asked for; leave "
-            f"{option} out, or correct the unit of column {flux!r}."
-        )
-    flux_text = flux_text or unit
-    if not flux_text:
-        raise DataError(
-            f"{path} does not say the unit of column {flux!r}; give the column a unit, write it "
-            f"into its name ('flux [uJy]'), or give {option}."
-        )
-    error_text = error_text or flux_text
-    factors = flux_unit(flux_text), flux_unit(error_text)
-    if (factors[0] is None) != (factors[1] is None):
-        raise DataError(
-            f"{path} gives {flux!r} in {flux_text!r} and {error!r} in {error_text!r}; either both "
-            "or neither must be magnitudes."
-        )
-    values = (numbers(table, name, path) for name in (flux, error))
-    return *to_maggies(*values, *factors), flux_text
 
 
 def apply_floor(maggies, unc, floor):
@@ -319,6 +181,9 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
     """
     table = read_table(path)
     columns = {role: _find_column(table, role, path) for role in ALIASES}
+    nameless = np.flatnonzero(missing(table[columns["band"]]))
+    if nameless.size:
+        raise DataError(f"{path}: row {nameless[0] + 1} names no band; name it or remove the row.")
     names = [str(v).strip() for v in table[columns["band"]]]
     maggies, unc, text = columns_to_maggies(
         table, columns["flux"], columns["error"], unit, path, "the option --unit"
@@ -336,10 +201,13 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
 
     meta = {str(k).lower(): v for k, v in table.meta.items()}
     if zred is None:
-        given = [meta[k] for k in REDSHIFT_KEYS if k in meta]
+        given = {k: meta[k] for k in REDSHIFT_KEYS if k in meta}
         if not given:
             raise DataError(f"{path} holds no redshift; add 'zred' to its metadata or pass --zred.")
-        zred = given[0]
+        zred = next(iter(given.values()))
+        if len({str(z) for z in given.values()}) > 1:
+            said = ", ".join(f"{k} = {z}" for k, z in given.items())
+            raise DataError(f"The metadata of {path} holds {said}; keep one, or pass --zred.")
     if meta.get("truth"):
         more["truth"] = _truth(meta["truth"], path)
     return make_obs(names, maggies, unc, zred, error_floor, mask, notes, **more)
@@ -373,27 +241,6 @@ def photometry_table(obs):
     return table
 
 
-def write_table(table, path):
-    """Write a table as ECSV, atomically; it reads back exactly."""
-
-    def write(file):
-        text = io.TextIOWrapper(file, "utf-8", newline="")
-        columns = table.columns.values()
-        if any(c.ndim > 1 or c.dtype.kind not in "biufU" or hasattr(c, "mask") for c in columns):
-            table.write(text, format="ascii.ecsv")
-        else:
-            # The same text as astropy's; many rows in a tenth of its time and memory.
-            table[:0].write(text, format="ascii.ecsv")
-            out = csv.writer(text, delimiter=" ", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-            for start in range(0, len(table), 1000):
-                some = (c[start : start + 1000].tolist() for c in columns)
-                out.writerows(zip(*some, strict=True))
-        text.flush()
-        text.detach()
-
-    write_atomic(path, write)
-
-
 def _find_column(table, role, path):
     found = [c for c in table.colnames if split_name(c)[0].lower() in ALIASES[role]]
     if len(found) == 1:
@@ -420,16 +267,6 @@ def _find_flags(table, role, path):
     return found[0] if found else None
 
 
-def _column_unit(table, column, path):
-    """Unit of a column as text, '' without one."""
-    in_name = split_name(column)[1]
-    unit = table[column].unit
-    own = "" if unit is None else unit.to_string()
-    if own and in_name and flux_unit(own) != flux_unit(in_name):
-        raise DataError(f"{path}: column {column!r} has the unit {own!r}; correct one of the two.")
-    return own or in_name
-
-
 def _redshift(value):
     try:
         zred = float(value)
@@ -446,9 +283,4 @@ def _truth(truth, path):
     try:
         return {k: float(v) for k, v in truth.items()}
     except (TypeError, ValueError) as err:
-        raise DataError(f"{path}: a value of 'truth' is no number ({_one_line(err)}).") from err
-
-
-def _one_line(err):
-    text = str(err).strip().splitlines()
-    return text[0][:120] if text else type(err).__name__
+        raise DataError(f"{path}: a value of 'truth' is no number ({err}).") from err

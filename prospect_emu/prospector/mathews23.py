@@ -154,7 +154,7 @@ def model_params(zred=None, zred_prior=None):
             )
         prior["zred"] = zred_prior
 
-    init_z = zred if zred is not None else float(np.mean(prior["zred"].range))
+    init_z = zred if zred is not None else float(np.squeeze(prior["zred"].unit_transform(0.5)))
     params = {
         "zred": {"N": 1, "isfree": zred is None, "init": init_z, "prior": prior["zred"]},
     }

@@ -120,7 +120,7 @@ def output(results, seconds):
 
 def nested_run(output):
     """Results of dynesty and seconds of an output of `fit_model`, ours or Prospector's."""
-    return output["sampling"] if isinstance(output, dict) else (output, 0.0)
+    return output.get("sampling", (None, 0.0)) if isinstance(output, dict) else (output, 0.0)
 
 
 def write_hdf5(handle, run_params, model, data, native, results, seconds, sps):

@@ -14,7 +14,8 @@ from prospect_emu.commands import cli, fit_output, installation
 from prospect_emu.fit.one_galaxy import mock_galaxy
 from prospect_emu.fit.result import FitResult
 from prospect_emu.networks.vector import PARAMETERS
-from prospect_emu.observe.tables import make_obs, photometry_table, read_photometry, write_table
+from prospect_emu.observe.table_files import write_table
+from prospect_emu.observe.tables import make_obs, photometry_table, read_photometry
 
 # A fit of a second: enough to test every part but the sampler.
 QUICK = ["--nlive", "50", "--walks", "5", "--dlogz", "1", "--n-eff", "50", "--seed", "3"]

@@ -14,7 +14,7 @@ from sedpy.observate import load_filters
 
 from prospect_emu import BatchedPosterior, EmulatorSPS, FitResult, fit_model
 from prospect_emu.errors import DataError, ModelMismatchError
-from prospect_emu.fit.predictions import ExactFluxes, ModelFluxes
+from prospect_emu.fit.predictions import ExactFluxes, ModelFluxes, predictions
 
 BANDS = ["sdss_u0", "sdss_g0", "sdss_r0", "sdss_i0", "twomass_J", "spitzer_irac_ch1"]
 
@@ -156,6 +156,38 @@ def test_bad_photometry(obs, sps):
     broken = {**obs, "maggies_unc": np.zeros(6)}
     with pytest.raises(DataError, match="not a positive number"):
         BatchedPosterior(SpecModel(params("ssp")), broken, sps)
+
+
+def test_wings_of_a_curve_count(sps):
+    """SPHEREx's band 4, whose wings matter, within 1e-4 of the whole spectrum's photometry."""
+    filters = load_filters(["spherex_band4"])
+    one = {"filters": filters, "maggies": np.ones(1), "maggies_unc": np.ones(1)}
+    model = SpecModel(params("parametric_sfh", zred=0.5))
+    full = fix_obs({**one, "wavelength": None, "spectrum": None})
+    expected = model.predict(model.theta, obs=full, sps=sps)[1]
+    found = predictions(model, one, sps).maggies(model.theta[None])[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lumdist", [0.0, -1.0, np.nan, "far", [1.0, 2.0]])
+def test_distances_that_are_none(obs, sps, lumdist):
+    p = params("ssp") | {"lumdist": {"N": np.size(lumdist), "isfree": False, "init": lumdist}}
+    with pytest.raises(ModelMismatchError, match=r"lumdist = .* is no distance; give Mpc"):
+        BatchedPosterior(SpecModel(p), obs, sps)
+
+
+def test_a_nearby_galaxy_by_its_distance(obs, sps):
+    """At z = 0.0001 with lumdist, fluxes are those at z = 0.001 but for distance and redshift."""
+
+    def flux(zred, lumdist):
+        p = params("ssp", zred=zred)
+        p["lumdist"] = {"N": 1, "isfree": False, "init": lumdist}
+        model = SpecModel(p)
+        return predictions(model, obs, sps).maggies(model.theta[None])[0]
+
+    near, far = flux(1e-4, 2.0), flux(1e-3, 20.0)
+    # A shift of 1e-3 in wavelength moves these bands by less than 2 %.
+    np.testing.assert_allclose(near / far, 100.0, rtol=0.02)
 
 
 def test_fit_and_result(obs, sps, tmp_path):

@@ -14,14 +14,15 @@ from prospect.io.read_results import get_model, get_sps, results_from
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, OutputError
-from prospect_emu.fit import plots
+from prospect_emu.fit import collect, plots
 from prospect_emu.fit.collect import emulator_vectors
 from prospect_emu.fit.fitting import fit_model
 from prospect_emu.fit.quantiles import weighted_quantiles
 from prospect_emu.fit.result import FitResult
 from prospect_emu.networks import sfh
 from prospect_emu.networks.vector import PARAMETERS, derived_quantities
-from prospect_emu.observe.tables import make_obs, write_table
+from prospect_emu.observe.table_files import write_table
+from prospect_emu.observe.tables import make_obs
 from prospect_emu.prospector.mathews23 import model_params
 
 TRUTH = dict(zip(PARAMETERS, [
@@ -266,14 +267,22 @@ def test_a_parameter_file_that_is_given_is_kept(run, tmp_path):
     [
         {"optimization": (None, 0.0), "sampling": (SimpleNamespace(chain=1), 1.0)},
         {"optimization": (None, 0.0), "sampling": (None, 0.0)},
+        {"optimization": (None, 0.0)},
         SimpleNamespace(chain=1),
     ],
-    ids=["emcee", "none", "sampler"],
+    ids=["emcee", "none", "optimized", "sampler"],
 )
 def test_output_that_holds_no_nested_samples(output, run):
     _, model, obs, sps = run
     with pytest.raises(DataError, match="holds no nested samples; run fit_model with dynesty"):
         FitResult.from_run(output, model, obs, sps)
+
+
+@pytest.mark.parametrize(("zred", "said"), [(0.05, True), (0.2, False)])
+def test_stars_older_than_fspss_oldest_are_spoken_of(zred, said):
+    """10**10.1 years are reached at z = 0.087; below it mass gives no light, as in FSPS."""
+    notes = collect._oldest_stars(np.full(3, zred), None)
+    assert ("older than FSPS's oldest stars (12.6 Gyr)" in " ".join(notes)) == said
 
 
 def test_stored_best_fit_is_what_the_model_predicts(written, run):

@@ -5,14 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.table import MaskedColumn, Table
 from sedpy import observate
 
 from prospect_emu.errors import DataError, SetupError
 from prospect_emu.fits import catalogs, identity, work
 from prospect_emu.fits.campaign import run_campaign
-from prospect_emu.fits.catalogs import read_sample
-from prospect_emu.fits.config import CatalogConfig, FitConfig, parse_config
+from prospect_emu.fits.catalogs import read_sample, select
+from prospect_emu.fits.config import CatalogConfig, FitConfig, SelectConfig, parse_config
 from prospect_emu.fits.fields import FIELDS
 from prospect_emu.fits.mocks import MockRecipe, mock_catalog
 from prospect_emu.fits.results import read_results
@@ -137,6 +138,10 @@ def test_column_map(tmp_path, name):
         ({"bands": {"vista_vircam_Ks": {"flux": "k"}}}, "must give flux and error"),
         ({"bands": {"vista_vircam_Ks": {"flux": "k", "error": "dk"}}}, "unit of column 'k'"),
         ({"keep": ("mass",)}, "no column mass, which catalog.keep names"),
+        (
+            {"bands": {"vista_vircam_Ks": {"flux": "k", "error": "k", "unit": "uJy"}}},
+            "names the column 'k' 2 times",
+        ),
     ],
 )
 def test_faults_of_a_column_map(tmp_path, change, message):
@@ -375,3 +380,51 @@ def test_a_missing_value_equals_nothing(values, wanted, ending, tmp_path):
     failed = np.any([bad for bad, _ in tests], axis=0)
     np.testing.assert_array_equal(failed, [False, True, True])
     assert "flag is missing" in [say(2) for bad, say in tests if bad[2]]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (np.array([1, 0], bool), "holds bool values, no numbers"),
+        (np.ones((2, 3)), "holds 3 values a row"),
+        (np.array([0.5, 1.0]) * u.km / u.s, "is in km / s, and a redshift has no unit"),
+        (["0.5", "about 1"], "holds text where a number should be"),
+    ],
+)
+def test_columns_that_hold_no_redshifts(tmp_path, column, message):
+    config = band_config(tmp_path, Table({"flux": [1.0, 2.0], "error": [0.1, 0.1]}), unit="uJy")
+    table = Table.read(tmp_path / "t.ecsv")
+    table["zred"] = column
+    table.write(tmp_path / "t.ecsv", overwrite=True)
+    with pytest.raises(DataError, match=message):
+        read_sample(config)
+
+
+def test_redshifts_that_are_none(tmp_path):
+    """-1, -99, 99, nothing and words for it: each left out with its reason."""
+    words = ["-1", "-99", "99", "", "--", "n/a", "0", "inf", "0.7"]
+    lines = [f"{i},{z},1.0,0.1" for i, z in enumerate(words)]
+    (tmp_path / "t.csv").write_text("id,zred,f,e\n" + "\n".join(lines))
+    bands = {"vista_vircam_Ks": {"flux": "f", "error": "e", "unit": "uJy"}}
+    sample = read_sample(CatalogConfig(kind="table", path=str(tmp_path / "t.csv"), bands=bands))
+    rows, _, left_out = select(sample, SelectConfig(min_bands=1))
+    assert rows == [8] and len(left_out) == 8
+    assert all(why.startswith("no redshift") for _, why in left_out)
+
+
+@pytest.mark.parametrize("ids", [np.array([1.0, np.nan]), np.ones((2, 2)), ["a", " "]])
+def test_ids_that_are_none(tmp_path, ids):
+    config = band_config(tmp_path, Table({"flux": [1.0, 2.0], "error": [0.1, 0.1]}), unit="uJy")
+    table = Table.read(tmp_path / "t.ecsv")
+    table["id"] = ids
+    table.write(tmp_path / "t.ecsv", overwrite=True)
+    with pytest.raises(DataError, match=r"has no id in column 'id'|holds 2 values a row"):
+        read_sample(config)
+
+
+@pytest.mark.parametrize("value", [[1, 2], float("nan"), {"a": 1}])
+def test_selection_by_several_values_is_refused(value):
+    """A list was compared with the column entry by entry."""
+    data = {"catalog": {"kind": "3dhst", "path": "x"}, "emulators": ["e"], "output": "o"}
+    with pytest.raises(SetupError, match=r"select.equal.q = .* must be one text, number or truth"):
+        parse_config({**data, "select": {"equal": {"q": value}}})

@@ -10,7 +10,7 @@ from prospect_emu.fits import compare as c
 from prospect_emu.fits import compare_figures
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.results import write_results
-from prospect_emu.observe.tables import write_table
+from prospect_emu.observe.table_files import write_table
 
 NAMES = ("logmass", "logzsol", "log_sfr_100", "mass_weighted_age", "dust2")
 
@@ -166,3 +166,36 @@ def test_figures_of_widths(tmp_path):
     ax = compare_figures.rates_figure(pairs).axes[0]
     wanted = [f"net-{width}\n30 galaxies" for width in (64, 128, 256)]
     assert [t.get_text() for t in ax.get_xticklabels()] == wanted
+
+
+def test_galaxies_that_are_left_out_are_named(tmp_path):
+    """What is not converged on a side, or not there, with its reason."""
+    one, two = fake(tmp_path / "x", np.full(5, 10.0)), fake(tmp_path / "y", np.full(4, 10.0))
+    for folder, state in ((one, "stalled"), (two, "failed")):
+        table = Table.read(folder / "results.ecsv")
+        table["state"] = np.array(table["state"], dtype="U9")
+        table["state"][1 if folder == one else 2] = state
+        write_table(table, folder / "results.ecsv")
+    (pair,) = c.make_pairs(one, [two])
+    assert list(pair.a.table["galaxy"]) == ["0", "3"]
+    found = {r["galaxy"]: r["reason"] for r in c.left_out_table([pair])}
+    assert found == {
+        "1": "stalled in a (x)", "2": "failed in a (y)", "4": "not fitted in a (y)"
+    }  # fmt: skip
+
+
+def test_models_without_all_quantities(tmp_path):
+    """Compared in what both have; mass formed goes by its name of either model."""
+    one, two = fake(tmp_path / "x", np.full(5, 10.0)), fake(tmp_path / "y", np.full(5, 10.5))
+    table = Table.read(two / "results.ecsv")
+    for q in ("p16", "p50", "p84"):
+        table.rename_column(f"logmass_{q}", f"log_mass_formed_{q}")
+        table.remove_column(f"logzsol_{q}")
+    write_table(table, two / "results.ecsv")
+    pairs = c.make_pairs(one, [two])
+    assert pairs[0].quantities == ["logmass", "log_sfr_100", "log_mass_weighted_age"]
+    rows = c.comparison_table(pairs)
+    assert rows["offset"][list(rows["parameter"]).index("logmass")] == pytest.approx(0.5)
+    for figure in (compare_figures.medians_figure, compare_figures.discrepancy_figure,
+                   compare_figures.rates_figure):  # fmt: skip
+        assert figure(pairs).axes

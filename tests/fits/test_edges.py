@@ -259,7 +259,8 @@ def test_a_certificate_is_added_without_a_fit(workshop, inline, same_tables, mon
         ("fit", {"dlogz": float("nan")}, "fit.dlogz = nan must be a positive number"),
         ("fit", {"max_seconds": -1}, "fit.max_seconds = -1.0 must be a positive number"),
         ("fit", {"queue_size": 0}, "fit.queue_size = 0 is too small"),
-        ("fit", {"tables": "nowhere.safetensors"}, "there is no file fit.tables = .*nowhere"),
+        ("fit", {"tables": "nowhere.safetensors"}, "there is no file fit.tables = 'nowhere"),
+        ("fit", {"params": "x" * 300}, "there is no file fit.params = 'xxx"),
         ("fit", {"certificate": 20}, "fit.certificate = 20 is too few draws; give 200"),
         ("catalog", {"mips_factor": 0}, "catalog.mips_factor = 0.0 must be a positive"),
         ("catalog", {"zeropoints": {"b": "x"}}, "catalog.zeropoints.b = 'x' must be a positive"),
@@ -412,6 +413,22 @@ def test_workers_that_never_answer(workshop, inline):
     dead = type(inline)(lambda task: WorkerLost("killed"))
     with pytest.raises(SetupError, match=r"4 workers died, and none ever finished \(killed\)"):
         run_campaign(workshop.config(), executor=dead)
+    workshop.catalog(1)  # of one galaxy, each death is the same one's
+    with pytest.raises(SetupError, match=r"5 workers died, and none ever finished"):
+        run_campaign(workshop.config(), executor=dead)
+
+
+def test_a_scheduler_without_workers_is_spoken_of():
+    """Dask waits for workers without a word; the progress says for what."""
+    client = mock.Mock(status="running", nthreads=mock.Mock(return_value={}))
+    executor = DaskExecutor.__new__(DaskExecutor)
+    executor._client, executor._tasks = client, {}
+    assert executor.waiting == "the Dask scheduler has no workers; start some"
+    progress = {"done": 0, "failed": 0, "stalled": 0, "pending": 3, "per_hour": 0.0,
+                "seconds_left": None, "waiting": executor.waiting}  # fmt: skip
+    assert campaign_commands._sentence(progress).endswith("; waiting: " + executor.waiting)
+    client.nthreads.return_value = {"tcp://x": 1}
+    assert executor.waiting == ""
 
 
 def test_a_result_that_the_campaign_cannot_see(workshop, inline, tmp_path):

@@ -165,6 +165,11 @@ def test_no_scheduler_at_the_address(dask, monkeypatch):
         make_executor(eval, config)
 
 
+def test_options_that_a_cluster_does_not_take(dask):
+    with pytest.raises(SetupError, match=r"LocalCluster does not start .*; see executor.options"):
+        make_executor(print, ExecutorConfig(kind="dask", options={"threads": 2}))
+
+
 def test_dask_jobqueue(dask):
     """The job script of a Slurm cluster, as dask-jobqueue would submit it."""
     pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")

@@ -80,7 +80,7 @@ def test_templates(model_config, inline, compilations):
     names = {c.removesuffix("_p50") for c in results.table.colnames if c.endswith("_p50")}
     assert free | formed <= names and "logmass" not in names
     assert list(results.table["zred"]) == [0.8, 1.2, 0.8]
-    assert results.table["problems"].dtype.kind == "U"
+    assert set(results.table["problems"]) == {"none"}
     np.testing.assert_allclose(
         np.log10(results.table["mass_best"]), results.table["log_mass_formed_best"], rtol=1e-9
     )
@@ -165,7 +165,7 @@ def test_the_18_parameters_exactly(model_config, inline):
         ('model = ["ssp"]', 'emulators = ["toy.safetensors"]', "'toy' is of the 18-parameter"),
         ('model = ["spp"]', "", "no template 'spp'; did you mean ssp"),
         ('model = ["ssp"]\nparams = "cat.ecsv"', "", "fit.model and fit.params are two models"),
-        ('params = "none.py"', "", "there is no file fit.params = none.py"),
+        ('params = "none.py"', "", "there is no file fit.params = 'none.py'"),
         ('params_options = ["--x"]', 'emulators = ["exact"]', "belong to fit.params"),
         ('model = "ssp"', "", "fit.model = 'ssp' must be a list"),
     ],

@@ -82,6 +82,7 @@ def test_missing_values_in_text(tmp_path):
         (b"PK\x03\x04\x00\xff", "write it as FITS, ECSV, VOTable"),
         (b"acs_wfc_f814w,1.3,0.1\n", "no line with the names of its 3 columns"),
         (b"# nothing\n\n", "no rows"),
+        (b"PK\x03\x04 a workbook", "is no table of a known kind"),
         (b"band,flux\na,1,2,3\n", "not a readable TEXT table"),
     ],
 )
@@ -151,3 +152,15 @@ def test_names_of_tables():
     assert [table_name(n) for n in names] == [
         "J1000.5+02", "J1000.7-01", "x", "x_PHOT", "a.b", "galaxy",
     ]  # fmt: skip
+
+
+def test_tables_in_frames(tmp_path):
+    """Markdown and astropy's fixed width begin like IPAC, whose rows have no bars."""
+    rows = "| band | flux |\n|------|------|\n| a    | 1.5  |\n"
+    (tmp_path / "t.md").write_text(rows)
+    table = read_table(tmp_path / "t.md")
+    assert table.colnames == ["band", "flux"] and list(table["flux"]) == [1.5]
+    table.write(tmp_path / "t.tbl", format="ascii.ipac")
+    assert list(read_table(tmp_path / "t.tbl")["flux"]) == [1.5]
+    table.write(tmp_path / "t.txt", format="ascii.fixed_width")
+    assert list(read_table(tmp_path / "t.txt")["band"]) == ["a"]

@@ -26,7 +26,8 @@ from prospect_emu.fit.fitting import fit_model
 from prospect_emu.fit.result import FitResult
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.observe.tables import make_obs, photometry_table, write_table
+from prospect_emu.observe.table_files import write_table
+from prospect_emu.observe.tables import make_obs, photometry_table
 from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.sampling import dynesty_state
 from prospect_emu.sampling.checkpoint import Checkpoint, same_likelihood
