@@ -7,7 +7,6 @@ has not (Prospector 1.4), for any of their models, without FSPS.
 import logging
 import pickle
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 from sedpy.observate import getSED
@@ -40,6 +39,44 @@ _SHORTEST = 0.999e6
 _KEPT = 4
 
 
+class _Settings(dict):
+    def __setitem__(self, name, value):
+        raise ModelMismatchError(
+            f"ssp.params[{name!r}] cannot be set without FSPS; put {name} into the model, or use "
+            f"EmulatorSPS({name}={value!r})."
+        )
+
+
+class Population:
+    """What scripts read of python-fsps's ``StellarPopulation``, under its names.
+
+    Attributes
+    ----------
+    libraries : list of bytes
+    wavelengths, resolutions, emline_wavelengths : ndarray
+        Angstrom, km/s, Angstrom.
+    ssp_ages, log_age, zlegend : ndarray
+        log10(years), twice, and metallicities.
+    params : dict
+        FSPS's parameters, read only.
+    """
+
+    def __init__(self, ingredients, params):
+        g = ingredients
+        self.libraries = [s.encode() for s in g.manifest["versions"]["libraries"]]
+        self.wavelengths, self.resolutions = g.wave.copy(), g.resolution.copy()
+        self.emline_wavelengths = g.line_wave.copy()
+        self.ssp_ages, self.log_age = g.log_age.copy(), g.log_age.copy()
+        self.zlegend = g.manifest["zsol"] * 10.0**g.logz
+        self.params = _Settings({k: params.get(k, v) for k, v in DEFAULTS.items()})
+
+    def __getattr__(self, name):
+        raise AttributeError(
+            f"ssp.{name} of python-fsps is not available without FSPS; EmulatorSPS() has spectra, "
+            "lines and photometry by get_galaxy_spectrum, get_galaxy_elines and get_spectrum."
+        )
+
+
 class ExactBasis:
     """FSPS spectra, lines and photometry; what `EmulatorSPS()` is without an emulator.
 
@@ -57,8 +94,8 @@ class ExactBasis:
     ----------
     params : dict
         Parameters of the last call.
-    ssp : SimpleNamespace
-        ``libraries``, ``wavelengths`` and ``emline_wavelengths``, as python-fsps has them.
+    ssp : Population
+        What scripts read of python-fsps's ``StellarPopulation``.
     label : str
 
     Raises
@@ -115,13 +152,8 @@ class ExactBasis:
 
     @property
     def ssp(self):
-        """What scripts read of python-fsps's ``StellarPopulation``."""
-        g = self._ingredients
-        return SimpleNamespace(
-            libraries=[s.encode() for s in g.manifest["versions"]["libraries"]],
-            wavelengths=g.wave,
-            emline_wavelengths=g.line_wave,
-        )
+        """`Population` of these ingredients and the last parameters."""
+        return Population(self._ingredients, self.params)
 
     def compiled(self, ingredients, filters, fixed, free, ranges, lines_apart):
         """`prospect_emu.sps.fold.compile_sps` with Prospector's quadrature, done once.
