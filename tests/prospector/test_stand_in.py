@@ -210,7 +210,7 @@ def test_what_scripts_read_of_python_fsps():
     # Z of PARSEC's grid.
     np.testing.assert_allclose(ssp.zlegend[[0, -1]], [1e-4, 0.06], rtol=1e-6)
     with pytest.raises(AttributeError, match=r"ssp\.set_lsf of python-fsps is not available"):
-        ssp.set_lsf
+        ssp.set_lsf(None, None)
     with pytest.raises(ModelMismatchError, match=r"use EmulatorSPS\(smooth_lsf=True\)"):
         ssp.params["smooth_lsf"] = True
 
