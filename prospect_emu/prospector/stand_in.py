@@ -22,6 +22,7 @@ from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 from ..sps.universe import older_than_universe
+from .population import Population
 from .version import adapter
 
 _LOG = logging.getLogger("prospect_emu")
@@ -37,44 +38,6 @@ _AGN_DISC = (
 _SHORTEST = 0.999e6
 # Compiled models that are kept.
 _KEPT = 4
-
-
-class _Settings(dict):
-    def __setitem__(self, name, value):
-        raise ModelMismatchError(
-            f"ssp.params[{name!r}] cannot be set without FSPS; put {name} into the model, or use "
-            f"EmulatorSPS({name}={value!r})."
-        )
-
-
-class Population:
-    """What scripts read of python-fsps's ``StellarPopulation``, under its names.
-
-    Attributes
-    ----------
-    libraries : list of bytes
-    wavelengths, resolutions, emline_wavelengths : ndarray
-        Angstrom, km/s, Angstrom.
-    ssp_ages, log_age, zlegend : ndarray
-        log10(years), twice, and metallicities.
-    params : dict
-        FSPS's parameters, read only.
-    """
-
-    def __init__(self, ingredients, params):
-        g = ingredients
-        self.libraries = [s.encode() for s in g.manifest["versions"]["libraries"]]
-        self.wavelengths, self.resolutions = g.wave.copy(), g.resolution.copy()
-        self.emline_wavelengths = g.line_wave.copy()
-        self.ssp_ages, self.log_age = g.log_age.copy(), g.log_age.copy()
-        self.zlegend = g.manifest["zsol"] * 10.0**g.logz
-        self.params = _Settings({k: params.get(k, v) for k, v in DEFAULTS.items()})
-
-    def __getattr__(self, name):
-        raise AttributeError(
-            f"ssp.{name} of python-fsps is not available without FSPS; EmulatorSPS() has spectra, "
-            "lines and photometry by get_galaxy_spectrum, get_galaxy_elines and get_spectrum."
-        )
 
 
 class ExactBasis:

@@ -138,7 +138,9 @@ def test_what_is_slow_says_so(name):
         warnings.simplefilter("always")
         parts = problem(name)
         posterior = BatchedPosterior(*parts)
-    said = " ".join(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    # Several scripts let tage reach beyond the age of the universe, and are told.
+    said = " ".join(s for s in said if not s.startswith("tage reaches"))
     if name in SPECTRA:
         assert "Prospector's own likelihood" in said or posterior.predictions is not None
     elif name in OWN_CLASS:
