@@ -57,10 +57,6 @@ MODELS = {
     "table": (
         GAS | {"tabular_time": np.linspace(0.0, 6.0, 9), "tage": 6.0}, "tabular_sfr logzsol dust2",
     ),
-    "gas alone in the infrared": (
-        STEPS | {"dust_type": 3, "wgp1": 17, "wgp2": 6, "add_dust_emission": False},
-        "mass logzsol dust1 gas_logz gas_logu",
-    ),
     "mass left": (STEPS | {"mass_units": "mstar"}, "mass logzsol dust2"),
     "tau, mass left, distance": (
         {"sfh": 4, "tage": 3.0, "mass_units": "mstar"}, "mass logzsol tau dust2 lumdist",
