@@ -54,6 +54,13 @@ LIMITS = {
     "duste_gamma": (1e-3, 0.3, True), "fagn": (1e-4, 3.0, True), "agn_tau": (5.0, 150.0, True),
     "igm_factor": (0.5, 1.8, False),
 }  # fmt: skip
+# Beyond FSPS's tables, and its usual values.
+BEYOND = {
+    "gas_logz": (-3.0, 1.0, False), "gas_logu": (-5.0, 0.0, False),
+    "duste_qpah": (0.0, 10.0, False), "duste_umin": (0.01, 25.0, False),
+    "duste_gamma": (0.0, 1.0, False), "agn_tau": (1.0, 400.0, True), "dust2": (0.0, 8.0, False),
+    "dust1": (0.0, 8.0, False), "fagn": (1e-6, 30.0, True), "igm_factor": (0.0, 4.0, False),
+}  # fmt: skip
 LAWS = {
     0: {"dust_index": (-2.0, 0.4, False)},
     1: {"mwr": (2.2, 5.5, False), "uvb": (0.0, 3.0, False)},
@@ -261,6 +268,7 @@ def rows(repeat):
     out.append(one("free zred, lines apart", lambda r, z: {
         "zred": free(*around(z)), "nebemlineinspec": fixed(False)}))  # fmt: skip
     out.append(one("zred=0", lambda r, z: {"zred": fixed(0.0)}))
+    out.append(one("beyond the tables", lambda r, z: vary(r, BEYOND)))
     out.append(("tabular", None))
     return [*out, *((f"random {i}", anything) for i in range(12))] * repeat
 
@@ -362,6 +370,15 @@ def tabular(reference, filters, draws, rng, logz):
     return [relative(f, np.array(exact)) for f in flux]
 
 
+def limit_metallicity(config, logz):
+    if "nzsfh" not in config:
+        config["logzsol"] = free(*logz)
+        return
+    # Of the joint prior of Prospector-beta.
+    prior = config["nzsfh"]["prior"]
+    prior.params |= dict(zip(("z_mini", "z_maxi"), logz, strict=True))
+
+
 def stars(config):
     """What FSPS computes anew for: IMF and AGB dust."""
     return tuple(
@@ -412,8 +429,7 @@ def main():
             if config is None:
                 off = tabular(reference, filters, args.draws, rng, logz)
             else:
-                if "nzsfh" not in config:
-                    config["logzsol"] = free(*logz)
+                limit_metallicity(config, logz)
                 off = differences(config, reference, filters, args.draws, rng, args.only)
         except Exception as err:
             print(f"{name:60s} fails: {type(err).__name__}: {err}", flush=True)

@@ -16,7 +16,7 @@ from ..errors import ModelMismatchError, NotCompiledError
 from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..prospector.batched_priors import compile_priors, prior_draws
-from ..prospector.emission_lines import lines_apart
+from ..prospector.emission_lines import lines_apart, own_photometry
 from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis, fsps_parameters, too_short
 from ..prospector.version import adapter
@@ -30,6 +30,8 @@ from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
 # to 1e-5 where rounding moves a node over a curve's steep edge, and the exact physics is
 # compiled to 1e-4; anything that a model adds by itself is far larger.
 _FLUX_TOLERANCE = {"rtol": 2e-3, "atol": 1e-14}
+# Draws on which it shows, and how small it may be, where methods of the model are its own.
+_OWN_DRAWS, _OWN_TOLERANCE = 64, {"rtol": 5e-4, "atol": 1e-14}
 # Relative error of compiled fluxes, far below a photometric error, of which to tell.
 _ERROR = 1e-3
 # Draws of the prior that show in which range parameters vary; fewer where each costs.
@@ -67,7 +69,10 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
             fast = ExactFluxes(model, adapter.bands(model, obs, bands), sps)
         except NotCompiledError as why:
             return ModelFluxes(model, obs, sps, bands, str(why))
-        if not filters or _agrees(fast, model, obs, sps, bands, draws):
+        tolerance = _FLUX_TOLERANCE
+        if own_photometry(model):
+            draws, tolerance = prior_examples(model, _OWN_DRAWS), _OWN_TOLERANCE
+        if not filters or _agrees(fast, model, obs, sps, bands, draws, tolerance):
             return fast
         return ModelFluxes(
             model, obs, sps, bands,
@@ -102,11 +107,11 @@ def prior_examples(model, n=3):
     return prior_draws(compile_priors(model), np.random.default_rng(0).random((n, model.ndim)))
 
 
-def _agrees(fast, model, obs, sps, bands, draws):
+def _agrees(fast, model, obs, sps, bands, draws, tolerance=_FLUX_TOLERANCE):
     """A subclass or an extra parameter may change the photometry: ask the model itself."""
     expected = _predict(model, obs, sps, draws)[0][:, bands]
     known = np.isfinite(expected).all(axis=1)
-    return np.allclose(fast.maggies(draws)[known], expected[known], **_FLUX_TOLERANCE)
+    return np.allclose(fast.maggies(draws)[known], expected[known], **tolerance)
 
 
 def _predict(model, obs, sps, theta):

@@ -61,6 +61,28 @@ def _line_file():
     return path if os.path.isfile(path) else None
 
 
+def own_photometry(model):
+    """Whether a model may add to the photometry what is no parameter of FSPS.
+
+    It has methods of its own in place of those of Prospector's `SedModel` or `SpecModel`; or
+    its lines have a redshift of their own.
+    """
+    bases = [getattr(sedmodel, k) for k in ("SpecModel", "SedModel") if hasattr(sedmodel, k)]
+    base = next((b for b in bases if isinstance(model, b)), None)
+    if base is None:
+        return True
+    methods = [k for k in _PHOTOMETRY if hasattr(base, k)]
+    own = any(getattr(getattr(model, k), "__func__", 0) is not getattr(base, k) for k in methods)
+    return own or "eline_delta_zred" in model.params
+
+
+# Methods that photometry goes through.
+_PHOTOMETRY = (
+    "predict", "sed", "predict_phot", "nebline_photometry", "flux_norm", "observed_wave",
+    "cache_eline_parameters", "parse_elines",
+)  # fmt: skip
+
+
 def lines_apart(model):
     """Which lines a model adds to photometry where they are not in the spectrum.
 

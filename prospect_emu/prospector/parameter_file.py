@@ -203,6 +203,8 @@ def _without_fsps():
             )
 
         stub.__getattr__ = missing
+        # Scripts print it.
+        stub.__version__ = "not installed"
         sys.modules["fsps"] = stub
         return stub
     return None

@@ -80,15 +80,18 @@ def _line(x, y):
 def continuity_masses(rows, given, expected):
     """Masses in bins from ratios of their star-formation rates, or None.
 
-    The widths of the bins follow from the masses at ratios of zero. They may depend on
-    redshift as in `age_bins`, with a last edge that is the age of the universe.
+    The widths of the bins follow from the masses at ratios of zero. Where they vary, they are
+    those of ``agebins``, or depend on redshift as in `age_bins`, with a last edge that is the
+    age of the universe.
     """
     moving = {k for k, v in given.items() if len(v) > 1}
     if expected.ndim != 2:
         return None
     for mass, at in _MASSES:
         for ratio, start in _RATIOS:
-            if mass not in given or ratio not in given or not moving <= {mass, ratio, "zred"}:
+            if mass not in given or ratio not in given:
+                continue
+            if not moving <= {mass, ratio, "zred", "agebins"}:
                 continue
             if given[ratio].shape[1] - start != expected.shape[1] - 1:
                 continue
@@ -99,7 +102,9 @@ def continuity_masses(rows, given, expected):
             widths = rows(**flat)[0] / total
             if not np.isclose(widths.sum(), 1.0, rtol=1e-10) or not (widths > 0).all():
                 continue
-            if "zred" in moving:
+            if "agebins" in moving:
+                widths = _widths_of_bins
+            elif "zred" in moving:
                 widths = _moving_widths(rows, flat, given["zred"], total)
                 if widths is None:
                     continue
@@ -124,17 +129,18 @@ def _moving_widths(rows, flat, zred, total):
     if found is None:
         return None
 
-    def widths(zred):
-        years = 10.0 ** found(zred)
-        return years[..., 1] - years[..., 0]
+    return lambda zred, **_: _widths_of_bins(found(zred))
 
-    return widths
+
+def _widths_of_bins(agebins, **_):
+    years = 10.0**agebins
+    return years[..., 1] - years[..., 0]
 
 
 def _continuity(mass, at, ratio, start, widths, limit):
     def run(**values):
         steps = np.clip(values[ratio][:, start:], -limit, limit)
-        width = widths(values["zred"]) if callable(widths) else widths
+        width = widths(**values) if callable(widths) else widths
         share = np.ones((len(steps), width.shape[-1]))
         np.cumprod(10.0**-steps, axis=1, out=share[:, 1:])
         share = share * width

@@ -7,7 +7,6 @@ has not (Prospector 1.4), for any of their models, without FSPS.
 import logging
 import pickle
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 from sedpy.observate import getSED
@@ -23,6 +22,7 @@ from ..sps.ingredients import find_ingredients
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 from ..sps.universe import older_than_universe
+from .population import Population
 from .version import adapter
 
 _LOG = logging.getLogger("prospect_emu")
@@ -57,8 +57,8 @@ class ExactBasis:
     ----------
     params : dict
         Parameters of the last call.
-    ssp : SimpleNamespace
-        ``libraries``, ``wavelengths`` and ``emline_wavelengths``, as python-fsps has them.
+    ssp : Population
+        What scripts read of python-fsps's ``StellarPopulation``.
     label : str
 
     Raises
@@ -115,13 +115,8 @@ class ExactBasis:
 
     @property
     def ssp(self):
-        """What scripts read of python-fsps's ``StellarPopulation``."""
-        g = self._ingredients
-        return SimpleNamespace(
-            libraries=[s.encode() for s in g.manifest["versions"]["libraries"]],
-            wavelengths=g.wave,
-            emline_wavelengths=g.line_wave,
-        )
+        """`Population` of these ingredients and the last parameters."""
+        return Population(self._ingredients, self.params)
 
     def compiled(self, ingredients, filters, fixed, free, ranges, lines_apart):
         """`prospect_emu.sps.fold.compile_sps` with Prospector's quadrature, done once.

@@ -21,6 +21,7 @@ BANDS = [f"sdss_{b}0" for b in "ugriz"] + ["twomass_J", "twomass_Ks"]
 SCRIPT = """
 import numpy as np
 import fsps
+fsps.__version__
 from prospect.models import SpecModel, priors
 from prospect.models.templates import TemplateLibrary
 from prospect.sources import CSPSpecBasis

@@ -200,6 +200,21 @@ def test_a_pool_of_spawned_processes(monkeypatch, tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_what_scripts_read_of_python_fsps():
+    """Names of its StellarPopulation; what cannot be had is refused, never ignored."""
+    sps = EmulatorSPS()
+    sps.update(imf_type=2, dust2=np.array([0.4]))
+    ssp = sps.ssp
+    assert ssp.libraries[0] == b"prsc" and ssp.params["dust2"] == 0.4 and ssp.params["sfh"] == 0
+    np.testing.assert_array_equal(ssp.wavelengths, sps.wavelengths)
+    # Z of PARSEC's grid.
+    np.testing.assert_allclose(ssp.zlegend[[0, -1]], [1e-4, 0.06], rtol=1e-6)
+    with pytest.raises(AttributeError, match=r"ssp\.set_lsf of python-fsps is not available"):
+        ssp.set_lsf(None, None)
+    with pytest.raises(ModelMismatchError, match=r"use EmulatorSPS\(smooth_lsf=True\)"):
+        ssp.params["smooth_lsf"] = True
+
+
 def test_lines_before_a_spectrum_are_refused():
     with pytest.raises(ModelMismatchError, match="get_galaxy_spectrum first"):
         EmulatorSPS().get_galaxy_elines()
