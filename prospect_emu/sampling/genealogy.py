@@ -80,3 +80,11 @@ def errors(clan, samples, weights, information, nlive):
     excess = np.sum(share**2) - information / nlive
     of_logz = np.sqrt(max(excess, information / nlive))
     return Errors(of_mean, float(of_logz), float(1.0 / np.sum(share**2)))
+
+
+def combined(runs):
+    """Errors of several equal runs together."""
+    n = len(runs)
+    mean = np.sqrt(np.sum([e.mean**2 for e in runs], axis=0)) / n
+    logz = float(np.sqrt(np.sum([e.logz**2 for e in runs])) / n)
+    return Errors(mean, logz, float(sum(e.n_clan for e in runs)))

@@ -53,7 +53,9 @@ class LockstepPool:
         Tasks that were not recognised and ran one by one.
     """
 
-    def __init__(self, prior_transform, log_likelihood, size=256, moves="ellipsoid", coordinates=None):
+    def __init__(
+        self, prior_transform, log_likelihood, size=256, moves="ellipsoid", coordinates=None
+    ):
         self._prior_transform = prior_transform
         self._log_likelihood = log_likelihood
         self.size = size

@@ -49,6 +49,12 @@ class NestedSettings:
         costs as much as thousands of likelihoods.
     maxcall, maxiter, maxbatch : int, optional
         Budgets of the whole run; ``_init`` and ``_batch`` those of its parts.
+    max_error : float
+        The whole run is repeated, and all is merged, until the means of all parameters are
+        known to this fraction of a posterior standard deviation, as far as the genealogy of
+        the live points tells (`prospect_emu.sampling.genealogy`).
+    max_runs : int
+        So many runs at most; then the status says that the result is uncertain.
     weight_kwargs, stop_kwargs : dict
         For dynesty's `weight_function` and `stopping_function`.
     """
@@ -73,13 +79,21 @@ class NestedSettings:
     maxcall_batch: int | None = None
     maxiter_batch: int | None = None
     live_points: Any = None
+    max_error: float = 0.15
+    max_runs: int = 3
     use_stop: bool = True
     save_bounds: bool = False
     weight_kwargs: dict = field(default_factory=lambda: {"pfrac": 1.0})
     stop_kwargs: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        lowest = {"nlive_init": 2, "nlive_batch": 2, "walks": 1, "target_n_effective": 1}
+        lowest = {
+            "nlive_init": 2,
+            "nlive_batch": 2,
+            "walks": 1,
+            "target_n_effective": 1,
+            "max_runs": 1,
+        }
         for name, low in lowest.items():
             value = getattr(self, name)
             if value is not None and not value >= low:

@@ -247,7 +247,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     y, v, density, logl = coordinates.start(u)
     u, z = u.copy(), learnt.forward(y)
     cheap, starts = coordinates.cheap_density(y), z.copy()
-    n, ndim = z.shape
+    n = len(z)
     accepted = np.zeros(n, dtype=int)
     for i in range(walks):
         if i % _JUMP_EVERY == _JUMP_EVERY - 1:
@@ -255,9 +255,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
             change = np.zeros(n)
         else:
             proposal = _crank_nicolson(z, rng)
-            change = 0.5 * (
-                np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z)
-            )
+            change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
         y_new = learnt.inverse(proposal)
         cheap_new = coordinates.cheap_density(y_new)
         # Two stages, each reversible: most of what the prior refuses costs no likelihood.
