@@ -11,6 +11,19 @@ _MOVES = ("learnt", "differences", "ellipsoid")
 _SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
 _BOUNDS = ("multi", "single", "balls", "cubes", "none")
 
+# What fits and campaigns offer by name; docs/accuracy.md has how each is calibrated.
+PRESETS: dict[str, dict] = {
+    "quick": {
+        "nlive_init": 1000,
+        "walks": 20,
+        "max_error": 0.3,
+        "max_runs": 1,
+        "target_n_effective": 1000,
+    },
+    "standard": {},
+    "careful": {"walks": 100, "max_error": 0.08, "max_runs": 5},
+}
+
 
 @dataclass(frozen=True)
 class NestedSettings:
@@ -29,9 +42,6 @@ class NestedSettings:
     sample, bound, walks, bootstrap, first_update
         dynesty's. Lockstep are ``sample="rwalk"`` and ``"unif"``; other methods
         run serially.
-        Short walks overestimate ln Z in many dimensions, in dynesty as here: a
-        17-dimensional Gaussian at nlive 200 gave +0.94 +- 0.11 with 25 walks and
-        +0.44 +- 0.11 with 50 (dynesty's serial run with 25: +1.80 +- 0.13).
     moves : str
         How ``rwalk`` steps: in coordinates that are "learnt" from the live points
         (`prospect_emu.sampling.walks.learnt_walks`), along "differences" of the other chains'
@@ -65,7 +75,7 @@ class NestedSettings:
     nlive_batch: int | None = None
     sample: str = "rwalk"
     bound: str = "multi"
-    walks: int = 100
+    walks: int = 40
     moves: str = "learnt"
     facc: float | None = None
     bootstrap: int | None = 0
@@ -85,6 +95,13 @@ class NestedSettings:
     save_bounds: bool = False
     weight_kwargs: dict = field(default_factory=lambda: {"pfrac": 1.0})
     stop_kwargs: dict = field(default_factory=dict)
+
+    @classmethod
+    def preset(cls, name, **changes):
+        """Settings by name, "quick", "standard" or "careful", with some changed."""
+        if name not in PRESETS:
+            raise ProspectEmuError(f"preset = {name!r} is unknown; use {', '.join(PRESETS)}.")
+        return cls(**PRESETS[name] | changes)
 
     def __post_init__(self):
         lowest = {
