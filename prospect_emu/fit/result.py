@@ -191,7 +191,7 @@ class FitResult:
             quantities=quantities,
             history=history,
             logz=float(np.asarray(results["logz"])[-1]),
-            logz_err=float(diagnostics.get("logz_error", np.asarray(results["logzerr"])[-1])),
+            logz_err=float(np.asarray(results["logzerr"])[-1]),
             photometry=photometry,
             truth=dict(obs.get("truth") or {}),
             info=info,

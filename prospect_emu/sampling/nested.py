@@ -184,7 +184,10 @@ def run_nested(
         "dynesty": dynesty.__version__,
         "settings": {k: v for k, v in asdict(s).items() if k != "live_points"},
     }
-    return FitResults(list(results.items()), run.status, diagnostics)
+    values = dict(results.items())
+    # dynesty's error knows nothing of walks that are too short.
+    values["logzerr"] = results.logzerr * (diagnostics["logz_error"] / results.logzerr[-1])
+    return FitResults(list(values.items()), run.status, diagnostics)
 
 
 def _accuracy(run, results):
