@@ -50,7 +50,7 @@ class Run:
     def start(self, prior_transform, log_likelihood, ndim, coordinates):
         s = self.settings
         queue = self.queue(s.nlive_init)
-        pool = LockstepPool(prior_transform, log_likelihood, queue, s.moves, coordinates)
+        pool = LockstepPool(prior_transform, log_likelihood, queue, s.moves, coordinates, s.forget)
         interval = s.update_interval
         if interval is None and s.sample == "rwalk":
             interval = 2.0 * s.walks
@@ -167,7 +167,10 @@ class Run:
         weights = np.exp(logwt - logz[-1])
         clan = clans(births, np.asarray(record["id"]), born, nlive)
         points = np.asarray(record["u"])
-        self.errors.append(errors(clan, points, weights / weights.sum(), information[-1], nlive))
+        memory = getattr(self.inner, "memory", {}).get("last", np.nan)
+        self.errors.append(
+            errors(clan, points, weights / weights.sum(), information[-1], nlive, memory)
+        )
 
     @property
     def error(self):

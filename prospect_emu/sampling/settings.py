@@ -16,12 +16,13 @@ PRESETS: dict[str, dict] = {
     "quick": {
         "nlive_init": 1000,
         "walks": 20,
+        "forget": 0.95,
         "max_error": 0.3,
         "max_runs": 1,
         "target_n_effective": 1000,
     },
     "standard": {},
-    "careful": {"walks": 100, "max_error": 0.08, "max_runs": 5},
+    "careful": {"walks": 80, "forget": 0.7, "max_error": 0.08, "max_runs": 5},
 }
 
 
@@ -47,6 +48,10 @@ class NestedSettings:
         (`prospect_emu.sampling.walks.learnt_walks`), along "differences" of the other chains'
         starts (`prospect_emu.sampling.walks.difference_walks`), or as dynesty, uniform in an
         "ellipsoid". docs/accuracy.md has how fast each forgets where it began.
+    forget : float, optional
+        Learnt walks are up to four times as long as `walks`, or half as long, so that the
+        coordinate that forgets its start most slowly keeps this correlation with it; None
+        for walks of one length.
     facc : float, optional
         Share of the steps in ellipsoids that a walk should accept, which sets their length;
         default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
@@ -77,6 +82,7 @@ class NestedSettings:
     bound: str = "multi"
     walks: int = 40
     moves: str = "learnt"
+    forget: float | None = 0.9
     facc: float | None = None
     bootstrap: int | None = 0
     update_interval: float | int | None = None

@@ -16,6 +16,7 @@ from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, OutputError
 from prospect_emu.fit import plots
 from prospect_emu.fit.fitting import fit_model
+from prospect_emu.fit.quality import effective_size
 from prospect_emu.fit.quantiles import weighted_quantiles
 from prospect_emu.fit.result import FitResult, emulator_vectors
 from prospect_emu.networks import sfh
@@ -94,7 +95,10 @@ def test_samples_and_weights(run, result):
     # Copies of a sample, whose log likelihoods are equal, count once.
     same = results["logl"][:, None] == results["logl"]
     merged = same @ result.weights
-    assert result.n_eff == pytest.approx(1 / np.sum(result.weights * merged), rel=1e-9)
+    assert effective_size(result.samples, result.weights) == pytest.approx(
+        1 / np.sum(result.weights * merged), rel=1e-9
+    )
+    assert result.n_eff == results.diagnostics["n_effective"]
     assert (result.logz, result.logz_err) == (results["logz"][-1], results["logzerr"][-1])
     assert result.parameters == tuple(p for p in PARAMETERS if p != "zred")
     assert result.info["status"] == "converged" and result.info["seed"] == 1
