@@ -22,6 +22,7 @@ from ..prospector.mathews23 import model_params
 from ..prospector.parameter_file import ParameterFile
 from ..prospector.templates import template_model
 from ..prospector.version import adapter
+from ..sampling.settings import NestedSettings
 
 
 class Backend:
@@ -79,12 +80,11 @@ class Backend:
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
-        more["nested_moves"] = config.moves
         if config.queue_size is not None:
             more["queue_size"] = config.queue_size
         if config.certificate and self.certifiable:
             _engine(sps, config.tables)  # found before the fit, so that none is missing after it
-        output = fit_model(obs, model, sps, **nested_keywords(config), **more)
+        output = fit_model(obs, model, sps, preset=config.preset, **nested_keywords(config), **more)
         result = FitResult.from_run(
             output, model, obs, sps, seed=seed, settings={"emulator": self.label}
         )
@@ -137,6 +137,9 @@ def nested_keywords(config):
         "nested_target_n_effective": config.n_eff,
         "nested_maxcall": config.max_calls,
         "nested_maxbatch": config.max_batch,
+        "nested_moves": config.moves,
+        "nested_max_error": config.max_error,
+        "nested_max_runs": config.max_runs,
     }
     return {k: v for k, v in out.items() if v is not None}
 
@@ -205,10 +208,16 @@ class FSPSBackend(ExactBackend):
 
         model = self.model(config, obs["zred"])
         basis = FastStepBasis if "agebins" in model.params else CSPSpecBasis
-        keywords = nested_keywords(config) | {
+        ours = ("nested_moves", "nested_max_error", "nested_max_runs")
+        given = {k: v for k, v in nested_keywords(config).items() if k not in ours}
+        settings = NestedSettings.preset(config.preset)
+        keywords = {
             "nested_sample": "rwalk",
-            "nested_walks": config.walks,
-        }
+            "nested_nlive_init": settings.nlive_init,
+            "nested_walks": settings.walks,
+            "nested_dlogz_init": settings.dlogz_init,
+            "nested_target_n_effective": settings.target_n_effective,
+        } | given
         if config.max_calls is not None:
             keywords["nested_maxcall_init"] = config.max_calls
         with seeded_dynesty(seed):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import SetupError
 from ..fit.certificate import MIN_EFFECTIVE
+from ..sampling.settings import PRESETS
 
 _NUMBER = (int, float)
 
@@ -110,9 +111,12 @@ class FitConfig:
         is called with ``zred`` and ``object_redshift`` of each galaxy.
     params_options : tuple of str
         Options of that file, such as "--add_neb=True".
-    nlive, walks, moves, dlogz, n_eff
-        See `prospect_emu.sampling.nested.NestedSettings`; "fsps", which Prospector samples,
-        has dynesty's moves.
+    preset : str
+        "quick", "standard" or "careful": what is not set below
+        (`prospect_emu.sampling.settings.PRESETS`).
+    nlive, walks, moves, dlogz, n_eff, max_error, max_runs : optional
+        See `prospect_emu.sampling.settings.NestedSettings`; "fsps", which Prospector samples,
+        has dynesty's moves, and is not repeated.
     max_batch : int, optional
         Batches after the initial run; 0 for a static run.
     max_calls : int, optional
@@ -137,11 +141,14 @@ class FitConfig:
     model: tuple = ()
     params: str = ""
     params_options: tuple = ()
-    nlive: int = 1000
-    walks: int = 100
-    moves: str = "differences"
-    dlogz: float = 0.05
-    n_eff: int = 5000
+    preset: str = "standard"
+    nlive: int | None = None
+    walks: int | None = None
+    moves: str | None = None
+    dlogz: float | None = None
+    n_eff: int | None = None
+    max_error: float | None = None
+    max_runs: int | None = None
     max_batch: int | None = None
     max_calls: int | None = None
     max_seconds: float | None = None
@@ -235,7 +242,8 @@ _CHOICES = {
     "catalog.kind": ("3dhst", "table", "mocks"),
     "executor.kind": ("local", "dask", "slurm"),
     "select.unknown_bands": ("refuse", "mask"),
-    "fit.moves": ("differences", "ellipsoid"),
+    "fit.moves": ("learnt", "differences", "ellipsoid"),
+    "fit.preset": tuple(PRESETS),
 }
 # Settings of one kind of catalog alone.
 _OF_KIND = dict.fromkeys(
@@ -243,8 +251,8 @@ _OF_KIND = dict.fromkeys(
 ) | dict.fromkeys(("id_column", "zred_column", "unit", "bands"), "table")
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
-    "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0, "fit.max_calls": 1,
-    "executor.workers": 1, "executor.chunks": 1, "fit.queue_size": 1,
+    "fit.max_runs": 1, "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0,
+    "fit.max_calls": 1, "executor.workers": 1, "executor.chunks": 1, "fit.queue_size": 1,
     "catalog.mask_negative": 0, "select.min_bands": 1, "select.limit": 1, "select.seed": 0,
 }  # fmt: skip
 

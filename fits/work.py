@@ -116,7 +116,7 @@ def _fit(task, began):
         _check_worker(task, backend)
         obs, former = obs_of(task.photometry), _uncertified(task)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The fit ended early")
+            warnings.filterwarnings("ignore", message="The fit has not converged")
             warnings.filterwarnings("ignore", message="The errors in obs do not include")
             if former is None:
                 result = backend.fit(obs, task.fit, task.seed)

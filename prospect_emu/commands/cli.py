@@ -26,7 +26,7 @@ def main(argv=None):
     -------
     int
         Exit status: 0 done, 1 `check` found a fault, 2 an error the user can
-        mend, said in one sentence on stderr, 3 a budget ended the fit, 130
+        mend, said in one sentence on stderr, 3 the fit did not converge, 130
         interrupted.
     """
     # Figures go to files; a notebook's backend, which it hands on, is not there.
@@ -125,14 +125,21 @@ def register_fit(subparsers):
         help="fraction of the flux added to each error in quadrature (%(default)s)",
     )
     fit_output.add_output_options(p, "fit_<name of TABLE>")
-    p.add_argument("--nlive", type=positive, default=2000, help="live points (%(default)s)")
-    p.add_argument("--walks", type=positive, default=100, help="steps per proposal (%(default)s)")
     p.add_argument(
-        "--dlogz", type=float, default=0.02, help="evidence left when sampling ends (%(default)s)"
-    )
+        "--preset", choices=("quick", "standard", "careful"), default="standard",
+        help="settings of the sampler that are not given (%(default)s)",
+    )  # fmt: skip
+    p.add_argument("--nlive", type=positive, help="live points (2000; quick: 1000)")
+    p.add_argument("--walks", type=positive, help="steps per proposal (40; quick: 20)")
+    p.add_argument("--dlogz", type=float, help="evidence left when sampling ends (0.02)")
     p.add_argument(
-        "--n-eff", type=positive, default=10000, metavar="N",
-        help="effective samples, added after that until they are reached (%(default)s)",
+        "--n-eff", type=positive, metavar="N",
+        help="weighted samples, added after that until they are reached (10000; quick: 1000)",
+    )  # fmt: skip
+    p.add_argument(
+        "--max-error", type=float, metavar="E",
+        help="repeat the run until means are known to E posterior standard deviations (0.15; quick "
+        "does not repeat, careful: 0.08)",
     )  # fmt: skip
     p.add_argument("--max-calls", type=positive, metavar="N", help="budget of likelihood calls")
     p.add_argument(
@@ -184,10 +191,12 @@ def _fit(args):
         for note in obs["notes"]:
             print(f"  {note}")
     settings = {
+        "preset": args.preset,
         "nested_nlive_init": args.nlive,
         "nested_walks": args.walks,
         "nested_dlogz_init": args.dlogz,
         "nested_target_n_effective": args.n_eff,
+        "nested_max_error": args.max_error,
         "nested_maxcall": args.max_calls,
     }
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}

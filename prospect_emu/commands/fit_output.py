@@ -52,7 +52,7 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
     Returns
     -------
     int
-        Exit status: 0, or 3 if a budget ended the fit.
+        Exit status: 0, or 3 if the fit did not converge.
     """
     import warnings
 
@@ -61,7 +61,7 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
 
     with warnings.catch_warnings():
         # The status says it, and is printed.
-        warnings.filterwarnings("ignore", message="The fit ended early")
+        warnings.filterwarnings("ignore", message="The fit has not converged")
         output = fit_model(
             obs, model, sps, noise=noise, seed=args.seed, progress=not args.quiet,
             checkpoint_file=out / CHECKPOINT, checkpoint_every=CHECKPOINT_EVERY,
@@ -77,8 +77,8 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
         report(result, out, written, len(obs.get("notes", [])))
     if result.info["status"] != "converged":
         print(
-            f"prospect-emu {args.command}: the run ended early ({result.info['status']}); the "
-            "posterior is not converged.",
+            f"prospect-emu {args.command}: the posterior is not converged "
+            f"({result.info['status']}).",
             file=sys.stderr,
         )
         return 3
@@ -116,7 +116,7 @@ def report(result, out, written, told):
     p = result.photometry
     print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
     info = result.info
-    print(f"{result.n_eff:.0f} effective samples, {info['ncall']} calls, {info['seconds']:.1f} s")
+    print(f"{result.n_eff:.0f} independent samples, {info['ncall']} calls, {info['seconds']:.1f} s")
     d = info["diagnostics"]
     if "seconds_likelihood" in d:
         print(

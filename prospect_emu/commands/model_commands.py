@@ -4,14 +4,6 @@ from pathlib import Path
 
 from . import fit_output
 
-# Defaults of `prospect-emu fit`, where a parameter file sets nothing.
-_SETTINGS = {
-    "nested_nlive_init": 2000,
-    "nested_walks": 100,
-    "nested_dlogz_init": 0.02,
-    "nested_target_n_effective": 10000,
-}
-
 
 def register_run(subparsers):
     """Add ``prospect-emu run``."""
@@ -44,7 +36,7 @@ def _run(args):
     out = args.out or Path(f"run_{args.file.stem}")
     fit_output.prepare(out, args)
     chosen = {k: file.run_params[k] for k in file.chosen}
-    settings = _SETTINGS | {k: v for k, v in chosen.items() if k.startswith("nested_")}
+    settings = {k: v for k, v in chosen.items() if k.startswith("nested_")}
     sampler = settings.pop("nested_sampler", "dynesty")
     if settings.get("nested_sample") not in (None, "rwalk"):
         settings["nested_sample"] = "rwalk"

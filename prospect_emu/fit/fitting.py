@@ -89,6 +89,9 @@ def fit_model(
         ``nested_*``: Prospector's, see `NestedSettings` for meaning and
         defaults. And
 
+        preset : str
+            "quick", "standard" (default) or "careful": `nested_*` that are not given. See
+            docs/accuracy.md for what each costs and how far to trust it.
         seed : int
             The same seed gives the same result.
         queue_size : int
@@ -246,6 +249,8 @@ def parse_keywords(kwargs):
     """
     names = {f.name for f in fields(NestedSettings)}
     values, own, functions, unknown = {}, {}, {}, []
+    kwargs = dict(kwargs)
+    preset = kwargs.pop("preset", None) or "standard"
     for key, value in kwargs.items():
         name = _ALIASES.get(key, key.removeprefix("nested_"))
         if key == "sample" and value == "auto":
@@ -263,7 +268,7 @@ def parse_keywords(kwargs):
             unknown.append(key)
     _check_numbers(values)
     _check_numbers(own)
-    known = [f"nested_{n}" for n in sorted(names)] + [*_OWN, *_FUNCTIONS, *_ALIASES]
+    known = [f"nested_{n}" for n in sorted(names)] + ["preset", *_OWN, *_FUNCTIONS, *_ALIASES]
     for key in unknown:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
         if key.startswith("nested_") or near:
@@ -277,7 +282,7 @@ def parse_keywords(kwargs):
             f"{', '.join(_OWN[:6])} only.",
             stacklevel=3,
         )
-    return NestedSettings(**values), own, functions
+    return NestedSettings.preset(preset, **values), own, functions
 
 
 def _refuse(lnprobfn, optimize, emcee, dynesty, nested_sampler, sps, kwargs):

@@ -146,7 +146,7 @@ def find_scale(posterior, u):
 
 def mass_coordinates(posterior):
     """`MassCoordinates` of a posterior, or None where no parameter scales the fluxes."""
-    if posterior.likelihood is None:
+    if posterior.likelihood is None or not posterior.predictions.quick:
         return None
     u = np.random.default_rng(0).uniform(0.05, 0.95, (8, posterior.ndim))
     scale = find_scale(posterior, u)

@@ -44,7 +44,7 @@ class FitResult:
     mfrac : ndarray, shape (nsample,)
         Surviving mass fraction.
     logz, logz_err : float
-        Natural logarithm of the evidence.
+        Natural logarithm of the evidence, and its standard error.
     photometry : Photometry
     truth : dict
         True values by name, where known.
@@ -97,7 +97,7 @@ class FitResult:
             As it was fitted, that is, with inflated errors if they were.
         sps : EmulatorSPS
         status : str
-            "converged", or which budget ended the run; a ``status`` of the
+            "converged", or why not; a ``status`` of the
             sampler's results goes before.
         seed : int, optional
         settings : dict, optional
@@ -118,12 +118,14 @@ class FitResult:
 
     @property
     def n_eff(self):
-        """Kish's effective number of samples, ``1 / sum(weights**2)``, copies counted once.
+        """Independent samples that would give means as precise as those of this posterior.
 
-        It counts the weights only: correlations between samples make the
-        posterior less precise than this number says.
+        Of the parameter that is known worst, from the genealogy of the live points
+        (`prospect_emu.sampling.genealogy`); of other samplers Kish's number, ``1 /
+        sum(weights**2)``, copies counted once.
         """
-        return effective_size(self.samples, self.weights)
+        kish = effective_size(self.samples, self.weights)
+        return min(kish, self.info["diagnostics"].get("n_effective", kish))
 
     @property
     def best(self):

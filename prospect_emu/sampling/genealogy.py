@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# See `errors`.
+_LAG, _STUCK = 5.0, 0.995
+
 
 @dataclass(frozen=True)
 class Errors:
@@ -52,7 +55,7 @@ def clans(births, ids, born, nlive):
     return np.where(born > 0, np.append(births, first)[born - 1], ids)
 
 
-def errors(clan, samples, weights, information, nlive):
+def errors(clan, samples, weights, information, nlive, correlation=np.nan):
     """Errors of means and ln Z.
 
     Parameters
@@ -64,6 +67,12 @@ def errors(clan, samples, weights, information, nlive):
     information : float
         The Kullback-Leibler divergence H of the posterior from the prior.
     nlive : int
+    correlation : float
+        Of the ends of the last walks with their starts, in the worst coordinate. What all
+        clans have in common, that they lag behind the falling volume, the variance between
+        them does not show: errors are raised by ``sqrt(1 + t / 5)``, with ``t`` the number of
+        e-folds of the volume, one walk each, after which a walk is forgotten. Measured
+        (docs/accuracy.md), not derived.
 
     Returns
     -------
@@ -79,4 +88,20 @@ def errors(clan, samples, weights, information, nlive):
     # Of perfect walks, clans grow and shrink by chance alone, which is no error of ln Z.
     excess = np.sum(share**2) - information / nlive
     of_logz = np.sqrt(max(excess, information / nlive))
-    return Errors(of_mean, float(of_logz), float(1.0 / np.sum(share**2)))
+    lag = np.sqrt(1.0 + _e_folds(correlation) / _LAG)
+    return Errors(lag * of_mean, float(lag * of_logz), float(1.0 / np.sum(share**2)))
+
+
+def _e_folds(correlation):
+    """Walks after which a correlation has fallen by e."""
+    if not correlation > 0:
+        return 0.0
+    return -1.0 / np.log(min(correlation, _STUCK))
+
+
+def combined(runs):
+    """Errors of several equal runs together."""
+    n = len(runs)
+    mean = np.sqrt(np.sum([e.mean**2 for e in runs], axis=0)) / n
+    logz = float(np.sqrt(np.sum([e.logz**2 for e in runs])) / n)
+    return Errors(mean, logz, float(sum(e.n_clan for e in runs)))

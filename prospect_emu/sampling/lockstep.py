@@ -39,6 +39,9 @@ class LockstepPool:
         take at least twice as many chains as dimensions; fewer walk in ellipsoids.
     coordinates : UnitCoordinates or the like, optional
         Of the learnt moves.
+    forget : float, optional
+        Learnt walks become longer or shorter, by 4 and 1/2 at most, until the coordinate that
+        forgets its start most slowly has this correlation with it.
 
     Attributes
     ----------
@@ -54,7 +57,13 @@ class LockstepPool:
     """
 
     def __init__(
-        self, prior_transform, log_likelihood, size=256, moves="ellipsoid", coordinates=None
+        self,
+        prior_transform,
+        log_likelihood,
+        size=256,
+        moves="ellipsoid",
+        coordinates=None,
+        forget=None,
     ):
         self._prior_transform = prior_transform
         self._log_likelihood = log_likelihood
@@ -65,6 +74,7 @@ class LockstepPool:
         self.seconds_likelihood = 0.0
         self.moves = moves
         self.sampler: Any = None
+        self.forget = forget
         self._coordinates = _Counted(
             coordinates or UnitCoordinates(prior_transform, log_likelihood), self
         )
@@ -123,6 +133,7 @@ class LockstepPool:
         starts, rng = np.array([t.u for t in tasks]), _generator(first)
         enough = len(starts) >= 2 * starts.shape[1]
         if self.moves == "learnt" and enough:
+            walks = self._length(walks)
             u, v, logl, accepted = learnt_walks(
                 starts, first.loglstar, walks, rng, self._coordinates, self._learnt()
             )
@@ -144,7 +155,38 @@ class LockstepPool:
         tuning = [
             {"accept": a, "reject": walks - a, "scale": first.scale} for a in accepted.tolist()
         ]  # fmt: skip
+        self._remember(starts, u)
         return list(u), list(v), logl.tolist(), walks, tuning
+
+    def _remember(self, starts, ends):
+        """How well walks forget where they began, per e-fold; kept with the sampler's state."""
+        sampler = self.sampler() if self.sampler else None
+        if sampler is None:
+            return
+        known = vars(sampler).get("memory")
+        if known is None or sampler.it - known["it"] >= len(sampler.live_u):
+            sums = np.zeros((2, starts.shape[1]))
+            last = np.nan if known is None else _worst(known["sums"])
+            known = {
+                "it": sampler.it, "centre": sampler.live_u.mean(axis=0), "sums": sums, "last": last
+            }  # fmt: skip
+            sampler.memory = known
+        start, end = starts - known["centre"], ends - known["centre"]
+        known["sums"] += (start * end).sum(axis=0), (start * start).sum(axis=0)
+
+    def _length(self, walks):
+        """Steps after which the worst coordinate keeps the wanted correlation with its start."""
+        sampler = self.sampler()
+        known, memory = vars(sampler).get("length"), vars(sampler).get("memory")
+        if known is None:
+            known = sampler.length = {"steps": walks, "it": -1}
+        if self.forget and memory is not None and known["it"] != memory["it"]:
+            known["it"] = memory["it"]
+            if np.isfinite(memory["last"]):
+                factor = np.log(self.forget) / np.log(np.clip(memory["last"], 0.1, 0.999))
+                steps = known["steps"] * np.clip(factor, 0.5, 2.0)
+                known["steps"] = int(np.clip(np.rint(steps), max(1, walks // 2), 4 * walks))
+        return known["steps"]
 
     def _learnt(self):
         """The map of the live points, fitted anew after each e-fold of the volume.
@@ -171,6 +213,12 @@ class LockstepPool:
         self.seconds_likelihood += time.perf_counter() - start
         self.n_evaluations += len(v)
         return logl
+
+
+def _worst(sums):
+    """The largest correlation of ends with starts, of `LockstepPool`'s sums."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.nanmax(sums[0] / sums[1]))
 
 
 class _Counted:

@@ -11,6 +11,20 @@ _MOVES = ("learnt", "differences", "ellipsoid")
 _SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
 _BOUNDS = ("multi", "single", "balls", "cubes", "none")
 
+# What fits and campaigns offer by name; docs/accuracy.md has how each is calibrated.
+PRESETS: dict[str, dict] = {
+    "quick": {
+        "nlive_init": 1000,
+        "walks": 20,
+        "forget": 0.95,
+        "max_error": 0.3,
+        "max_runs": 1,
+        "target_n_effective": 1000,
+    },
+    "standard": {},
+    "careful": {"walks": 80, "forget": 0.7, "max_error": 0.08, "max_runs": 5},
+}
+
 
 @dataclass(frozen=True)
 class NestedSettings:
@@ -29,14 +43,15 @@ class NestedSettings:
     sample, bound, walks, bootstrap, first_update
         dynesty's. Lockstep are ``sample="rwalk"`` and ``"unif"``; other methods
         run serially.
-        Short walks overestimate ln Z in many dimensions, in dynesty as here: a
-        17-dimensional Gaussian at nlive 200 gave +0.94 +- 0.11 with 25 walks and
-        +0.44 +- 0.11 with 50 (dynesty's serial run with 25: +1.80 +- 0.13).
     moves : str
         How ``rwalk`` steps: in coordinates that are "learnt" from the live points
         (`prospect_emu.sampling.walks.learnt_walks`), along "differences" of the other chains'
         starts (`prospect_emu.sampling.walks.difference_walks`), or as dynesty, uniform in an
         "ellipsoid". docs/accuracy.md has how fast each forgets where it began.
+    forget : float, optional
+        Learnt walks are up to four times as long as `walks`, or half as long, so that the
+        coordinate that forgets its start most slowly keeps this correlation with it; None
+        for walks of one length.
     facc : float, optional
         Share of the steps in ellipsoids that a walk should accept, which sets their length;
         default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
@@ -49,6 +64,12 @@ class NestedSettings:
         costs as much as thousands of likelihoods.
     maxcall, maxiter, maxbatch : int, optional
         Budgets of the whole run; ``_init`` and ``_batch`` those of its parts.
+    max_error : float
+        The whole run is repeated, and all is merged, until the means of all parameters are
+        known to this fraction of a posterior standard deviation, as far as the genealogy of
+        the live points tells (`prospect_emu.sampling.genealogy`).
+    max_runs : int
+        So many runs at most; then the status says that the result is uncertain.
     weight_kwargs, stop_kwargs : dict
         For dynesty's `weight_function` and `stopping_function`.
     """
@@ -59,8 +80,9 @@ class NestedSettings:
     nlive_batch: int | None = None
     sample: str = "rwalk"
     bound: str = "multi"
-    walks: int = 100
+    walks: int = 40
     moves: str = "learnt"
+    forget: float | None = 0.9
     facc: float | None = None
     bootstrap: int | None = 0
     update_interval: float | int | None = None
@@ -73,13 +95,28 @@ class NestedSettings:
     maxcall_batch: int | None = None
     maxiter_batch: int | None = None
     live_points: Any = None
+    max_error: float = 0.15
+    max_runs: int = 3
     use_stop: bool = True
     save_bounds: bool = False
     weight_kwargs: dict = field(default_factory=lambda: {"pfrac": 1.0})
     stop_kwargs: dict = field(default_factory=dict)
 
+    @classmethod
+    def preset(cls, name, **changes):
+        """Settings by name, "quick", "standard" or "careful", with some changed."""
+        if name not in PRESETS:
+            raise ProspectEmuError(f"preset = {name!r} is unknown; use {', '.join(PRESETS)}.")
+        return cls(**PRESETS[name] | changes)
+
     def __post_init__(self):
-        lowest = {"nlive_init": 2, "nlive_batch": 2, "walks": 1, "target_n_effective": 1}
+        lowest = {
+            "nlive_init": 2,
+            "nlive_batch": 2,
+            "walks": 1,
+            "target_n_effective": 1,
+            "max_runs": 1,
+        }
         for name, low in lowest.items():
             value = getattr(self, name)
             if value is not None and not value >= low:

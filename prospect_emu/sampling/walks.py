@@ -247,7 +247,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     y, v, density, logl = coordinates.start(u)
     u, z = u.copy(), learnt.forward(y)
     cheap, starts = coordinates.cheap_density(y), z.copy()
-    n, ndim = z.shape
+    n = len(z)
     accepted = np.zeros(n, dtype=int)
     for i in range(walks):
         if i % _JUMP_EVERY == _JUMP_EVERY - 1:

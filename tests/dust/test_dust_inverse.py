@@ -104,7 +104,9 @@ def test_spectrum_between_wavelengths(toy):
 
 def test_posterior_holds_the_truth_and_its_best_fit_is_a_minimum(toy, data):
     flux, sigma = data
-    settings = NestedSettings(nlive_init=100, dlogz_init=0.2, target_n_effective=200, walks=12)
+    settings = NestedSettings(
+        nlive_init=100, dlogz_init=0.2, target_n_effective=200, walks=12, max_error=9.0
+    )
     result = posterior(observe(toy, flux, sigma, toy.band_names), settings, seed=5)
     lo, hi = np.quantile(result.samples, (0.0005, 0.9995), axis=0)
     assert ((lo < TRUTH) & (hi > TRUTH)).all()

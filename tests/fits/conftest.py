@@ -42,6 +42,7 @@ walks = 5
 dlogz = 3.0
 n_eff = 10
 max_batch = 0
+max_error = 9.0
 {fit}
 
 [executor]

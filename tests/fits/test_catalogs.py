@@ -328,7 +328,14 @@ def test_catalog_of_mocks_and_its_campaign(workshop, inline, tmp_path):
             "catalog": {"kind": "mocks", "path": "mocks.ecsv"},
             "emulators": [str(workshop.file)],
             "output": "m",
-            "fit": {"nlive": 40, "walks": 5, "dlogz": 3.0, "n_eff": 10, "max_batch": 0},
+            "fit": {
+                "nlive": 40,
+                "walks": 5,
+                "dlogz": 3.0,
+                "n_eff": 10,
+                "max_batch": 0,
+                "max_error": 9.0,
+            },
         },
         tmp_path,
     )

@@ -45,7 +45,7 @@ class Killed(BaseException):
 def iterations_for_seconds():
     """Clocks that count iterations: fast and slow machines save and end at the same ones."""
     with ExitStack() as stack:
-        for module in ("checkpoint", "nested"):
+        for module in ("checkpoint", "nested", "run"):
             clock = SimpleNamespace(perf_counter=itertools.count().__next__)
             stack.enter_context(patch(f"prospect_emu.sampling.{module}.time", clock))
         yield

@@ -1,0 +1,64 @@
+"""Coordinates with brightness for mass, on the toy emulator."""
+
+import numpy as np
+import pytest
+
+from prospect_emu import EmulatorSpecModel, EmulatorSPS
+from prospect_emu.fit.mass_coordinates import find_scale, mass_coordinates
+from prospect_emu.fit.posterior import BatchedPosterior
+from prospect_emu.prospector.mathews23 import model_params
+
+
+@pytest.fixture(scope="module")
+def posterior(toy_emulator):
+    sps = EmulatorSPS(toy_emulator)
+    model = EmulatorSpecModel(model_params(zred=1.0))
+    flux = sps.emulator.maggies(sps.theta_from_params(model.params)[None])[0]
+    flux[3] = -0.1 * flux[3]  # as the sky may have it
+    obs = {"filters": sps.filters, "maggies": flux, "maggies_unc": 0.05 * np.abs(flux)}
+    return BatchedPosterior(model, sps.inflate(obs), sps)
+
+
+def test_mass_is_found(posterior):
+    u = np.random.default_rng(1).uniform(0.1, 0.9, (5, posterior.ndim))
+    assert find_scale(posterior, u) == (posterior.labels.index("massmet_1"), True)
+
+
+def test_points_come_back(posterior):
+    """From the cube to coordinates, to parameters, and back: rounding alone."""
+    coordinates, rng = mass_coordinates(posterior), np.random.default_rng(2)
+    u = rng.uniform(0.01, 0.99, (50, posterior.ndim))
+    y, v, density, logl = coordinates.start(u)
+    np.testing.assert_array_equal(v, posterior.prior_transform(u))
+    again, same, value = coordinates.evaluate(y)
+    np.testing.assert_allclose(again, v, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(same, density, atol=1e-5)
+    np.testing.assert_allclose(value, logl, rtol=1e-3)
+    np.testing.assert_allclose(coordinates.unit(y, v), u, atol=1e-9)
+
+
+def test_brightness_stays_where_others_change(posterior):
+    """Of two points with the same first coordinate the fluxes have the same weighted mean."""
+    coordinates, rng = mass_coordinates(posterior), np.random.default_rng(3)
+    y = coordinates.start(rng.uniform(0.2, 0.8, (20, posterior.ndim)))[0]
+    y[:, 0] = y[0, 0]
+    v = coordinates.evaluate(y)[0]
+    flux, data = posterior.maggies(v), posterior.likelihood
+    mean = flux @ np.where(data.flux > 0, data.flux / data.unc**2, 0.0)
+    np.testing.assert_allclose(mean, mean[0], rtol=1e-5)
+
+
+def test_density_is_that_of_the_prior(posterior):
+    """Prior density of the coordinates: `log_prior` times the volume element (differences)."""
+    coordinates, rng = mass_coordinates(posterior), np.random.default_rng(4)
+    u = rng.uniform(0.2, 0.8, (6, posterior.ndim))
+    y, v, density, _ = coordinates.start(u)
+    found = coordinates.cheap_density(y) + density
+    step, expected = 1e-3, []
+    for row in y:
+        ends = [coordinates.evaluate(row + s * step * np.eye(row.size))[0] for s in (1, -1)]
+        jacobian = (ends[0] - ends[1]) / (2 * step)
+        expected.append(np.linalg.slogdet(jacobian)[1])
+    expected = np.array(expected) + posterior.log_prior(v)
+    # Up to the normalisation, which no ratio sees; single precision of fluxes at small steps.
+    np.testing.assert_allclose(found - found[0], expected - expected[0], atol=0.02)
