@@ -1,7 +1,7 @@
 """What the Fortran module of a factored emulator holds: its ingredients, unpacked.
 
 The tables are those that Python sums. Nebulae are at nodes of the gas's metallicity, as in
-`prospect_emu.sps.light`: between them the light is good to 3e-5.
+`prospect_emu.sps.light`: between them fluxes are good to 1e-6.
 """
 
 import numpy as np

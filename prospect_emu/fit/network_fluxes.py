@@ -7,7 +7,7 @@ from ..networks import sfh
 from ..networks.emulator_base import REFERENCE_LOGMASS, reference_scale
 from ..networks.vector import RATIO_NAMES, derived_quantities
 from ..observe import observation
-from ..prospector.batched_priors import compile_priors, prior_draws
+from ..prospector.batched_priors import prior_draws
 
 # Free parameters of a Prospector model -> parameters of the emulator.
 VECTORS = {"massmet": ("logmass", "logzsol"), "logsfr_ratios": RATIO_NAMES}
@@ -29,7 +29,7 @@ class NetworkFluxes:
 
     quick = True
 
-    def __init__(self, model, obs, sps, bands, nuisance=()):
+    def __init__(self, model, obs, sps, bands, priors, nuisance=()):
         sps.check_model(model)
         names = [f.name for f in observation.filter_list(obs["filters"])]
         self.emulator = sps.emulator.select(n for n, b in zip(names, bands, strict=True) if b)
@@ -37,9 +37,7 @@ class NetworkFluxes:
         # which then needs no cosmology where the redshift is fixed.
         self._reference = getattr(self.emulator, "reference_maggies", None)
         self._compile_map(model, nuisance)
-        draws = prior_draws(
-            compile_priors(model), np.random.default_rng(0).random((32, model.ndim))
-        )
+        draws = prior_draws(priors, np.random.default_rng(0).random((32, model.ndim)))
         expected = self._model_theta(model, sps, draws)
         self._template = expected[0]
         self._verify_map(draws, expected)

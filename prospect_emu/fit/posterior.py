@@ -95,7 +95,7 @@ class BatchedPosterior:
             self._likelihood, nuisance = compile_likelihood(model, data, (flux, unc, mask))
         except ModelMismatchError as why:
             raise _Slow(str(why)) from why
-        self.predictions = predictions(model, data, sps, mask, nuisance)
+        self.predictions = predictions(model, data, sps, mask, nuisance, self._priors)
 
     def _by_rows(self, model, data, sps, why):
         """Prospector's own likelihood, for data that are not compiled."""

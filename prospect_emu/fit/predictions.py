@@ -38,7 +38,7 @@ _ERROR = 1e-3
 _DRAWS, _FEW_DRAWS = 4096, 256
 
 
-def predictions(model, obs, sps, bands=None, nuisance=()):
+def predictions(model, obs, sps, bands=None, nuisance=(), priors=None):
     """The fastest prediction that gives what the model itself gives.
 
     Parameters
@@ -50,6 +50,8 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
         Which of ``obs["filters"]``; default all.
     nuisance : collection of str
         Free parameters that only the likelihood reads.
+    priors : list of CompiledPrior, optional
+        Of `compile_priors`, which takes up to a second.
 
     Returns
     -------
@@ -61,26 +63,27 @@ def predictions(model, obs, sps, bands=None, nuisance=()):
         If an emulator was not made for this model.
     """
     _check_distance(model)
-    obs, draws = adapter.observed(obs), prior_examples(model)
+    priors = compile_priors(model) if priors is None else priors
+    obs, draws = adapter.observed(obs), prior_examples(model, priors)
     filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
     if isinstance(sps, ExactBasis):
         try:
-            fast = ExactFluxes(model, adapter.bands(model, obs, bands), sps)
+            fast = ExactFluxes(model, adapter.bands(model, obs, bands), sps, priors)
         except NotCompiledError as why:
-            return ModelFluxes(model, obs, sps, bands, str(why))
-        tolerance = _FLUX_TOLERANCE
+            return ModelFluxes(model, obs, sps, bands, draws, str(why))
+        tested, tolerance = draws, _FLUX_TOLERANCE
         if own_photometry(model):
-            draws, tolerance = prior_examples(model, _OWN_DRAWS), _OWN_TOLERANCE
-        if not filters or _agrees(fast, model, obs, sps, bands, draws, tolerance):
+            tested, tolerance = prior_examples(model, priors, _OWN_DRAWS), _OWN_TOLERANCE
+        if not filters or _agrees(fast, model, obs, sps, bands, tested, tolerance):
             return fast
         return ModelFluxes(
-            model, obs, sps, bands,
+            model, obs, sps, bands, draws,
             f"{type(model).__name__}.predict gives other photometry than FSPS's parameters alone",
         )  # fmt: skip
     if not hasattr(sps, "emulator"):
-        return ModelFluxes(model, obs, sps, bands, f"sps is a {type(sps).__name__}")
-    fast = NetworkFluxes(model, obs, sps, bands, nuisance)
+        return ModelFluxes(model, obs, sps, bands, draws, f"sps is a {type(sps).__name__}")
+    fast = NetworkFluxes(model, obs, sps, bands, priors, nuisance)
     if not _agrees(fast, model, obs, sps, bands, draws[:3]):
         extra = sorted(set(model.params) - set(VECTORS) - set(fast.emulator.parameters))
         raise ModelMismatchError(
@@ -102,9 +105,10 @@ def _check_distance(model):
         raise ModelMismatchError(f"lumdist = {given} of the model is no distance; give Mpc.")
 
 
-def prior_examples(model, n=3):
+def prior_examples(model, priors=None, n=3):
     """Vectors (n, ndim) from the prior, the same at each call."""
-    return prior_draws(compile_priors(model), np.random.default_rng(0).random((n, model.ndim)))
+    priors = compile_priors(model) if priors is None else priors
+    return prior_draws(priors, np.random.default_rng(0).random((n, model.ndim)))
 
 
 def _agrees(fast, model, obs, sps, bands, draws, tolerance=_FLUX_TOLERANCE):
@@ -147,8 +151,8 @@ class ExactFluxes:
     ingredients : Ingredients
     """
 
-    def __init__(self, model, filters, sps):
-        self.map = ParameterMap(model)
+    def __init__(self, model, filters, sps, priors=None):
+        self.map = ParameterMap(model, priors)
         # The map has looked at the names, with the transforms that read them.
         sps.checked.update(model.params)
         fixed = fsps_parameters({**sps.given, **self.map.fixed}, self._binned(sps))
@@ -311,11 +315,11 @@ class ModelFluxes:
 
     quick = False
 
-    def __init__(self, model, obs, sps, bands, why):
+    def __init__(self, model, obs, sps, bands, draws, why):
         self._model, self._obs, self._sps, self._bands = model, obs, sps, bands
         start = time.perf_counter()
-        _predict(model, obs, sps, prior_examples(model))
-        spent = (time.perf_counter() - start) / 3
+        _predict(model, obs, sps, draws)
+        spent = (time.perf_counter() - start) / len(draws)
         warnings.warn(
             f"{why}: the model predicts each vector by itself, {1e3 * spent:.1f} ms each.",
             stacklevel=4,

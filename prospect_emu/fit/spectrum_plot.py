@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import DataError
-from ..observe.tables import JANSKY_PER_MAGGIE
+from ..observe.flux_units import JANSKY_PER_MAGGIE
 from .plots import DATA, FAINT, MODEL
 
 # Lines that are named, Angstrom in vacuum.

@@ -15,9 +15,9 @@ from astropy.io import fits
 
 from ..cosmology import LIGHTSPEED_KMS
 from ..errors import DataError
+from .flux_units import JANSKY_PER_MAGGIE
 from .pixels import observed_spectrum
 from .table_files import flags, numbers, read_table, split_name
-from .tables import JANSKY_PER_MAGGIE
 
 FWHM = 2.3548
 ALIASES = {

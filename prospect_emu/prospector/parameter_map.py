@@ -40,6 +40,8 @@ class ParameterMap:
     ----------
     model : prospect.models.ProspectorParams
         Any model. Its state is as before afterwards.
+    priors : list of CompiledPrior, optional
+        Of `compile_priors`, if that was done.
 
     Attributes
     ----------
@@ -68,13 +70,13 @@ class ParameterMap:
         If a transform fails for draws of the prior, or a parameter is misspelt.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, priors=None):
         _check_spelling(model)
         self.ndim = model.ndim
         self._model = model
         self._initial = copy.deepcopy(model.params)
         self._free = dict(model.theta_index)
-        self._priors = compile_priors(model)
+        self._priors = compile_priors(model) if priors is None else priors
         draws = prior_draws(self._priors, unit_draws(self.ndim, _DRAWS))
         passes, expected, self.stale = self._settle(draws)
         self._whole = False

@@ -364,7 +364,8 @@ def fsps_parameters(params, binned):
 def _rows(params):
     """One galaxy for `prospect_emu.sps.spectrum`: FSPS's parameters among a model's."""
     binned = "agebins" in params
-    given = {k: _bare(v) for k, v in params.items() if k in DEFAULTS and k not in _OWN[binned]}
+    known = fsps_parameters(params, binned)
+    given = {k: _bare(v) for k, v in known.items() if k in DEFAULTS}
     mass = np.atleast_1d(np.asarray(params.get("mass", 1.0), dtype=float))
     if binned:
         bins = np.asarray(params["agebins"], dtype=float).reshape(-1, 2)
