@@ -1,11 +1,13 @@
 """Spectra with photometry against FSPS through Prospector: accuracy, and time per vector.
 
-    python benchmarks/spectra.py [--quick]
+    python benchmarks/spectra.py [--quick | --fit]
 
 1,500 pixels (5500-11000 A, z = 0.7), 20 bands, batches of 256, Prospector's continuity model;
 times are of the processor, one thread. Errors are the largest over pixels and vectors, in
 units of the median flux; ln P is compared at vectors near the truth of a mock (chi^2 about the
-number of data) and from the prior. Without FSPS (SPS_HOME) the drop-in alone is compared.
+number of data) and from the prior. Without FSPS (SPS_HOME), or with --quick, the drop-in alone is
+compared. --fit fits the 18-parameter model (17 free at z = 0.7) with free gas_logu, sigma_smooth
+and spec_jitter and a polynomial of order 10 to such a mock: nlive 1000, 100 walks.
 """
 
 import os
@@ -14,13 +16,16 @@ import time
 
 import numpy as np
 from prospect.fitting import lnprobfn
+from prospect.likelihood import NoiseModel
+from prospect.likelihood.kernels import Uncorrelated
 from prospect.models import PolySpecModel, SpecModel, priors
 from prospect.models.templates import TemplateLibrary
 from prospect.utils.obsutils import fix_obs
 from threadpoolctl import threadpool_limits
 
-from prospect_emu import BatchedPosterior, EmulatorSPS
+from prospect_emu import BatchedPosterior, EmulatorSPS, FitResult, fit_model
 from prospect_emu.observe.filters import load_filters
+from prospect_emu.prospector.mathews23 import model_params
 
 NPIX, BATCH, REPEATS, NEAR, FAR = 1500, 256, 15, 6, 6
 BANDS = [f"sdss_{b}0" for b in "ugriz"] + [f"twomass_{b}" for b in ("J", "H", "Ks")]
@@ -141,8 +146,45 @@ def report(name, kind, fixed, free, sps, fsps):
         )
 
 
+def whole_fit(sps):
+    """Time of a fit of 20 parameters."""
+    model, obs, _ = problem(PolySpecModel, APART | POLY, (), sps)
+    params = model_params(zred=0.7)
+    for name, value in (APART | POLY).items():
+        params[name] = {"N": 1, "isfree": False, "init": value}
+    free = (SIGMA, ("spec_jitter", (0.5, 2.0)), ("gas_logu", (-4.0, -1.0)))
+    for name, (low, high) in free:
+        prior = priors.TopHat(mini=low, maxi=high)
+        params[name] = {"N": 1, "isfree": True, "init": 1.0, "prior": prior}
+    model = PolySpecModel(params)
+    noise = NoiseModel(
+        metric_name="unc", kernels=[Uncorrelated(parnames=["spec_jitter"])], weight_by=["unc"]
+    )
+    wall, start = time.perf_counter(), time.process_time()
+    posterior = BatchedPosterior(model, obs, sps, (noise, None))
+    rows = posterior.prior_transform(np.random.default_rng(0).random((64, model.ndim)))
+    print(f"{time.process_time() - start:.1f} s ready", flush=True)
+    print(
+        f"{pace(posterior.log_likelihood, rows, 5)[0]:.1f} us a vector in batches of 64", flush=True
+    )
+    output = fit_model(
+        obs, model, sps, (noise, None), seed=1, nested_nlive_init=1000, nested_walks=100,
+        nested_maxbatch=0, progress=True,
+    )  # fmt: skip
+    spent, wall = time.process_time() - start, time.perf_counter() - wall
+    result = FitResult.from_run(output, model, obs, sps)
+    d = result.info["diagnostics"]
+    print(
+        f"{model.ndim} parameters: {spent:.0f} s of the processor ({wall:.0f} s on the clock), "
+        f"{result.info['ncall']} calls, {result.n_eff:.0f} effective samples, status "
+        f"{result.info['status']}; {d}"
+    )
+
+
 def main():
     """All models."""
+    if "--fit" in sys.argv:
+        return whole_fit(EmulatorSPS())
     fsps = None
     if os.environ.get("SPS_HOME") and "--quick" not in sys.argv:
         from prospect.sources import FastStepBasis
@@ -151,6 +193,7 @@ def main():
     sps = EmulatorSPS()
     for name, case in CASES.items():
         report(name, *case, sps, fsps)
+    return None
 
 
 if __name__ == "__main__":
