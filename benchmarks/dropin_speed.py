@@ -3,7 +3,7 @@
     python benchmarks/dropin_speed.py [--emulator NAME] [--calls 200]
 
 All rows are measured in one run, in turns, so that a slow machine slows them
-alike; read the ratios. FSPS is left out, and said to be, without SPS_HOME.
+alike; read the ratios. Without SPS_HOME FSPS is left out, which the output says.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 One mock galaxy in 45 bands, 17 free parameters, the same starts for all: the model's
 initial values, then draws from the prior. Prospector climbs with the emulator as
-its `sps` (`EmulatorSpecModel`, its fastest road); "lm" fits the photometry without
+its `sps` (`EmulatorSpecModel`, its fastest model class); "lm" fits the photometry without
 the prior, so that its posterior density may be low where its chi2 is.
 """
 

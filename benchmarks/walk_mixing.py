@@ -6,7 +6,7 @@ For mock galaxies (`calibration.make_mock`), nested sampling of 1000 live points
 the region above a likelihood with 70 % of the posterior in it. From there 256 chains walk with
 dynesty's moves, in the ellipsoid of the sample at several step lengths, and with moves along
 differences. Printed: their share of accepted steps, and the correlation of a parameter with its
-start after so many steps, mean over the parameters and worst.
+start after a number of steps, mean over the parameters and worst.
 """
 
 import argparse

@@ -113,7 +113,7 @@ class _Run:
     """State of one run of the loop."""
 
     def __init__(self, config, options, store, tasks, report, former=""):
-        self.former = former  # a campaign here that did not end in good order
+        self.former = former  # a campaign here that was interrupted
         self.config, self.options, self.store, self.tasks = config, options, store, tasks
         self.report = report or (lambda progress: None)
         self.entries = {}
@@ -299,7 +299,7 @@ class _Run:
             raise OutputError(f"Writing {self.log} failed ({err}); free space.") from err
 
     def finish(self):
-        """Leave the folder in good order; on a full disk as good as possible."""
+        """Leave the folder complete; on a full disk as complete as possible."""
         self.report(self.progress())
         try:
             self.store.write_json(self.progress_name, self.progress())
@@ -311,7 +311,7 @@ class _Run:
 
 @contextmanager
 def _terminated_like_interrupted():
-    """A polite end of the process ends the campaign in good order, as Ctrl-C does."""
+    """SIGTERM ends the campaign as Ctrl-C does: cleanly."""
 
     def stop(number, frame):
         raise KeyboardInterrupt

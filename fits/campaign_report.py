@@ -1,4 +1,4 @@
-"""The summary of a campaign for people: one HTML page, its figures, and SEDs of the worst fits."""
+"""The summary of a campaign: one HTML page, its figures, and SEDs of the worst fits."""
 
 import html
 from collections import Counter
@@ -44,7 +44,7 @@ def write_summary(results, folder, worst=WORST):
     folder : path-like
         The campaign's.
     worst : int
-        So many fits of highest chi2 per band get a figure.
+        This many fits of highest chi2 per band get a figure.
 
     Returns
     -------

@@ -149,7 +149,7 @@ def select(sample, config, zred_range=None):
 
 
 def _tests(sample, config, zred_range):
-    """Pairs of (failed, shape (ngalaxy,); row -> reason), the gravest first."""
+    """Pairs of (failed, shape (ngalaxy,); row -> reason), the most serious first."""
 
     def column(name):
         if name not in sample.table.colnames:

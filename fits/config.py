@@ -81,7 +81,7 @@ class SelectConfig:
     min_bands : int
         Unmasked bands that a galaxy must have.
     limit : int, optional
-        So many of the selected ones, drawn at random with `seed`.
+        This many of the selected ones, drawn at random with `seed`.
     seed : int
     unknown_bands : str
         "refuse" a campaign whose catalog has bands that an emulator does not
@@ -128,12 +128,12 @@ class FitConfig:
     inflate : bool
         Add the emulator's error to the observed one.
     certificate : int
-        Compare so many posterior draws of each fit with exact fluxes, see
+        Compare this many posterior draws of each fit with exact fluxes, see
         `prospect_emu.fit.certificate`; 0 for none.
     tables : str
         ExactSPS tables for that, relative to the TOML file.
     draws : int
-        Keep so many draws of each posterior in its file instead of all nested samples: 1000
+        Keep this many draws of each posterior in its file instead of all nested samples: 1000
         take a tenth of the space. The results table is made of all samples nevertheless.
         0 for all.
     """

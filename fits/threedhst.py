@@ -107,7 +107,7 @@ def galaxy_obs(
        placeholder); flux negative by more than 2 of its catalog errors; bands on
        or blueward of Lyman alpha: with the edges where the curve crosses 10 % of
        its peak, red edge / (1 + z) > 1230 A > blue edge / (1 + z), or blue edge /
-       (1 + z) < 1200 A. Each is said in ``obs["notes"]``.
+       (1 + z) < 1200 A. Each is listed in ``obs["notes"]``.
     3. Errors, in quadrature: the floor, `error_floor` of the flux; and, only
        where `zeropoints` are given, ``flux (1 - zp)`` in ground-based bands.
        The offsets (Skelton et al. 2014, table 11) are no part of the catalog;
@@ -128,7 +128,7 @@ def galaxy_obs(
         Replaces 10**(0.03542 / 2.5).
     mask_lyman_alpha : bool
     mask_negative : float
-        Mask fluxes that are negative by more than so many catalog errors.
+        Mask fluxes that are negative by more than this many catalog errors.
 
     Returns
     -------

@@ -24,7 +24,7 @@ _DEFINITIONS = f"""Residuals are emulator minus FSPS in arsinh magnitudes (u0 = 
 good enough for an observational error if (1) in every band the standard deviation of its residuals
 is at most a third of that error, which makes error bars 5 % longer, and (2)
 {100 * ERRORS_WITHIN:g} % of its residuals where FSPS is brighter than AB {BRIGHT:g}, all bands
-together, are at most that error. *Good enough from* is the smallest such error. *Reach*: so many
+together, are at most that error. *Good enough from* is the smallest such error. *Reach*: that many
 standard deviations hold 68.3, 95.4, 99.73 and 99.994 % of the residuals; 1, 2, 3, 4 if they were
 Gaussian. *History std*: where the largest abs(logsfr_ratio) is 0-1, 1-2, 2-3, 3-5, median of the
 bands; *history ratio*: relative to the first."""

@@ -113,7 +113,7 @@ class SampleStore(ShardStore):
     Attributes
     ----------
     n_samples : int or None
-        So many are read, the first; None: all that are there.
+        The first this many are read; None: all that are there.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _ZRED, _LOGZSOL = PARAMETERS.index("zred"), PARAMETERS.index("logzsol")
 
 
 class Case(NamedTuple):
-    """One thing to time: a call without arguments, which computes so many vectors.
+    """One thing to time: a call without arguments, which computes this many vectors.
 
     `batch` of them at once; `fixed`: all at one redshift, and what depends on it alone
     is prepared.

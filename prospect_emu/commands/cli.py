@@ -281,7 +281,7 @@ def register_check(subparsers):
     """Add ``prospect-emu check``."""
     p = subparsers.add_parser(
         "check",
-        help="check this installation and say how to mend it",
+        help="check this installation and how to fix it",
         description="Checks each part of this installation; exit status 1 if one is at fault.",
     )
     p.set_defaults(run=_check)
@@ -293,10 +293,10 @@ def _check(args):
     fault = False
     for item in checks():
         print(f"{item.state:6s} {item.part:20s} {item.detail}")
-        if item.mend:
-            print(f"{'':6s} {'':20s} -> {item.mend}")
+        if item.fix:
+            print(f"{'':6s} {'':20s} -> {item.fix}")
         fault |= item.state == FAULT
-    print("\nThere are faults; mend them as said above." if fault else "\nReady to fit.")
+    print("\nThere are problems; fix them as shown above." if fault else "\nReady to fit.")
     return int(fault)
 
 

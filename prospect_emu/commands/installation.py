@@ -1,4 +1,4 @@
-"""What `prospect-emu check` looks at: each part of an installation, and its mend."""
+"""What `prospect-emu check` looks at: each part of an installation, and how to fix it."""
 
 import os
 import sys
@@ -9,8 +9,10 @@ from pathlib import Path
 
 OK, FAULT, ABSENT = "ok", "FAULT", "absent"
 
-Check = namedtuple("Check", "part state detail mend", defaults=("",))
-Check.__doc__ = "A part, its state (ok, FAULT, or absent and optional), what was found, the mend."
+Check = namedtuple("Check", "part state detail fix", defaults=("",))
+Check.__doc__ = (
+    "A part, its state (ok, FAULT, or absent and optional), what was found, how to fix it."
+)
 
 # Distribution name -> module, where they differ.
 _MODULES = {"astro-prospector": "prospect.models", "astro-sedpy": "sedpy.observate"}
@@ -58,21 +60,21 @@ def check_package(requirement):
     from packaging.requirements import Requirement
 
     wanted = Requirement(requirement)
-    mend = f'pip install "{wanted.name}{wanted.specifier}"'
+    fix = f'pip install "{wanted.name}{wanted.specifier}"'
     try:
         found = version(wanted.name)
     except PackageNotFoundError:
-        return Check(wanted.name, FAULT, "not installed", mend)
+        return Check(wanted.name, FAULT, "not installed", fix)
     try:
         import_module(_MODULES.get(wanted.name, wanted.name))
     except Exception as err:  # a broken package may raise anything
-        return Check(wanted.name, FAULT, f"{found} cannot be imported ({err})", mend)
+        return Check(wanted.name, FAULT, f"{found} cannot be imported ({err})", fix)
     if wanted.specifier.contains(found, prereleases=True):
         return Check(wanted.name, OK, found)
     if wanted.name == "dynesty" and (3, 0) <= _numbers(found) < _DYNESTY_OURS:
         detail = f"{found} works with prospect_emu.fit_model, not with Prospector's own"
-        return Check(wanted.name, OK, detail, f"for Prospector's fit_model: {mend}")
-    return Check(wanted.name, FAULT, f"{found} is not supported (needs {wanted.specifier})", mend)
+        return Check(wanted.name, OK, detail, f"for Prospector's fit_model: {fix}")
+    return Check(wanted.name, FAULT, f"{found} is not supported (needs {wanted.specifier})", fix)
 
 
 def check_emulators():

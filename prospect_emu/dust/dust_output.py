@@ -88,7 +88,7 @@ class Output:
         return hdu
 
     def text(self):
-        """The table for people: four digits, aligned."""
+        """The table to read on a screen: four digits, aligned."""
         cells = [
             [name, self.units.get(name, ""), *(_short(v) for v in values)]
             for name, values in self.columns.items()

@@ -195,7 +195,7 @@ def find_engine(emulator, tables=None):
     Raises
     ------
     SetupError
-        If there is none; why each is not is said.
+        If there is none; the message says why for each.
     """
     failures = []
     for entry in sorted(entry_points(group="prospect_emu.engines"), key=lambda e: e.name):
@@ -206,7 +206,7 @@ def find_engine(emulator, tables=None):
                 raise SetupError(f"{tables} cannot certify this fit: {err}.") from err
             failures.append(f"{entry.name}: {err}")
     raise SetupError(
-        "Nothing here computes exact fluxes for a certificate; mend one of these, or fit without "
+        "Nothing here computes exact fluxes for a certificate; fix one of these, or fit without "
         f"it. {'; '.join(failures) or 'prospect_emu.training is not installed'}."
     )
 

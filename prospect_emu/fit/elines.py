@@ -18,7 +18,7 @@ _LN_2PI = float(np.log(2.0 * np.pi))
 _NSIGMA = 5.0
 # Condition number of the normal matrix of unit diagonal at which rounding is 1e-4.
 _WORST = 1e12
-# Beyond so many its Gaussian is zero in double precision.
+# Beyond this many sigma its Gaussian is zero in double precision.
 _FAR = 8.6
 
 

@@ -286,7 +286,7 @@ def parse_keywords(kwargs):
 
 
 def _refuse(lnprobfn, optimize, emcee, dynesty, nested_sampler, sps, kwargs):
-    """Name what only Prospector's own road can do."""
+    """Name what only Prospector's own fit_model can do."""
     if not hasattr(sps, "emulator") and not hasattr(sps, "get_galaxy_spectrum"):
         raise ModelMismatchError(
             f"sps is a {type(sps).__name__}, which predicts nothing; pass EmulatorSPS()."

@@ -113,7 +113,7 @@ class NetworkFluxes:
                 targets, into = (_LOGARITHMS[name],), logs
             else:
                 raise ModelMismatchError(
-                    f"Free parameter {name!r} ({len(columns)} values) is none that emulator "
+                    f"Free parameter {name!r} ({len(columns)} values) is not known to emulator "
                     f"{self.emulator.name!r} knows ({', '.join(VECTORS)}, {', '.join(known)}); "
                     f"fix it, use EmulatorSPS() without an emulator, or {SLOW_ROAD}."
                 )

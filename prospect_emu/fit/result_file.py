@@ -209,7 +209,7 @@ def read(path):
 
 
 def _check_sizes(f, path):
-    """Refuse arrays that are said to be far larger than the file: reading takes that memory."""
+    """Refuse arrays whose declared size is far larger than the file: reading takes that memory."""
     declared, size = [], path.stat().st_size
     f.visititems(lambda name, item: declared.append(getattr(item, "nbytes", 0)))
     if sum(declared) > 100 * size:

@@ -100,7 +100,7 @@ class EmulatorBase:
 
     @property
     def libraries(self):
-        """What FSPS was made of, for people: isochrones and spectral library."""
+        """Names of the isochrones and the spectral library."""
         label = self.manifest.get("label")
         return label or ", ".join(self.manifest["versions"]["libraries"])
 

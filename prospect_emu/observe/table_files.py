@@ -66,7 +66,7 @@ def read_table(path, text=()):
         kind = "fits"
     try:
         with warnings.catch_warnings():
-            # An unknown unit is our own error, with the column's name; so is a torn file.
+            # An unknown unit is our own error, with the column's name; so is a truncated file.
             warnings.simplefilter("ignore", AstropyWarning)
             table = _read(path, data, kind, part, text)
             _decode(table)

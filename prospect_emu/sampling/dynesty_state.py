@@ -65,7 +65,7 @@ def put_together(sampler, given, tensors, tree):
     Raises
     ------
     ModelFileError
-        If the state is none that `take_apart` writes with this version of dynesty.
+        If the state was not written by `take_apart` with this version of dynesty.
     """
     try:
         state = _Reader(_known(sampler, given), tensors).decode(tree)

@@ -10,7 +10,7 @@ import numpy as np
 
 # Of the sums of squares of features, for each of which there are as many points.
 _RIDGE = 1.0
-# A coordinate has at most one feature for so many points.
+# A coordinate has at most one feature for this many points.
 _POINTS = 3
 
 

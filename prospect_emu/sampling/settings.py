@@ -124,7 +124,7 @@ class NestedSettings:
         if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
             raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
         if self.facc is not None and not 0 < self.facc < 1:
-            raise ProspectEmuError(f"facc = {self.facc} is no share; give a number from 0 to 1.")
+            raise ProspectEmuError(f"facc = {self.facc} must be between 0 and 1.")
         choices = {"sample": _SAMPLES, "bound": _BOUNDS, "moves": _MOVES}
         for name, known in choices.items():
             value = getattr(self, name)

@@ -20,7 +20,7 @@ _FINE_NODES = 7
 TOLERANCE = 3e-5
 # Rows of all metallicities up to which one product with all is quicker than one for each cell.
 _FEW = 32
-# So many nodes show what the light of all is made of.
+# This many nodes show what the light of all is made of.
 _FEW_NODES = 200
 # Of the brightest column (lines and light per Hz differ much): what is fainter is dark.
 _DARK = 1e-25

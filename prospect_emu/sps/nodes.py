@@ -26,7 +26,7 @@ _DEPTHS = ("dust1", "dust2", "dust3")
 _NEARLY = 0.05
 # Curves of a family: the first, three times as many with each parameter more, the second.
 _FEW, _MOST = 80, 1000
-# The worst curve of a family may be so many times worse than the average.
+# The worst curve of a family may be this many times worse than the average.
 WORST = 6.0
 
 

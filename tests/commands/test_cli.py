@@ -294,7 +294,7 @@ def test_check_dynesty(monkeypatch, found, state, words):
     monkeypatch.setattr(installation, "version", lambda name: found)
     item = installation.check_package("dynesty<3,>=2.1.4")
     assert item.state == state and words in item.detail
-    assert ("pip install" in item.mend) == (found != "2.1.5")
+    assert ("pip install" in item.fix) == (found != "2.1.5")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_check_reads_environment_markers(requirement, here):
 
 def test_check_missing_and_broken_packages(monkeypatch):
     item = installation.check_package("no-such-package-here >= 1")
-    assert item.state == installation.FAULT and 'pip install "no-such' in item.mend
+    assert item.state == installation.FAULT and 'pip install "no-such' in item.fix
 
     def broken(name):
         raise ImportError("numpy.core.multiarray failed to import")
@@ -332,14 +332,14 @@ def test_check_finds_a_damaged_emulator(monkeypatch, emulator_file):
         "prospect_emu.networks.loading.list_emulators", lambda: [str(emulator_file)]
     )
     (item,) = installation.check_emulators()
-    assert item.state == installation.FAULT and "checksum" in item.detail and item.mend
+    assert item.state == installation.FAULT and "checksum" in item.detail and item.fix
 
 
 def test_check_sps_home(monkeypatch, tmp_path):
     assert installation.check_fsps().state == installation.ABSENT
     monkeypatch.setenv("SPS_HOME", str(tmp_path))
     item = installation.check_fsps()
-    assert item.state == installation.FAULT and "unset SPS_HOME" in item.mend
+    assert item.state == installation.FAULT and "unset SPS_HOME" in item.fix
 
 
 @pytest.mark.parametrize("command", [[], ["fit"], ["list"], ["check"]])

@@ -22,7 +22,7 @@ from .dust_fields import BOLTZMANN, C_MICRON, PLANCK
 
 # Reference spectra that are powers of the frequency; the other is a blackbody of 10,000 K.
 _POWERS = {"flat": 0.0, "nu^-1": 1.0, "nu^-2": 2.0}
-# Into so many power laws each interval of wavelengths is cut for the integrals.
+# Number of power laws into which each interval of wavelengths is cut for the integrals.
 PARTS = 6
 # Outside these shares of its peak a curve is noise, or reaches beyond the emission's range.
 _TRIM = 1e-3

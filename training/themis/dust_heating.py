@@ -327,7 +327,7 @@ def temperature_weights(
     n_wide, n_core : int
         Nodes over the whole range, and within 6 sigma of equilibrium.
     per_photon, n_most : float, int
-        There, at least so many per photon of mean energy, weighted by energy, and at most.
+        There, at least this many per photon of mean energy, weighted by energy, and at most.
     narrow : float
         Below this standard deviation of ln T the distribution is a Gaussian.
     out : ndarray, shape (ngrain, nt)

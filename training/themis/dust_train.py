@@ -16,7 +16,7 @@ from prospect_emu.errors import ProspectEmuError
 from .dust_bands import ln_bands
 from .dust_grid import BOX, PARAMETERS
 
-# Emission this far below its peak is told to nobody: stars outshine it.
+# Emission this far below its peak is never seen: stars outshine it.
 FLOOR = 1e-12
 # Singular vectors of U, of tau, of a_min and of the wavelengths and bands.
 RANKS = (40, 10, 40, 80)
