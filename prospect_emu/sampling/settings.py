@@ -16,13 +16,13 @@ PRESETS: dict[str, dict] = {
     "quick": {
         "nlive_init": 1000,
         "walks": 20,
-        "forget": 0.95,
+        "forget": 0.9,
         "max_error": 0.3,
         "max_runs": 1,
         "target_n_effective": 1000,
     },
     "standard": {},
-    "careful": {"walks": 80, "forget": 0.7, "max_error": 0.08, "max_runs": 5},
+    "careful": {"walks": 80, "forget": 0.6, "max_error": 0.08, "max_runs": 5},
 }
 
 
@@ -82,7 +82,7 @@ class NestedSettings:
     bound: str = "multi"
     walks: int = 40
     moves: str = "learnt"
-    forget: float | None = 0.9
+    forget: float | None = 0.8
     facc: float | None = None
     bootstrap: int | None = 0
     update_interval: float | int | None = None

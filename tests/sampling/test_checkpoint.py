@@ -34,7 +34,9 @@ from prospect_emu.sampling.checkpoint import Checkpoint, same_likelihood
 from prospect_emu.sampling.nested import NestedSettings, run_nested
 
 KIND = "prospect_emu checkpoint"
-SETTINGS = {"nlive_init": 60, "walks": 5, "maxbatch": 2, "target_n_effective": 10**6}
+SETTINGS = {
+    "nlive_init": 60, "walks": 5, "maxbatch": 2, "target_n_effective": 10**6, "max_error": 9.0,
+}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -81,9 +83,13 @@ def assert_same(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-# Points at which the run dies: in the unit cube, in ellipsoids, in the first batch, in a later one.
+# Points at which the run dies: in the unit cube, in ellipsoids, in the first batch (or repetition),
+# in a later one.
 @pytest.mark.parametrize("share", [0.03, 0.2, 0.55, 0.9])
-@pytest.mark.parametrize("options", [{}, {"fast_internals": False}, {"queue_size": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"fast_internals": False}, {"queue_size": 1}, {"max_error": 1e-3, "max_runs": 3}],
+)
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, share, options):
     """Every array of the results is identical to that of a run left alone."""
     if options == {"queue_size": 1} and share != 0.55:
@@ -345,8 +351,8 @@ def test_kill_9_and_resume_on_the_command_line(table, tmp_path, monkeypatch, cap
 
     def arguments(out):
         return ["fit", str(table), "--emulator", str(tmp_path / "toy.safetensors"), "--nlive",
-                "300", "--walks", "10", "--seed", "5", "--n-eff", "1", "--quiet",
-                "--out", str(out)]  # fmt: skip
+                "300", "--walks", "10", "--seed", "5", "--n-eff", "1", "--max-error", "9",
+                "--quiet", "--out", str(out)]  # fmt: skip
 
     path = tmp_path / "killed" / fit_output.CHECKPOINT
     killed(
@@ -399,8 +405,8 @@ def test_a_fit_with_a_network_goes_on_on_another_processor(table, tmp_path, kern
 
     def arguments(out):
         return ["fit", str(table), "--emulator", str(tmp_path / "toy.safetensors"), "--nlive",
-                "300", "--walks", "10", "--seed", "5", "--n-eff", "1", "--quiet",
-                "--out", str(out)]  # fmt: skip
+                "300", "--walks", "10", "--seed", "5", "--n-eff", "1", "--max-error", "9",
+                "--quiet", "--out", str(out)]  # fmt: skip
 
     killed(
         "from prospect_emu.commands import cli, fit_output; fit_output.CHECKPOINT_EVERY = 0.01; "
@@ -429,7 +435,7 @@ def test_fit_model_tells_other_data_and_models_apart(toy_emulator, tmp_path):
         return sps.inflate(obs), model, sps
 
     options = {"seed": 1, "verbose": False, "nested_nlive_init": 60, "nested_walks": 5,
-               "nested_maxbatch": 0, "checkpoint_file": tmp_path / "c",
+               "nested_maxbatch": 0, "nested_max_error": 9.0, "checkpoint_file": tmp_path / "c",
                "checkpoint_every": 0.01}  # fmt: skip
     with pytest.warns(RuntimeWarning, match="max_seconds"), iterations_for_seconds():
         fit_model(*problem(), max_seconds=300, **options)

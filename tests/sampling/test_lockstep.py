@@ -445,7 +445,8 @@ def test_loop_and_merging_are_dynestys(monkeypatch, names, kind):
     theirs = problem.run(**options)
     assert ours.batch_nlive.size == theirs.batch_nlive.size == 4
     np.testing.assert_array_equal(ours.samples, theirs.samples)
-    for name in ("logl", "logvol", "logwt", "logz", "logzerr", "information"):
+    # Not logzerr, which only our loop can correct.
+    for name in ("logl", "logvol", "logwt", "logz", "information"):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-9)
     for name in ("ncall", "samples_it", "samples_id", "samples_n", "samples_batch"):
         np.testing.assert_array_equal(ours[name], theirs[name])
