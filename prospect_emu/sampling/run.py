@@ -298,10 +298,10 @@ class Run:
             start = [0 if live is not None else self.settings.nlive_init, 1]
         points = generator(**left, **options)
         for point in points:
+            self.inner = self.pool.sampler()
             if sampler.internal_state.name != state:
                 continue  # live points of a batch, or the last ones being added
             step(point)
-            self.inner = self.pool.sampler()
             late = self.deadline is not None and time.perf_counter() > self.deadline
             if self.checkpoint is not None and (late or self.checkpoint.due):
                 self.save(phase, limits, start)
