@@ -129,8 +129,8 @@ def register_fit(subparsers):
         "--preset", choices=("quick", "standard", "careful"), default="standard",
         help="settings of the sampler that are not given (%(default)s)",
     )  # fmt: skip
-    p.add_argument("--nlive", type=positive, help="live points (2000; quick: 1000)")
-    p.add_argument("--walks", type=positive, help="steps per proposal (40; quick: 20)")
+    p.add_argument("--nlive", type=positive, help="live points (2000)")
+    p.add_argument("--walks", type=positive, help="steps per proposal at first (40; careful: 80)")
     p.add_argument("--dlogz", type=float, help="evidence left when sampling ends (0.02)")
     p.add_argument(
         "--n-eff", type=positive, metavar="N",

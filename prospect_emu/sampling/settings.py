@@ -13,14 +13,7 @@ _BOUNDS = ("multi", "single", "balls", "cubes", "none")
 
 # What fits and campaigns offer by name; docs/accuracy.md has how each is calibrated.
 PRESETS: dict[str, dict] = {
-    "quick": {
-        "nlive_init": 1000,
-        "walks": 20,
-        "forget": 0.9,
-        "max_error": 0.3,
-        "max_runs": 1,
-        "target_n_effective": 1000,
-    },
+    "quick": {"forget": 0.9, "max_error": 0.3, "max_runs": 1, "target_n_effective": 1000},
     "standard": {},
     "careful": {"walks": 80, "forget": 0.6, "max_error": 0.08, "max_runs": 5},
 }
