@@ -152,7 +152,7 @@ def main():
     parser.add_argument("emulator", help="bundled name or file")
     parser.add_argument("out", type=Path, help="folder of results")
     parser.add_argument("--mocks", type=int, default=200)
-    parser.add_argument("--nlive", type=int, default=400)
+    parser.add_argument("--nlive", type=int, default=NestedSettings().nlive_init)
     parser.add_argument("--walks", type=int, default=NestedSettings().walks)
     parser.add_argument("--tables", help="ExactSPS tables: exact fluxes, and the emulator's error")
     parser.add_argument("--figure", help="write the rank histograms here")
