@@ -20,6 +20,7 @@ from ..networks.loading import load_emulator
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.parameter_file import ParameterFile
+from ..prospector.redshift_prior import redshift_prior
 from ..prospector.templates import template_model
 from ..prospector.version import adapter
 from ..sampling.settings import NestedSettings
@@ -76,7 +77,7 @@ class Backend:
         """
         from ..fit.fitting import fit_model
 
-        model, sps = self.model(config, obs["zred"]), self.sps(obs["filters"])
+        model, sps = self.model(config, *redshift_of(obs)), self.sps(obs["filters"])
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
@@ -97,8 +98,8 @@ class Backend:
         name, exact = _engine(self.sps(obs["filters"]), config.tables)
         return result.certified(exact, n=config.certificate, seed=seed, engine=name)
 
-    def model(self, config, zred):
-        """What is fitted, at a redshift.
+    def model(self, config, zred, prior=None):
+        """What is fitted, at a redshift, or with a prior of it and `zred` None.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class Backend:
                 f"The emulator {self.label!r} is of the 18-parameter model; with fit.model or "
                 "fit.params, emulators must be ['exact']."
             )
-        return EmulatorSpecModel(model_params(zred=zred))
+        return EmulatorSpecModel(model_params(zred=zred, zred_prior=prior))
 
     def sps(self, filters):
         """Its `EmulatorSPS` for some filters."""
@@ -126,6 +127,13 @@ def _sps(backend, filters):
 @lru_cache(maxsize=8)
 def _engine(sps, tables):
     return find_engine(sps.emulator, tables or None)
+
+
+def redshift_of(obs):
+    """A galaxy's redshift and None, or None and the prior of a free one."""
+    if obs.get("zred_prior") is None:
+        return obs["zred"], None
+    return None, redshift_prior(obs["zred_prior"])
 
 
 def nested_keywords(config):
@@ -164,12 +172,15 @@ class ExactBackend(Backend):
         ingredients = ExactFluxes(self.model(config, 1.0), [], self._sps).ingredients
         return {"name": "exact", "sha256": ingredients.manifest.get("sha256")}
 
-    def model(self, config, zred):
+    def model(self, config, zred, prior=None):
         if config.params:
-            return _parameter_file(config.params, config.params_options).model_at(zred)
+            model = _parameter_file(config.params, config.params_options).model_at(zred)
+            if prior is not None:
+                model.config_dict["zred"]["prior"] = prior
+            return model
         if config.model:
-            return template_model("+".join(config.model), zred)[0]
-        return adapter.SpecModel(model_params(zred=zred))
+            return template_model("+".join(config.model), zred, prior)[0]
+        return adapter.SpecModel(model_params(zred=zred, zred_prior=prior))
 
     def sps(self, filters):
         return self._sps
@@ -206,7 +217,7 @@ class FSPSBackend(ExactBackend):
         from prospect.fitting import fit_model
         from prospect.sources import CSPSpecBasis, FastStepBasis
 
-        model = self.model(config, obs["zred"])
+        model = self.model(config, *redshift_of(obs))
         basis = FastStepBasis if "agebins" in model.params else CSPSpecBasis
         ours = ("nested_moves", "nested_max_error", "nested_max_runs")
         given = {k: v for k, v in nested_keywords(config).items() if k not in ours}

@@ -18,6 +18,7 @@ from ..observe.filters import load_filters
 from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
 from ..observe.table_files import flags, missing, numbers, read_table, single
 from ..observe.tables import make_obs
+from ..prospector.redshift_prior import check_normal, describe_prior
 from . import threedhst
 from .fields import FIELDS
 
@@ -35,6 +36,8 @@ class Sample:
     table : astropy.table.Table
     zred : ndarray, shape (ngalaxy,)
         NaN where there is no redshift.
+    free : ndarray of bool, shape (ngalaxy,), or None
+        Where the redshift is fitted.
     bands : tuple of str
         sedpy names.
     make : callable
@@ -49,6 +52,7 @@ class Sample:
     bands: tuple
     make: Callable
     notes: tuple = ()
+    free: np.ndarray | None = None
 
     def __len__(self):
         return len(self.ids)
@@ -160,12 +164,13 @@ def _tests(sample, config, zred_range):
         return single(sample.table, name, "The catalog")
 
     zred = sample.zred
-    known = np.isfinite(zred) & (zred > 0) & ~np.isin(zred, PLACEHOLDERS)
-    tests = [(~known, lambda row: f"no redshift ({zred[row]:g})")]
+    fixed = np.ones(zred.shape, bool) if sample.free is None else ~sample.free
+    lacks = fixed & ~_known(zred)
+    tests = [(lacks, lambda row: f"no redshift ({zred[row]:g})")]
     if zred_range is not None:
         low, high = zred_range
         with np.errstate(invalid="ignore"):
-            outside = ~((zred >= low) & (zred <= high))
+            outside = fixed & ~((zred >= low) & (zred <= high))
         tests.append(
             (outside, lambda row: f"redshift {zred[row]:g} outside {low:g} to {high:g}, the "
              "emulators' range")
@@ -193,6 +198,10 @@ def _tests(sample, config, zred_range):
              f"{b[0]:g} to {b[1]:g}")
         )  # fmt: skip
     return tests
+
+
+def _known(zred):
+    return np.isfinite(zred) & (zred > 0) & ~np.isin(zred, PLACEHOLDERS)
 
 
 # ---- 3D-HST -------------------------------------------------------------------------------------
@@ -247,7 +256,8 @@ def _read_table(config):
 
 def _from_columns(config, table, columns, truth=()):
     kinds = ("flux", "error", "use", "upper_limit")
-    needed = [config.id_column, config.zred_column]
+    given = (config.id_column, config.zred_column, config.zred_error_column)
+    needed = [name for name in given if name]
     needed += [entry[k] for entry in columns.values() for k in kinds if k in entry]
     lacking = [n for n in needed if n not in table.colnames]
     if lacking:
@@ -260,12 +270,20 @@ def _from_columns(config, table, columns, truth=()):
     if times > 1:
         raise DataError(f"catalog.bands names the column {name!r} {times} times; each has its own.")
     filters, ids = load_filters(columns), _ids(table, config.id_column, config.path)
-    zred, unit = numbers(table, config.zred_column, config.path), table[config.zred_column].unit
+    zred, error = (
+        numbers(table, name, config.path) if name else np.full(len(table), np.nan)
+        for name in (config.zred_column, config.zred_error_column)
+    )
+    unit = table[config.zred_column].unit if config.zred_column else None
     if unit not in (None, u.dimensionless_unscaled):
         raise DataError(
             f"{config.path}: column {config.zred_column!r} is in {unit}, and a redshift has no "
             "unit; give another zred_column."
         )
+    near = _known(zred) & (error > 0)
+    free, same = (near | ~_known(zred) if config.zred_prior else near), None
+    if config.zred_prior and "{id}" not in config.zred_prior:
+        same = describe_prior(config.zred_prior)
     # Each of shape (ngalaxy, nband).
     maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
     used, limits, floors = ~used.astype(bool), limits.astype(bool), []
@@ -294,14 +312,19 @@ def _from_columns(config, table, columns, truth=()):
             more["upper_limits"] = limits[row]
         left_out = [f"{b} is masked: {columns[b]['use']} is false."
                     for b, u in zip(columns, used[row], strict=True) if not u]  # fmt: skip
+        if near[row]:
+            more["zred_prior"] = {"normal": check_normal(float(zred[row]), float(error[row]))}
+        elif free[row]:
+            own = config.zred_prior.replace("{id}", ids[row])
+            more["zred_prior"] = same or describe_prior(own)
         obs = make_obs(
-            filters, maggies[row], unc[row], zred[row], config.floor, used[row], left_out,
-            id=ids[row], **more,
+            filters, maggies[row], unc[row], "free" if free[row] else zred[row], config.floor,
+            used[row], left_out, id=ids[row], **more,
         )  # fmt: skip
         obs["maggies_unc"] = np.hypot(obs["maggies_unc_catalog"], floors * np.abs(obs["maggies"]))
         return obs
 
-    return Sample(ids=ids, table=table, zred=zred, bands=tuple(columns), make=make)
+    return Sample(ids=ids, table=table, zred=zred, bands=tuple(columns), make=make, free=free)
 
 
 def _read_mocks(config):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import SetupError
 from ..fit.certificate import MIN_EFFECTIVE
+from ..prospector.redshift_prior import WORDS
 from ..sampling.settings import PRESETS
 
 _NUMBER = (int, float)
@@ -34,7 +35,13 @@ class CatalogConfig:
     field, zeropoints, mips_factor, mask_lyman_alpha, mask_negative
         Of 3D-HST, see `prospect_emu.fits.threedhst.galaxy_obs`.
     id_column, zred_column
-        Of a table; ids are kept as they are written there.
+        Of a table; ids are kept as they are written there. "" for no redshifts.
+    zred_error_column : str
+        Of a table: where its value is positive, the redshift is free with a normal prior about
+        `zred_column`; where it is 0 or missing, that is the redshift.
+    zred_prior : str
+        Of a table: prior of the redshift of galaxies without one, as in ``prospect-emu fit
+        --zred-prior``. ``{id}`` in a file's name stands for the galaxy's id.
     unit : str
         Of flux columns that have none of their own.
     bands : dict
@@ -55,6 +62,8 @@ class CatalogConfig:
     mask_negative: float = 2.0
     id_column: str = "id"
     zred_column: str = "zred"
+    zred_error_column: str = ""
+    zred_prior: str = ""
     unit: str = ""
     bands: dict | None = None
 
@@ -248,7 +257,9 @@ _CHOICES = {
 # Settings of one kind of catalog alone.
 _OF_KIND = dict.fromkeys(
     ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
-) | dict.fromkeys(("id_column", "zred_column", "unit", "bands"), "table")
+) | dict.fromkeys(
+    ("id_column", "zred_column", "zred_error_column", "zred_prior", "unit", "bands"), "table"
+)
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
     "fit.max_runs": 1, "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0,
@@ -289,6 +300,8 @@ def parse_config(data, folder=".", where="the configuration"):
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
     catalog = replace(config.catalog, path=str(folder / config.catalog.path))
+    if catalog.zred_prior and not catalog.zred_prior.startswith(WORDS):
+        catalog = replace(catalog, zred_prior=str(folder / catalog.zred_prior))
     for name in data["catalog"]:
         if _OF_KIND.get(name, catalog.kind) != catalog.kind:
             raise SetupError(

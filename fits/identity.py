@@ -73,10 +73,12 @@ def photometry_of(obs):
         "maggies": np.array(obs["maggies"], dtype=float),
         "maggies_unc": np.array(obs["maggies_unc"], dtype=float),
         "phot_mask": np.array(obs["phot_mask"], dtype=bool),
-        "zred": float(obs["zred"]),
+        "zred": None if obs["zred"] is None else float(obs["zred"]),
         "notes": list(obs.get("notes", [])),
         "truth": dict(obs.get("truth") or {}),
     }
+    if "zred_prior" in obs:
+        out["zred_prior"] = obs["zred_prior"]
     if "maggies_unc_catalog" in obs:
         out["maggies_unc_catalog"] = np.array(obs["maggies_unc_catalog"], dtype=float)
     if "upper_limits" in obs:
@@ -111,6 +113,8 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
         "data.fluxes": _hash(photometry["maggies"][mask]),
         "data.errors": _hash(photometry["maggies_unc"][mask]),
     }
+    if "zred_prior" in photometry:
+        out["data.zred_prior"] = hash_of(photometry["zred_prior"])
     if "upper_limits" in photometry:
         out["data.upper_limits"] = _hash(photometry["upper_limits"][mask])
     out |= emulator_fields(emulator)

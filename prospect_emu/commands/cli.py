@@ -87,7 +87,15 @@ def register_fit(subparsers):
         help="ECSV, FITS or CSV with the columns band, flux and error and one row per band "
         "(default: a bundled mock galaxy, whose truth is known)",
     )
-    p.add_argument("--zred", type=float, help="redshift (default: the table's metadata)")
+    p.add_argument(
+        "--zred", type=redshift, metavar="Z",
+        help="redshift, or free to fit it (default: the table's metadata)",
+    )  # fmt: skip
+    p.add_argument(
+        "--zred-prior", metavar="PRIOR",
+        help="fit the redshift with this prior: uniform:LO,HI, normal:MEAN,SIGMA, or a table of "
+        "p(z) with the columns z and p (uniform:0.01,12)",
+    )  # fmt: skip
     p.add_argument(
         "--unit",
         help="unit of a table that names none: mgy, uJy (or another multiple of Jy), mag (AB)",
@@ -160,13 +168,17 @@ def _fit(args):
     from ..fit.one_galaxy import DEFAULT_EMULATOR, PRESET, mock_galaxy, prepare
     from ..observe.table_files import table_name
 
-    if args.certify and (args.model != PRESET or args.spectrum):
+    free = args.zred == "free" or args.zred_prior
+    exact = args.model != PRESET or args.spectrum or (free and not args.emulator)
+    if args.certify and exact:
         what = "--spectrum" if args.spectrum else f"--model {args.model}"
+        if free:
+            what = "a free redshift without --emulator"
         raise SetupError(
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
-    if args.model == PRESET and not args.spectrum:
+    if not exact:
         args.emulator = args.emulator or DEFAULT_EMULATOR
     table = args.table or mock_galaxy()
     out = args.out or Path(f"fit_{table_name(table)}")
@@ -175,8 +187,9 @@ def _fit(args):
         "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
     }  # fmt: skip
     obs, model, sps = prepare(
-        table, args.zred, args.model, args.emulator, args.unit, args.error_floor, **spectral
-    )
+        table, args.zred, args.model, args.emulator, args.unit, args.error_floor,
+        args.zred_prior, **spectral,
+    )  # fmt: skip
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
     fit_output.prepare(out, args)
@@ -185,7 +198,7 @@ def _fit(args):
         pixels = f", {obs['mask'].sum()} pixels" if args.spectrum else ""
         print(
             f"Fitting {table.name}: {used} of {len(obs['filters'])} bands{pixels}, "
-            f"z = {obs['zred']:g},"
+            f"{'z free' if free else 'z = {:g}'.format(obs['zred'])},"
         )
         print(f"with {sps!r}.")
         for note in obs["notes"]:
@@ -200,6 +213,8 @@ def _fit(args):
         "nested_maxcall": args.max_calls,
     }
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
+    if free:
+        described["zred_prior"] = args.zred_prior
     if args.spectrum is not None:
         described |= spectral | {"spectrum": str(args.spectrum)}
     return fit_output.sample(
@@ -303,6 +318,16 @@ def _check(args):
 COMMANDS = (
     register_fit, register_run, register_describe, register_plot, register_list, register_check
 )  # fmt: skip
+
+
+def redshift(text):
+    """A number, or "free", for ``type`` of an option."""
+    if text == "free":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is neither a number nor free") from None
 
 
 def positive(text):

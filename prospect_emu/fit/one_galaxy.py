@@ -11,8 +11,11 @@ from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
+from ..prospector.redshift_prior import DEFAULT as DEFAULT_PRIOR
+from ..prospector.redshift_prior import describe_prior, redshift_prior
 from ..prospector.spectral import spectral_model
 from ..prospector.templates import template_model, template_params
+from ..prospector.version import adapter
 from ..sps.ingredients import find_ingredients
 from .fitting import fit_model
 from .result import FitResult
@@ -33,6 +36,7 @@ def prepare(
     emulator=None,
     unit=None,
     error_floor=0.05,
+    zred_prior=None,
     spectrum=None,
     resolution=None,
     polyorder=10,
@@ -44,7 +48,7 @@ def prepare(
 
     Parameters
     ----------
-    table, zred, model, emulator, unit, error_floor
+    table, zred, model, emulator, unit, error_floor, zred_prior
         As in `fit_table`.
     spectrum, spectrum_unit, wave_unit, air
         A file, and the arguments of `prospect_emu.observe.spectrum_files.read_spectrum`.
@@ -65,27 +69,47 @@ def prepare(
     DataError, FilterError, RangeError, ModelMismatchError, SetupError
         If the table, its redshift, the model or the emulator does not fit the others.
     """
-    obs = read_photometry(table or mock_galaxy(), zred, unit, error_floor)
+    prior = _zred_prior(zred, zred_prior)
+    obs = read_photometry(table or mock_galaxy(), "free" if prior else zred, unit, error_floor)
     if emulator and (spectrum is not None or model != PRESET):
         what = model if spectrum is None else "a model of a spectrum"
         raise SetupError(
             f"Emulator {emulator} is one of the 18-parameter model, and {what} is computed "
             "exactly; leave it out."
         )
+    if prior and spectrum is not None:
+        raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
         return *_with_spectrum(obs, data, model, resolution, polyorder), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
+        params = model_params(zred=obs["zred"], zred_prior=prior)
+        if prior and not emulator:
+            # No network covers all redshifts.
+            return obs, adapter.SpecModel(params), EmulatorSPS()
         network = load_emulator(emulator or DEFAULT_EMULATOR)
-        _check_redshift(obs["zred"], network)
+        if not prior:
+            _check_redshift(obs["zred"], network)
         sps = EmulatorSPS(network, filters=obs["filters"])
-        built = EmulatorSpecModel(model_params(zred=obs["zred"]))
+        built = EmulatorSpecModel(params)
         sps.check_model(built)
         return sps.inflate(obs), built, sps
-    built, notes = template_model(model, obs["zred"])
+    built, notes = template_model(model, obs["zred"], prior)
     obs["notes"] = [*obs["notes"], *notes]
     return obs, built, EmulatorSPS()
+
+
+def _zred_prior(zred, text):
+    """Prior of a free redshift, or None."""
+    free = isinstance(zred, str) and zred == "free"
+    if not (free or text):
+        return None
+    if not free and zred is not None:
+        raise SetupError(
+            f"The redshift is fixed, at {zred}, and has a prior, {text}; give one of them."
+        )
+    return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
 
 
 def _with_spectrum(obs, data, model, resolution, polyorder):
@@ -111,6 +135,7 @@ def fit_table(
     emulator=None,
     unit=None,
     error_floor=0.05,
+    zred_prior=None,
     spectrum=None,
     resolution=None,
     polyorder=10,
@@ -129,8 +154,8 @@ def fit_table(
         ECSV, FITS or CSV with columns ``band`` (sedpy's names), ``flux`` and ``error``, one row
         per band; see `prospect_emu.observe.tables.read_photometry`. By default a bundled mock
         galaxy.
-    zred : float, optional
-        Redshift; by default the table's metadata.
+    zred : float or "free", optional
+        Redshift; by default the table's metadata, unless there is a `zred_prior`.
     model : str
         ``"mathews23"``, the 18-parameter model of Mathews et al. (2023), or names of Prospector's
         templates joined by ``+``, such as ``"continuity_sfh+dust_emission+nebular"``.
@@ -140,6 +165,10 @@ def fit_table(
         Unit of flux and error where the table names none: ``mgy``, ``uJy``, ``mag`` (AB), ...
     error_floor : float
         Fraction of the flux added to each error in quadrature.
+    zred_prior : str or path-like, optional
+        Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
+        the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
+        computed exactly, unless an `emulator` is named.
     spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     seed : int, optional
@@ -162,9 +191,13 @@ def fit_table(
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
         "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
     }  # fmt: skip
-    obs, built, sps = prepare(table, zred, model, emulator, unit, error_floor, **spectral)
+    obs, built, sps = prepare(
+        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral
+    )
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    if zred_prior is not None:
+        described["zred_prior"] = str(zred_prior)
     if spectrum is not None:
         described |= spectral | {"spectrum": str(spectrum)}
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)

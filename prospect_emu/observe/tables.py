@@ -85,7 +85,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
         Names are loaded with `prospect_emu.observe.filters.load_filters`.
     maggies, unc : array_like, shape (nband,)
         Fluxes and catalog errors. A masked value masks its band; a Quantity is converted.
-    zred : float
+    zred : float or "free"
     error_floor : float
         Fraction of the flux added to the error in quadrature.
     mask : array_like of bool, optional
@@ -99,7 +99,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
     -------
     dict
         ``filters``, ``maggies``, ``maggies_unc`` (with the floor),
-        ``maggies_unc_catalog`` (without), ``phot_mask``, ``zred``,
+        ``maggies_unc_catalog`` (without), ``phot_mask``, ``zred`` (None if free),
         ``error_floor``, ``notes``, the `more` entries, and None for the
         spectroscopic keys.
 
@@ -140,7 +140,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
         "wavelength": None,
         "spectrum": None,
         "unc": None,
-        "zred": _redshift(zred),
+        "zred": None if isinstance(zred, str) and zred == "free" else _redshift(zred),
         "error_floor": float(error_floor),
         "notes": [*notes, *said],
         **more,
@@ -156,7 +156,7 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
         See `prospect_emu.observe.table_files.read_table`; one row per band. Where a column
         ``use`` is false, the band is masked; where ``upper_limit`` is true, the flux is a limit,
         and its error the width of its edge.
-    zred : float, optional
+    zred : float or "free", optional
         Redshift; by default the table's metadata (``zred``, ``redshift`` or ``z``).
     unit : str, optional
         Unit of flux and error for a table that names none, see `flux_unit`.
@@ -203,7 +203,10 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
     if zred is None:
         given = {k: meta[k] for k in REDSHIFT_KEYS if k in meta}
         if not given:
-            raise DataError(f"{path} holds no redshift; add 'zred' to its metadata or pass --zred.")
+            raise DataError(
+                f"{path} holds no redshift; add 'zred' to its metadata, pass --zred, or fit it: "
+                "--zred free."
+            )
         zred = next(iter(given.values()))
         if len({str(z) for z in given.values()}) > 1:
             said = ", ".join(f"{k} = {z}" for k, z in given.items())
@@ -237,7 +240,7 @@ def photometry_table(obs):
         table["upper_limit"] = plain_flags(
             obs["upper_limits"], "upper_limits", mask.shape, "maggies is an upper limit"
         )
-    table.meta = {k: obs[k] for k in ("zred", "truth") if k in obs}
+    table.meta = {k: obs[k] for k in ("zred", "truth") if obs.get(k) is not None}
     return table
 
 

@@ -126,7 +126,7 @@ class ParameterFile:
         """The file's model of a galaxy at a redshift, for one of many.
 
         ``build_model`` is called with it as ``zred`` and ``object_redshift``. A free redshift
-        stays free.
+        stays free; with None it must be.
 
         Raises
         ------
@@ -139,6 +139,11 @@ class ParameterFile:
         model = self._call(function, zred=zred, object_redshift=zred)
         if "zred" in model.free_params:
             return model
+        if zred is None:
+            raise SetupError(
+                f"build_model of {self.path} fixes zred, and the galaxy has a prior of its "
+                "redshift; make it free where the argument zred is None."
+            )
         given = float(np.squeeze(model.params.get("zred", 0.0)))
         if not np.isclose(given, zred, rtol=1e-6):
             raise SetupError(

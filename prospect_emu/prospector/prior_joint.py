@@ -1,4 +1,4 @@
-"""Joint priors of several parameters in closed form.
+"""Joint priors of several parameters in closed form, and those that hold tables.
 
 `JOINT` maps the exact class of a prior to a function of (prior, number of
 columns) that gives its quantile function, (n, k) of cumulative probabilities to
@@ -53,8 +53,13 @@ def _multivariate_normal(prior, size):
     return lambda u: ndtri(u) @ root.T, log_density, False
 
 
+def _tabulated(prior, size):
+    return prior.unit_transform, lambda x: prior(x).sum(axis=-1), True
+
+
 JOINT = {
     priors.MassMet: _mass_metallicity,
+    priors.Tabulated: _tabulated,
     prospector.MultiVariateNormal: _multivariate_normal,
     **BETA,
 }

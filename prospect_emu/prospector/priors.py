@@ -173,6 +173,45 @@ class TruncatedStudentT2(VectorPrior):
         return t2_quantile(*args)(u)
 
 
+class Tabulated(VectorPrior):
+    """Density of one parameter from a table: straight lines between its points, zero beyond.
+
+    ``x`` (m,) increases, and ``density`` (m,) is not negative; it need not be normalised.
+    """
+
+    prior_params = ["x", "density"]  # noqa: RUF012
+
+    def __len__(self):
+        return 1
+
+    @property
+    def range(self):
+        x = self.params["x"]
+        return x[0], x[-1]
+
+    @staticmethod
+    def _cumulative(x, density):
+        """Normalised density and its integral up to each point, (m,) each."""
+        until = np.append(0.0, np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(x)))
+        return density / until[-1], until / until[-1]
+
+    def _logpdf(self, value, x, density):
+        with np.errstate(divide="ignore"):
+            return np.log(np.interp(value, x, self._cumulative(x, density)[0]))
+
+    def _cdf(self, value, x, density):
+        p, until = self._cumulative(x, density)
+        at = np.clip(np.searchsorted(x, value, side="right") - 1, 0, x.size - 2)
+        return until[at] + 0.5 * (p[at] + np.interp(value, x, p)) * (value - x[at])
+
+    def _ppf(self, u, x, density):
+        p, until = self._cumulative(x, density)
+        at = np.clip(np.searchsorted(until, u, side="right") - 1, 0, x.size - 2)
+        rest, slope = u - until[at], (np.diff(p) / np.diff(x))[at]
+        root = p[at] + np.sqrt(np.maximum(p[at] ** 2 + 2.0 * slope * rest, 0.0))
+        return x[at] + 2.0 * rest / np.where(root > 0.0, root, 1.0)
+
+
 @lru_cache(maxsize=1)
 def gallazzi_relation():
     """Mass-metallicity relation of Gallazzi et al. (2005), from Prospector's files.

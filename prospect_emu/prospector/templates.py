@@ -1,14 +1,18 @@
 """Models by the names of Prospector's templates."""
 
 import difflib
+from functools import partial
 
 import numpy as np
-from prospect.models import SpecModel, priors
+from prospect.models import SpecModel, priors, transforms
 from prospect.models import templates as library
 
 from ..cosmology import age_of_universe
 from ..errors import ModelMismatchError
 from .emission_lines import tolerate_missing_sps_home
+
+# Lowest tage as a fraction of the universe's age, where the redshift is free.
+_YOUNGEST = 0.001
 
 
 def template_names():
@@ -16,7 +20,7 @@ def template_names():
     return sorted(library.TemplateLibrary._entries)
 
 
-def template_params(name, zred=None):
+def template_params(name, zred=None, zred_prior=None):
     """Prospector's parameter dictionary of templates joined by ``+``.
 
     Parameters
@@ -27,6 +31,9 @@ def template_params(name, zred=None):
     zred : float, optional
         Redshift to hold fixed. Age bins and the prior of ``tage`` then end at the age of the
         universe there.
+    zred_prior : prior, optional
+        Instead of `zred`: a free redshift. Age bins then end at the age of the universe at each
+        redshift, and ``tage`` becomes the fraction ``tage_tuniv`` of it.
 
     Returns
     -------
@@ -37,7 +44,7 @@ def template_params(name, zred=None):
     Raises
     ------
     ModelMismatchError
-        For an unknown name.
+        For an unknown name, or a template whose redshift cannot be made free.
     """
     params, notes, known = {}, [], template_names()
     for part in name.split("+"):
@@ -47,6 +54,8 @@ def template_params(name, zred=None):
                 f"Prospector has no template {part!r}; did you mean {', '.join(near)}?"
             )
         params |= library.TemplateLibrary[part]
+    if zred_prior is not None:
+        return _with_free_redshift(name, params, zred_prior)
     if zred is None:
         return params, notes
     params["zred"] = {"N": 1, "isfree": False, "init": float(zred)}
@@ -72,6 +81,52 @@ def template_params(name, zred=None):
     return params, notes
 
 
+def _with_free_redshift(name, params, prior):
+    """Parameters with `prior` of ``zred``, and notes."""
+    if params.get("zred", {}).get("depends_on"):
+        raise ModelMismatchError(
+            f"{name} has a prior of its redshift already, jointly with other parameters; leave "
+            "out the one given, and fit it with prospect_emu.fit_model."
+        )
+    if "sigma_reg" in params:
+        raise ModelMismatchError(
+            f"The prior of {name}'s history is that of one redshift; give --zred a number."
+        )
+    init = float(prior.unit_transform(np.array([0.5]))[0])
+    first = {"zred": {"N": 1, "isfree": True, "init": init, "prior": prior}}
+    notes = []
+    bins, tage = params.get("agebins", {}), params.get("tage", {})
+    if "init" in bins and not bins.get("depends_on"):
+        given = np.append(np.asarray(bins["init"])[:, 0], np.asarray(bins["init"])[-1, 1])
+        follow = partial(_stretched, given=given)
+        first["agebins"] = bins | {"init": follow(zred=init), "depends_on": follow}
+        notes.append(
+            f"Age bins after the first, 10^{given[1]:.3g} yr, are spaced as the template's in log "
+            "age, up to the universe's age at each redshift."
+        )
+    bounds = getattr(tage.get("prior"), "params", {})
+    if tage.get("isfree") and "maxi" in bounds:
+        fraction = {"N": 1, "isfree": True, "init": 0.5}
+        fraction["prior"] = priors.TopHat(mini=_YOUNGEST, maxi=1.0)
+        tied = {k: v for k, v in tage.items() if k != "prior"}
+        first["tage_tuniv"] = fraction
+        first["tage"] = tied | {"isfree": False, "depends_on": transforms.tage_from_tuniv}
+        notes.append(
+            f"tage is tage_tuniv, uniform from {_YOUNGEST:g} to 1, times the universe's age at "
+            "each redshift."
+        )
+    # Before what depends on them.
+    return first | {k: v for k, v in params.items() if k not in first}, notes
+
+
+def _stretched(zred=0.0, given=None, **extras):
+    """Age bins (nbin, 2) whose second to last edges follow the age of the universe."""
+    zred = float(np.squeeze(zred))
+    share = (given[1:] - given[1]) / (given[-1] - given[1])
+    edges = given[1] + share * (np.log10(float(age_of_universe(zred))) - given[1])
+    return np.stack([np.append(given[0], edges[:-1]), edges], axis=1)
+
+
 def _edges(agebins, age):
     """The template's edges in log10(years), the last at `age` Gyr."""
     edges = np.append(np.asarray(agebins)[:, 0], np.log10(age) + 9.0)
@@ -80,8 +135,8 @@ def _edges(agebins, age):
     return edges
 
 
-def template_model(name, zred=None):
+def template_model(name, zred=None, zred_prior=None):
     """`SpecModel` of `template_params`, and its notes."""
     tolerate_missing_sps_home()
-    params, notes = template_params(name, zred)
+    params, notes = template_params(name, zred, zred_prior)
     return SpecModel(params), notes

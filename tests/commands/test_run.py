@@ -162,6 +162,29 @@ def test_fit_a_template(tmp_path, capsys):
     assert "leave it out" in capsys.readouterr().err
 
 
+def test_fit_a_free_redshift(tmp_path, capsys):
+    flux = np.array([3.0, 10.0, 20.0, 26.0, 31.0, 40.0, 44.0])
+    table = Table({"band": BANDS, "flux": flux, "error": 0.1 * flux})
+    table["flux"].unit = table["error"].unit = "uJy"
+    table.write(tmp_path / "galaxy.ecsv")
+    command = ["fit", str(tmp_path / "galaxy.ecsv"), "--model", "parametric_sfh"]
+    assert cli.main(command) == 2
+    assert "--zred free" in capsys.readouterr().err
+    assert cli.main([*command, "--zred", "1", "--zred-prior", "uniform:1,2"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert cli.main([*command, "--zred", "free", "--certify", "500"]) == 2
+    assert "leave it out" in capsys.readouterr().err
+    out = tmp_path / "out"
+    quick = ["--nlive", "60", "--walks", "5", "--n-eff", "50", "--max-calls", "2000", "--seed", "2"]
+    prior = ["--zred-prior", "normal:1.5,0.1"]
+    assert cli.main([*command, *prior, *quick, "--out", str(out)]) in (0, 3)
+    assert "z free" in capsys.readouterr().out
+    result = FitResult.read(out / "posterior.h5")
+    assert result.info["zred"] is None and {"zred", "tage_tuniv"} <= set(result.parameters)
+    assert result.info["settings"]["zred_prior"] == "normal:1.5,0.1"
+    assert np.ptp(result.samples[:, result.parameters.index("zred")]) <= 1.0  # 5 sigma a side
+
+
 def test_templates_by_name():
     assert "parametric_sfh" in template_names()
     with pytest.raises(ModelMismatchError, match="did you mean parametric_sfh"):

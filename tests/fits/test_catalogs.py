@@ -268,7 +268,7 @@ def test_selection_of_many_is_quick():
     """5,000 of 100,000 took 29 s; now the time is linear. The choice is as before."""
     n, limit = 100_000, 5000
     sample = SimpleNamespace(
-        ids=tuple(map(str, range(n))), table=Table(), zred=np.ones(n),
+        ids=tuple(map(str, range(n))), table=Table(), zred=np.ones(n), free=None,
         make=lambda row: {"phot_mask": np.ones(9, bool)},
     )  # fmt: skip
     config = SimpleNamespace(ids=(), equal={}, range={}, limit=limit, seed=3, min_bands=5)
@@ -294,7 +294,7 @@ def test_a_repeated_id_among_many(tmp_path):
 
 
 def test_selection_by_another_type_is_refused():
-    sample = SimpleNamespace(table=Table({"use": [1, 0]}), zred=np.ones(2))
+    sample = SimpleNamespace(table=Table({"use": [1, 0]}), zred=np.ones(2), free=None)
     for kwargs, message in (
         ({"equal": {"use": "1"}, "range": {}}, "select.equal.use = '1', but that column holds"),
         ({"equal": {}, "range": {"name": [0, 1]}}, "'name' holds text"),
@@ -382,7 +382,7 @@ def test_a_missing_value_equals_nothing(values, wanted, ending, tmp_path):
     read = read_table(tmp_path / f"catalog.{ending}")
     if not np.ma.getmaskarray(np.ma.asarray(read["flag"])).any():
         pytest.skip("this format keeps no mask of this type")
-    sample = SimpleNamespace(table=read, zred=np.ones(3))
+    sample = SimpleNamespace(table=read, zred=np.ones(3), free=None)
     tests = catalogs._tests(sample, SimpleNamespace(equal={"flag": wanted}, range={}), None)
     failed = np.any([bad for bad, _ in tests], axis=0)
     np.testing.assert_array_equal(failed, [False, True, True])

@@ -63,6 +63,10 @@ CLOSED = {
         priors.TruncatedStudentT2(mean=0 * SIX, scale=0.3 * SIX, mini=-5 * SIX, maxi=5 * SIX),
         6,
     ),
+    "own Tabulated": (
+        priors.Tabulated(x=np.array([0.1, 0.5, 2.0, 6.0]), density=np.array([0.0, 3.0, 0.5, 0.0])),
+        1,
+    ),
     "own MassMet": (priors.MassMet(**MASS_MET), 2),
     "MultiVariateNormal": (
         prospector.MultiVariateNormal(

@@ -1,0 +1,69 @@
+"""Campaigns of galaxies without a redshift, and with an uncertain one."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from prospect_emu import FitResult
+from prospect_emu.errors import RangeError
+from prospect_emu.fits.campaign import make_plan, run_campaign
+from prospect_emu.fits.config import read_config
+from prospect_emu.fits.results import read_results
+from prospect_emu.fits.store import Store
+
+
+@pytest.fixture
+def make(workshop):
+    """A campaign of three galaxies: with redshift, with an uncertain one, with none."""
+
+    def make(lines, fit=""):
+        path = workshop.catalog(3)
+        table = Table.read(path, format="ascii.ecsv")
+        table["zred"] = [0.8, 1.2, np.nan]
+        table["z_err"] = [0.0, 0.05, np.nan]
+        table.write(path, format="ascii.ecsv", overwrite=True)
+        file = workshop.toml("c", fit=fit)
+        text = file.read_text().replace('unit = "mgy"', f'unit = "mgy"\n{lines}')
+        if "model" in fit:
+            text = text.replace('emulators = ["toy.safetensors"]', "")
+        file.write_text(text)
+        return read_config(file)
+
+    return make
+
+
+def test_an_emulator(make, inline, workshop):
+    z = np.array([0.6, 1.0, 1.4])
+    Table({"z": z, "p": [0.0, 1.0, 0.0]}).write(workshop.folder / "pz_102.csv")
+    config = make('zred_error_column = "z_err"\nzred_prior = "pz_{id}.csv"')
+    assert run_campaign(config, executor=inline) == {"done": 3}
+    table = read_results(config.output).table
+    fixed, near, free = table
+    assert fixed["zred"] == 0.8 and np.isnan(fixed["zred_p50"])
+    assert abs(near["zred_p50"] - 1.2) < 0.2 and near["zred_p975"] > near["zred_p025"]
+    assert 0.6 < free["zred_p025"] < free["zred_p975"] < 1.4
+
+    # The prior is part of what a result is known by.
+    before = [t.fingerprint for t in make_plan(config, Store(config.output)).tasks.values()]
+    Table({"z": z, "p": [0.0, 2.0, 1.0]}).write(workshop.folder / "pz_102.csv", overwrite=True)
+    after = [t.fingerprint for t in make_plan(config, Store(config.output)).tasks.values()]
+    assert [a != b for a, b in zip(before, after, strict=True)] == [False, False, True]
+
+
+def test_a_template(make, inline, workshop):
+    config = make('zred_prior = "uniform:0.5,2"', 'model = ["parametric_sfh"]\nmax_calls = 600')
+    run_campaign(config, executor=inline)
+    plan = make_plan(config, Store(config.output))
+    one, two, three = (FitResult.read(task.path) for task in plan.tasks.values())
+    assert (one.info["zred"], two.info["zred"], three.info["zred"]) == (0.8, 1.2, None)
+    assert {"zred", "tage_tuniv"} <= set(three.parameters) and "tage" in one.parameters
+
+
+def test_galaxies_that_stay_out(make, workshop):
+    config = make("")
+    assert [g for g, _ in make_plan(config, Store(config.output)).left_out] == ["102"]
+    config = make('zred_prior = "pz_{id}.csv"')
+    ((galaxy, reason),) = make_plan(config, Store(config.output)).left_out
+    assert galaxy == "102" and "pz_102.csv" in reason
+    with pytest.raises(RangeError, match="narrow it"):
+        make_plan(make('zred_prior = "uniform:0,1"'), Store(config.output))
