@@ -87,8 +87,9 @@ class Backend:
             _engine(sps, config.tables)  # found before the fit, so that none is missing after it
         output = fit_model(obs, model, sps, preset=config.preset, **nested_keywords(config), **more)
         result = FitResult.from_run(
-            output, model, obs, sps, seed=seed, settings={"emulator": self.label}
-        )
+            output, model, obs, sps, seed=seed, settings={"emulator": self.label},
+            restframe=config.restframe,
+        )  # fmt: skip
         return self.certify(result, obs, config, seed)
 
     def certify(self, result, obs, config, seed):
@@ -240,6 +241,7 @@ class FSPSBackend(ExactBackend):
         result = FitResult.from_run(
             output, model, obs, self._sps, seed=seed, settings={"emulator": self.label},
             status=f"budget: maxcall = {config.max_calls}" if spent else "converged",
+            restframe=config.restframe,
         )  # fmt: skip
         result.info["emulator"] = self.label
         return result

@@ -145,6 +145,9 @@ class FitConfig:
         Keep this many draws of each posterior in its file instead of all nested samples: 1000
         take a tenth of the space. The results table is made of all samples nevertheless.
         0 for all.
+    restframe : tuple of str
+        Rest-frame magnitudes and colours to derive: filters, two joined by "-" for a colour,
+        "M_UV", or "UVJ"; see `prospect_emu.fit.restframe.columns_of`.
     """
 
     model: tuple = ()
@@ -166,6 +169,7 @@ class FitConfig:
     certificate: int = 0
     tables: str = ""
     draws: int = 0
+    restframe: tuple = ()
 
     @property
     def other_model(self):

@@ -23,7 +23,7 @@ BUDGETS = ("settings.max_calls", "settings.max_seconds")
 CERTIFICATE = "settings.certificate"
 _MODEL = ("model", "params", "params_options")
 # What changes no posterior.
-_STORAGE = ("tables", "draws")
+_STORAGE = ("tables", "draws", "restframe")
 _LONGEST = 180  # characters; file systems take 255, and temporary names are longer
 
 
@@ -124,6 +124,8 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
 def settings_fields(fit):
     """The part of a fingerprint that a `FitConfig` decides."""
     out = {k: v for k, v in asdict(fit).items() if k not in (*_MODEL, *_STORAGE)}
+    if fit.restframe:
+        out["restframe"] = " ".join(fit.restframe)
     if fit.other_model:
         out |= {"model": "+".join(fit.model), "params_options": " ".join(fit.params_options)}
         file = Path(fit.params).read_bytes() if fit.params else b""

@@ -10,6 +10,7 @@ from astropy.table import Table
 from ..errors import DataError, FilterError, OutputError, SetupError
 from ..files import fingerprint as hash_of
 from ..fit.description import package_versions
+from ..fit.restframe import columns_of
 from ..observe.table_files import write_table
 from . import identity, work
 from .backends import label_of, load_backend
@@ -67,6 +68,7 @@ def make_plan(config, store):
     ranges = [b.zred_range for b in backends.values()]
     zred_range = max(r[0] for r in ranges), min(r[1] for r in ranges)
     rows, observed, left_out = select(sample, config.select, zred_range)
+    columns_of(config.fit.restframe)  # an unknown filter is no galaxy's fault
     used, tasks = identity.versions(), {}
     photometry = {row: identity.photometry_of(observed[row]) for row in rows}
     untimed = [label for label, b in backends.items() if not b.keeps_time]

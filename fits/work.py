@@ -307,7 +307,7 @@ def thinned(result, draws):
         **last, **every, "logwt": log_weight, "eff": run["eff"], "niter": run["niter"],
         "ncall": np.array([result.info["ncall"]]),
     }  # fmt: skip
-    quantities, vectors = result.quantities, result.vectors
+    quantities, vectors, rest = result.quantities, result.vectors, result.restframe
     return replace(
         result,
         samples=result.samples[index],
@@ -317,6 +317,7 @@ def thinned(result, draws):
         mfrac=result.mfrac[index],
         vectors=None if vectors is None else vectors[index],
         quantities=quantities and {k: v[index] for k, v in quantities.items()},
+        restframe=rest and {k: v[index] for k, v in rest.items()},
         certificate=certificate,
         _run=(kept, *others),
     )

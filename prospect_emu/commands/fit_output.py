@@ -16,6 +16,11 @@ def add_output_options(p, folder):
         "--resume", action="store_true",
         help=f"go on with an unfinished fit, if DIR/{CHECKPOINT} is one (saved every minute)",
     )  # fmt: skip
+    p.add_argument(
+        "--restframe", default="", metavar="NAMES",
+        help="rest-frame magnitudes and colours to derive, separated by commas: filters, two "
+        "joined by - for a colour, M_UV, or UVJ",
+    )  # fmt: skip
     p.add_argument("--seed", type=int, help="random seed (default: a new one, which is stored)")
     p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")
     p.add_argument("--quiet", action="store_true", help="no progress, no summary")
@@ -57,8 +62,12 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
     import warnings
 
     from ..fit.fitting import fit_model
+    from ..fit.restframe import RestFrame
     from ..fit.result import FitResult
 
+    names = tuple(n.strip() for n in args.restframe.split(",") if n.strip())
+    if names:
+        RestFrame(model, sps, names)  # before time is spent, lest one is unknown
     with warnings.catch_warnings():
         # The status says it, and is printed.
         warnings.filterwarnings("ignore", message="The fit has not converged")
@@ -68,7 +77,9 @@ def sample(args, out, obs, model, sps, noise=(None, None), engine=None, describe
             max_seconds=args.max_seconds, **settings,
         )  # fmt: skip
     settings |= {"max_seconds": args.max_seconds, **(described or {})}
-    result = FitResult.from_run(output, model, obs, sps, seed=args.seed, settings=settings)
+    result = FitResult.from_run(
+        output, model, obs, sps, seed=args.seed, settings=settings, restframe=names
+    )
     if engine is not None:
         name, exact = engine
         result = result.certified(exact, n=args.certify, seed=result.info["seed"], engine=name)

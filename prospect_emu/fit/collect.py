@@ -17,6 +17,7 @@ from .fluxes import compared
 from .predictions import predictions
 from .quality import problems
 from .quantiles import weighted_quantiles
+from .restframe import RestFrame
 
 # Of the stars that emulators were trained with (PARSEC), log10(years).
 _OLDEST = 10.1
@@ -24,7 +25,7 @@ _OLDEST = 10.1
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
 
 
-def collect(output, model, obs, sps, status="unknown", seed=None, settings=None):
+def collect(output, model, obs, sps, status="unknown", seed=None, settings=None, restframe=()):
     """Fields of a `FitResult` by name; see `FitResult.from_run`."""
     results, seconds = adapter.nested_run(output)
     obs = adapter.observed(obs)
@@ -95,6 +96,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None)
         mfrac=mfrac,
         quantities=quantities,
         history=history,
+        restframe=RestFrame(model, sps, restframe)(samples) if restframe else None,
         logz=float(np.asarray(results["logz"])[-1]),
         logz_err=float(np.asarray(results["logzerr"])[-1]),
         photometry=photometry,

@@ -34,6 +34,7 @@ _FLUX_TOLERANCE = {"rtol": 2e-3, "atol": 1e-14}
 _OWN_DRAWS, _OWN_TOLERANCE = 64, {"rtol": 5e-4, "atol": 1e-14}
 # Relative error of compiled fluxes, far below a photometric error, of which to tell.
 _ERROR = 1e-3
+_OF_DISTANCE = ("zred", "lumdist", "igm_factor")
 # Draws of the prior that show in which range parameters vary; fewer where each costs.
 _DRAWS, _FEW_DRAWS = 4096, 256
 
@@ -144,6 +145,8 @@ def _predict(model, obs, sps, theta):
 class ExactFluxes:
     """FSPS's physics compiled for a model and some bands.
 
+    With `at_rest` at redshift zero, 10 pc and without intergalactic absorption.
+
     Attributes
     ----------
     map : ParameterMap
@@ -151,7 +154,7 @@ class ExactFluxes:
     ingredients : Ingredients
     """
 
-    def __init__(self, model, filters, sps, priors=None):
+    def __init__(self, model, filters, sps, priors=None, at_rest=False):
         self.map = ParameterMap(model, priors)
         # The map has looked at the names, with the transforms that read them.
         sps.checked.update(model.params)
@@ -171,6 +174,13 @@ class ExactFluxes:
             k: v for k, v in self.map.ranges(n=draws).items() if np.ndim(v[0]) == 0 and k in varying
         }
         self.fixed = {k: v for k, v in fixed.items() if k not in varying}
+        if at_rest:
+            # Where there is no distance, Prospector's is 10 pc.
+            self._varying = tuple(k for k in varying if k not in _OF_DISTANCE)
+            for parts in (self.fixed, ranges):
+                for name in _OF_DISTANCE:
+                    parts.pop(name, None)
+            self.fixed |= {"zred": 0.0, "add_igm_absorption": False}
         sps.check_ages(self.fixed, ranges)
         self.compiled = None
         filters = self._targets(filters)

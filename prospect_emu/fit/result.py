@@ -63,6 +63,8 @@ class FitResult:
         Of a fit with a spectrum, see `prospect_emu.fit.drawn.fitted_spectrum`.
     sed : dict of ndarray, or None
         The model's whole SED, see `prospect_emu.fit.drawn.model_sed`; of fits without emulator.
+    restframe : dict of ndarray, each of shape (nsample,), or None
+        AB magnitudes and colours at rest, where they were asked for.
     """
 
     parameters: tuple
@@ -82,10 +84,13 @@ class FitResult:
     history: dict | None = None
     spectrum: dict | None = None
     sed: dict | None = None
+    restframe: dict | None = None
     _run: tuple | None = field(default=None, repr=False)
 
     @classmethod
-    def from_run(cls, output, model, obs, sps, status="unknown", seed=None, settings=None):
+    def from_run(
+        cls, output, model, obs, sps, status="unknown", seed=None, settings=None, restframe=()
+    ):
         """Collect a fit.
 
         Parameters
@@ -102,6 +107,9 @@ class FitResult:
         seed : int, optional
         settings : dict, optional
             Settings of the run, JSON-serialisable.
+        restframe : sequence of str
+            Magnitudes and colours at rest to derive, see
+            `prospect_emu.fit.restframe.columns_of`.
 
         Returns
         -------
@@ -112,7 +120,7 @@ class FitResult:
         DataError
             If the output holds no nested samples.
         """
-        return cls(**collect(output, model, obs, sps, status, seed, settings))
+        return cls(**collect(output, model, obs, sps, status, seed, settings, restframe))
 
     # ---- numbers ----------------------------------------------------------
 
@@ -134,10 +142,11 @@ class FitResult:
 
     @property
     def derived(self):
-        """`quantities`, or `prospect_emu.networks.vector.derived_quantities` of `vectors`."""
-        if self.vectors is None:
-            return self.quantities
-        return derived_quantities(self.vectors, self.mfrac)
+        """`quantities`, or `derived_quantities` of `vectors`, and `restframe`."""
+        quantities = self.quantities
+        if self.vectors is not None:
+            quantities = derived_quantities(self.vectors, self.mfrac)
+        return {**quantities, **(self.restframe or {})}
 
     def columns(self):
         """Free parameters and derived quantities by name, each of shape (nsample,)."""
@@ -212,8 +221,9 @@ class FitResult:
             corrected = weighted_quantiles(drawn, certificate.weights, (0.16, 0.5, 0.84))
             for p, row in zip((16, 50, 84), corrected, strict=True):
                 table[f"corrected_p{p}"] = row
-            table["shift"] = [certificate.shift[name] for name in columns]
-        table["unit"] = [UNITS.get(name, "1") for name in columns]
+            table["shift"] = [certificate.shift.get(name, np.nan) for name in columns]
+        units = UNITS | dict.fromkeys(self.restframe or (), "mag(AB)")
+        table["unit"] = [units.get(name, "1") for name in columns]
         table["truth"] = [truth.get(name, np.nan) for name in columns]
         table.meta = {
             "logz": self.logz,

@@ -106,6 +106,8 @@ def _write_group(group, result, model):
         group.create_dataset(f"quantities/{name}", data=values)
     for name, values in _spectra(result).items():
         group.create_dataset(name, data=values)
+    for name, values in (result.restframe or {}).items():
+        group.create_dataset(f"restframe/{name}", data=values)
     group.create_dataset("mfrac", data=result.mfrac)
     group.create_dataset("photometry/wavelength_um", data=result.photometry.wavelength)
     group.create_dataset("photometry/predicted", data=result.photometry.predicted)
@@ -116,6 +118,7 @@ def _write_group(group, result, model):
         "constant": constant,
         "varying": varying,
         **({} if result.vectors is not None else {"quantities": list(result.quantities)}),
+        **({} if result.restframe is None else {"restframe": list(result.restframe)}),
         "truth": result.truth,
         "info": result.info,
         "model": describe_model(model),
@@ -172,6 +175,7 @@ def _checked_arrays(result):
         **({"vectors": result.vectors} if result.vectors is not None else result.quantities),
         **_history(result),
         **_spectra(result),
+        **{f"restframe/{k}": v for k, v in (result.restframe or {}).items()},
         "logz": np.array([result.logz, result.logz_err]),
         "best": result.photometry.best,
         "mask": result.photometry.mask,
@@ -241,6 +245,7 @@ def _from_file(f, path):
         vectors = np.stack([columns[name] for name in PARAMETERS], axis=1)
     if "quantities/history" in group:
         history = {k: group[f"quantities/history/{k}"][()] for k in ("lookback", "sfr")}
+    restframe = {k: group[f"restframe/{k}"][()] for k in stored.get("restframe", ())} or None
     weights = sampling["weights"][()]
     photometry = _photometry(f, stored) if stored["bands"] else no_photometry()
     result = SimpleNamespace(
@@ -252,6 +257,7 @@ def _from_file(f, path):
         vectors=vectors,
         quantities=quantities,
         history=history,
+        restframe=restframe,
         mfrac=group["mfrac"][()],
         logz=float(sampling["logz"][-1]),
         logz_err=float(sampling["logzerr"][-1]),

@@ -116,3 +116,15 @@ def mass_weighted_age(masses, zred):
     edges = 10.0 ** bin_edges(zred)
     mid = 0.5 * (edges[..., 1:] + edges[..., :-1])
     return (masses * mid).sum(axis=-1) / masses.sum(axis=-1) / 1e9
+
+
+def half_mass_time(masses, zred):
+    """Lookback time since which half of the mass has formed, in Gyr, shape (...)."""
+    edges = 10.0 ** bin_edges(zred)
+    share = masses / masses.sum(axis=-1, keepdims=True)
+    until = np.cumsum(share, axis=-1)
+    at = (until < 0.5).sum(axis=-1)[..., None]
+    share, until, low, high = (
+        np.take_along_axis(a, at, -1) for a in (share, until, edges[..., :-1], edges[..., 1:])
+    )
+    return (high - (high - low) * (until - 0.5) / share)[..., 0] / 1e9

@@ -84,7 +84,10 @@ def fsps_parameters(vectors, durations=None):
 
 
 # What `derived_quantities` gives.
-DERIVED = ("log_sfr_100", "log_ssfr_100", "mass_weighted_age", "log_stellar_mass")
+DERIVED = (
+    "log_sfr_10", "log_sfr_30", "log_sfr_100", "log_ssfr_100", "mass_weighted_age", "t50",
+    "log_stellar_mass",
+)  # fmt: skip
 
 
 def derived_quantities(theta, mfrac=None):
@@ -100,19 +103,21 @@ def derived_quantities(theta, mfrac=None):
     Returns
     -------
     dict of ndarray, each of shape (...)
-        ``log_sfr_100`` (log10 of the mean star-formation rate over 100 Myr,
-        Msun/yr), ``log_ssfr_100`` (the same per mass formed, 1/yr),
-        ``mass_weighted_age`` (Gyr) and, with `mfrac`, ``log_stellar_mass``
+        ``log_sfr_10``, ``log_sfr_30``, ``log_sfr_100`` (log10 of the mean star-formation rate
+        over so many Myr, Msun/yr), ``log_ssfr_100`` (the last per mass formed, 1/yr),
+        ``mass_weighted_age`` (Gyr), ``t50`` (lookback time since which half of the mass has
+        formed, Gyr) and, with `mfrac`, ``log_stellar_mass``
         (log10 of the surviving mass, Msun).
     """
     theta = np.asarray(theta, dtype=float)
     logmass, zred = theta[..., 0], theta[..., PARAMETERS.index("zred")]
     masses = sfh.bin_masses(logmass, theta[..., 2:8], zred)
-    log_sfr = np.log10(sfh.mean_sfr(masses, zred))
+    log_sfr = {t: np.log10(sfh.mean_sfr(masses, zred, t * 1e6)) for t in (10, 30, 100)}
     out = {
-        "log_sfr_100": log_sfr,
-        "log_ssfr_100": log_sfr - logmass,
+        **{f"log_sfr_{t}": rate for t, rate in log_sfr.items()},
+        "log_ssfr_100": log_sfr[100] - logmass,
         "mass_weighted_age": sfh.mass_weighted_age(masses, zred),
+        "t50": sfh.half_mass_time(masses, zred),
     }
     if mfrac is not None:
         out["log_stellar_mass"] = logmass + np.log10(mfrac)

@@ -10,7 +10,7 @@ from ..errors import FilterError
 
 # Top hats that are no sedpy filters: name -> (blue edge, red edge) in Angstrom.
 # sedpy needs points below half maximum on both sides to find a filter's edges.
-_TOP_HATS = {"1d3mm": (1.1e7, 1.4e7)}
+_TOP_HATS = {"1d3mm": (1.1e7, 1.4e7), "uv1500": (1450.0, 1550.0)}
 
 
 def nearest_names(name, candidates, n=3):
@@ -24,7 +24,7 @@ def load_filters(names):
     Parameters
     ----------
     names : sequence of str
-        sedpy names, or "1d3mm" (a top hat over 1.1-1.4 mm).
+        sedpy names, or "1d3mm" and "uv1500" (top hats over 1.1-1.4 mm and 1450-1550 A).
 
     Returns
     -------
@@ -40,7 +40,8 @@ def load_filters(names):
     for name in names:
         if name in _TOP_HATS:
             lo, hi = _TOP_HATS[name]
-            wave = np.array([lo - 2e2, lo - 1e2, lo, hi, hi + 1e2, hi + 2e2])
+            step = 3.5e-4 * (hi - lo)
+            wave = np.array([lo - 2 * step, lo - step, lo, hi, hi + step, hi + 2 * step])
             curve = (wave, np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]))
             loaded.append(observate.Filter(name, data=curve, min_trans=0.0))
         elif name in known:

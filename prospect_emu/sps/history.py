@@ -10,14 +10,21 @@ from . import ages
 from .inputs import Rows
 
 _GYR = 1e9
+# Years over which star-formation rates are averaged, and beyond those of any star.
+_RECENT, _OLDEST = np.array([1e7, 3e7, 1e8]), 2e10
 # What `quantities` gives, with units.
 QUANTITIES = {
     "log_mass_formed": "log10(Msun)",
     "log_stellar_mass": "log10(Msun)",
+    "log_sfr_10": "log10(Msun/yr)",
+    "log_sfr_30": "log10(Msun/yr)",
     "log_sfr_100": "log10(Msun/yr)",
     "log_ssfr_100": "log10(1/yr)",
     "mass_weighted_age": "Gyr",
+    "t50": "Gyr",
 }
+# Halvings of the time in which half of the mass has formed: 20 Gyr to five years.
+_HALVINGS = 32
 
 
 class History:
@@ -89,7 +96,7 @@ class History:
 
         Parameters
         ----------
-        lookback : array_like, shape (m,)
+        lookback : array_like, shape (m,) or (n, m)
             Years.
 
         Returns
@@ -100,18 +107,31 @@ class History:
         t = np.asarray(lookback, dtype=float)
         if self._rows.binned:
             low, high = self._edges[..., :-1, None], self._edges[..., 1:, None]
-            share = np.clip((t - low) / (high - low), 0.0, 1.0)
+            share = np.clip((t[..., None, :] - low) / (high - low), 0.0, 1.0)
             return np.einsum("nk,...km->nm" if share.ndim == 2 else "nk,nkm->nm", self._mass, share)
         if self._rows.table:
-            out = np.empty((self._rows.n, t.size))
-            for i, row in enumerate(out):
-                at = np.clip(np.searchsorted(self._time[i], t, side="right") - 1, 0, None)
-                rate = np.interp(t, self._time[i], self._rate[i], right=0.0)
-                part = 0.5 * (self._rate[i][at] + rate) * (t - self._time[i][at])
-                beyond = t >= self._time[i][-1]
+            out = np.empty((self._rows.n, t.shape[-1]))
+            times = np.broadcast_to(t, out.shape)
+            for i, (row, since) in enumerate(zip(out, times, strict=True)):
+                at = np.clip(np.searchsorted(self._time[i], since, side="right") - 1, 0, None)
+                rate = np.interp(since, self._time[i], self._rate[i], right=0.0)
+                part = 0.5 * (self._rate[i][at] + rate) * (since - self._time[i][at])
+                beyond = since >= self._time[i][-1]
                 row[:] = np.where(beyond, self._until[i, -1], self._until[i][at] + part)
             return out * (self.formed / self._until[:, -1])[:, None]
+        if t.ndim == 2:
+            t = np.repeat(t, self._rows.ncomponent, axis=0)
         return self._sum(self._mass[:, None] * self._components(t, _since))
+
+    def half_mass_time(self):
+        """Lookback time since which half of the mass has formed, in Gyr, shape (n,)."""
+        low, high = np.zeros((2, self._rows.n, 1))
+        high += _OLDEST
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            late = self.formed_since(middle) < 0.5 * self.formed[:, None]
+            low, high = np.where(late, middle, low), np.where(late, high, middle)
+        return high[:, 0] / _GYR
 
     def mean_age(self):
         """Mean age of the stars formed, weighted by mass, in Gyr, shape (n,)."""
@@ -159,15 +179,18 @@ class History:
             Surviving over formed mass.
         """
         with np.errstate(divide="ignore"):
-            sfr = np.log10(self.formed_since([1e8])[:, 0] / 1e8)
+            sfr = np.log10(self.formed_since(_RECENT) / _RECENT).T
             formed = np.log10(self.formed)
             left = np.log10(self.formed * mfrac)
         return {
             "log_mass_formed": formed,
             "log_stellar_mass": left,
-            "log_sfr_100": sfr,
-            "log_ssfr_100": sfr - formed,
+            "log_sfr_10": sfr[0],
+            "log_sfr_30": sfr[1],
+            "log_sfr_100": sfr[2],
+            "log_ssfr_100": sfr[2] - formed,
             "mass_weighted_age": self.mean_age(),
+            "t50": self.half_mass_time(),
         }
 
 

@@ -176,13 +176,17 @@ def test_fit_a_free_redshift(tmp_path, capsys):
     assert "leave it out" in capsys.readouterr().err
     out = tmp_path / "out"
     quick = ["--nlive", "60", "--walks", "5", "--n-eff", "50", "--max-calls", "2000", "--seed", "2"]
-    prior = ["--zred-prior", "normal:1.5,0.1"]
+    prior = ["--zred-prior", "normal:1.5,0.1", "--restframe", "UVJ, M_UV"]
     assert cli.main([*command, *prior, *quick, "--out", str(out)]) in (0, 3)
     assert "z free" in capsys.readouterr().out
     result = FitResult.read(out / "posterior.h5")
     assert result.info["zred"] is None and {"zred", "tage_tuniv"} <= set(result.parameters)
     assert result.info["settings"]["zred_prior"] == "normal:1.5,0.1"
     assert np.ptp(result.samples[:, result.parameters.index("zred")]) <= 1.0  # 5 sigma a side
+    columns, summary = result.columns(), Table.read(out / "summary.ecsv")
+    color = columns["rest_bessell_U"] - columns["rest_bessell_V"]
+    np.testing.assert_array_equal(columns["rest_bessell_U-bessell_V"], color)
+    assert np.isfinite(columns["M_UV"]).all() and summary["unit"][-1] == "mag(AB)"
 
 
 def test_templates_by_name():

@@ -162,7 +162,8 @@ def test_summary(result):
     ]  # fmt: skip
     assert list(table["parameter"][:17]) == list(result.parameters)
     assert list(table["parameter"][17:]) == [
-        "log_sfr_100", "log_ssfr_100", "mass_weighted_age", "log_stellar_mass",
+        "log_sfr_10", "log_sfr_30", "log_sfr_100", "log_ssfr_100", "mass_weighted_age", "t50",
+        "log_stellar_mass",
     ]  # fmt: skip
     columns = np.array([table[c] for c in table.colnames[1:6]])
     assert (np.diff(columns, axis=0) > 0).all()

@@ -35,10 +35,11 @@ def make(workshop):
 def test_an_emulator(make, inline, workshop):
     z = np.array([0.6, 1.0, 1.4])
     Table({"z": z, "p": [0.0, 1.0, 0.0]}).write(workshop.folder / "pz_102.csv")
-    config = make('zred_error_column = "z_err"\nzred_prior = "pz_{id}.csv"')
+    config = make('zred_error_column = "z_err"\nzred_prior = "pz_{id}.csv"', 'restframe = ["M_UV"]')
     assert run_campaign(config, executor=inline) == {"done": 3}
     table = read_results(config.output).table
     fixed, near, free = table
+    assert np.isfinite(table["M_UV_p50"]).all()
     assert fixed["zred"] == 0.8 and np.isnan(fixed["zred_p50"])
     assert abs(near["zred_p50"] - 1.2) < 0.2 and near["zred_p975"] > near["zred_p025"]
     assert 0.6 < free["zred_p025"] < free["zred_p975"] < 1.4

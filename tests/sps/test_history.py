@@ -49,6 +49,9 @@ def test_parametric_against_quadrature(sfh, log_age):
         assert share == pytest.approx(expected, rel=1e-7, abs=1e-12)
     mean = quad(lambda t: (p["tage"] - t) * rate(t), p["sf_start"], p["tage"], points=points)[0]
     assert history.mean_age()[0] == pytest.approx(mean / whole, rel=1e-7)
+    since = p["tage"] - history.half_mass_time()[0]
+    late = quad(rate, since, p["tage"], points=points if since < 4.5 else None)[0]
+    assert late / whole == pytest.approx(0.5, rel=1e-7)
 
 
 def test_constant_and_burst(log_age):
@@ -76,6 +79,10 @@ def test_steps_and_table_agree(log_age):
     np.testing.assert_allclose(tabular.formed[0], 16.0, rtol=1e-9)
     np.testing.assert_allclose(tabular.formed_since(T)[0], history.formed_since(T)[0], rtol=1e-9)
     np.testing.assert_allclose(tabular.mean_age(), history.mean_age()[:1], rtol=1e-9)
+    # 7 of 16 are in the first three bins: half is reached after 1/9 of the last.
+    half = (year[3] + (year[4] - year[3]) / 9.0) / 1e9
+    both = [tabular.half_mass_time()[0], history.half_mass_time()[0]]
+    np.testing.assert_allclose(both, half, rtol=1e-7)
     assert history.quantities(np.array([0.7, 0.6]))["log_stellar_mass"][1] == pytest.approx(
         np.log10(5.0 * 0.6)
     )
