@@ -22,7 +22,16 @@ _INDEPENDENT = 20
 # (docs/dust.md).
 _REST_INDEPENDENT = 5
 SETTINGS = NestedSettings(
-    nlive_init=400, dlogz_init=0.05, target_n_effective=1500, walks=20, update_interval=400
+    nlive_init=400,
+    dlogz_init=0.05,
+    target_n_effective=1500,
+    walks=20,
+    update_interval=400,
+    # Judged by coverage of mocks (docs/dust.md): one run, whatever its stated error of means.
+    moves="differences",
+    forget=None,
+    max_runs=1,
+    max_error=10.0,
 )
 
 

@@ -8,7 +8,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
 from ..errors import DataError
 from ..files import write_atomic
@@ -158,6 +158,8 @@ def sfh_figure(result):
     # Rates far below the rest are zero for every purpose.
     ax.set_ylim(max(shown.min(), shown.max() * 1e-5) / 1.6, shown.max() * 1.6)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        set_formatter(LogFormatter())
     ax.set_xlabel("Lookback time [Gyr]")
     ax.set_ylabel(r"Star-formation rate [$M_\odot\,{\rm yr}^{-1}$]")
     ax.set_title(title, fontsize=10)

@@ -285,7 +285,7 @@ def test_certify_on_the_command_line(table, tmp_path, engines, monkeypatch, caps
     monkeypatch.setattr("prospect_emu.fit.plots.corner_figure", lambda result: Figure())
     command = [
         "fit", str(table), "--emulator", str(tmp_path / "toy.safetensors"), "--nlive", "50",
-        "--walks", "5", "--dlogz", "1", "--n-eff", "50", "--seed", "3",
+        "--walks", "5", "--dlogz", "1", "--n-eff", "50", "--max-error", "9", "--seed", "3",
         "--out", str(tmp_path / "out"), "--certify",
     ]  # fmt: skip
     engines(absent)

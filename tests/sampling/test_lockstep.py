@@ -661,7 +661,7 @@ def test_an_obs_without_the_emulators_error_warns(galaxy):
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"nested_nlive": 100}, "nested_nlive_init"),
+        ({"nested_nlive_int": 100}, "nested_nlive_init"),
         ({"nested_target_neff": 100}, "nested_target_n_effective"),
         ({"sed": 1}, "seed"),
         ({"optimize": True}, "optimize"),
