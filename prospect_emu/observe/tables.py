@@ -15,9 +15,9 @@ from astropy.table import Table
 
 from ..errors import DataError
 from .filters import load_filters
-from .flux_units import columns_to_maggies
+from .flux_units import JANSKY_PER_MAGGIE, columns_to_maggies  # noqa: F401
 from .observation import filter_list, plain_flags, plain_fluxes
-from .table_files import flags, missing, read_table, split_name
+from .table_files import flags, missing, read_table, split_name, write_table  # noqa: F401
 
 ALIASES = {
     "band": ("band", "bands", "filter", "filters", "filtername"),
