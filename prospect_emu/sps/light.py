@@ -26,6 +26,8 @@ _FEW_NODES = 200
 _DARK = 1e-25
 # Columns differ in brightness, so that mixtures of ages are held to less than the tolerance.
 _AGES = 0.15
+# The same of gas whose metallicity and ionisation are both free.
+_BOTH = 0.1
 
 
 class GasAxis:
@@ -205,7 +207,9 @@ class Stars:
             amplitudes = amount @ left
         r = left.shape[1]
         tables = right.reshape(r, nnode, ncol).transpose(1, 0, 2)
-        left, right = low_rank(tables.reshape(nnode * r, ncol), self._tolerance, np.ones(ncol))
+        # Between ionised gases of any kind a band's light varies by more than a metallicity's.
+        finer = self._tolerance * (_BOTH if min(a.nodes.size for a in gas) > 1 else 1.0)
+        left, right = low_rank(tables.reshape(nnode * r, ncol), finer, np.ones(ncol))
         left = left.reshape(gas[0].nodes.size, gas[1].nodes.size, r, -1)
         cells = []
         for i in range(gas[0].ncell):

@@ -52,6 +52,10 @@ MODELS = {
     ),
     "free bins": (GAS | {"dust_type": 4}, "mass agebins logzsol dust1 dust2 dust_index gas_logz"),
     "ionisation": (STEPS | {"dust_type": 4}, "mass logzsol dust2 gas_logu"),
+    "gas alone in the infrared": (
+        STEPS | {"dust_type": 3, "wgp1": 17, "wgp2": 6, "add_dust_emission": False},
+        "mass logzsol dust1 gas_logz gas_logu",
+    ),
     "lines apart": (APART, "mass logzsol dust1 dust2 dust_index gas_logz"),
     "lines apart, fixed dust": (APART | {"dust2": 0.5}, "mass logzsol gas_logz"),
     "table": (
