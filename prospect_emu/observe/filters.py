@@ -8,9 +8,9 @@ from sedpy import observate
 
 from ..errors import FilterError
 
-# Top hats that are no sedpy filters: name -> (blue edge, red edge) in Angstrom.
+# Top hats that are no sedpy filters: name -> (blue edge, red edge, width of an edge) in Angstrom.
 # sedpy needs points below half maximum on both sides to find a filter's edges.
-_TOP_HATS = {"1d3mm": (1.1e7, 1.4e7), "uv1500": (1450.0, 1550.0)}
+_TOP_HATS = {"1d3mm": (1.1e7, 1.4e7, 1e2), "uv1500": (1450.0, 1550.0, 0.035)}
 
 
 def nearest_names(name, candidates, n=3):
@@ -39,8 +39,7 @@ def load_filters(names):
     loaded = []
     for name in names:
         if name in _TOP_HATS:
-            lo, hi = _TOP_HATS[name]
-            step = 3.5e-4 * (hi - lo)
+            lo, hi, step = _TOP_HATS[name]
             wave = np.array([lo - 2 * step, lo - step, lo, hi, hi + step, hi + 2 * step])
             curve = (wave, np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]))
             loaded.append(observate.Filter(name, data=curve, min_trans=0.0))
