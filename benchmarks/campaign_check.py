@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prospect_emu.fit.plots import save
+from prospect_emu.files import save_figure
 from prospect_emu.fits.figures import panels
 from prospect_emu.fits.results import read_results
 
@@ -86,7 +86,7 @@ def main():
             f"n = {len(ours)}, offset {offset:+.2f}, scatter {scatter:.2f} dex", fontsize=9
         )
     if args.out:
-        save(figure, args.out)
+        save_figure(figure, args.out)
     inside, outside, memory = cost(args.folder)
     if len(inside):
         print(f"Seconds per fit: {np.median(inside):.2f} in the sampler, {np.median(outside):.2f} "

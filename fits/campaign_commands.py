@@ -223,8 +223,7 @@ def register_compare(subparsers):
 
 
 def _compare(args):
-    from ..files import check_writable
-    from ..fit.plots import save
+    from ..files import check_writable, save_figure
     from ..observe.table_files import write_table
     from . import compare as c
     from . import compare_figures as f
@@ -246,7 +245,7 @@ def _compare(args):
         write_table(recovery, args.out / "recovery.ecsv")
         made["recovery"] = f.recovery_figure(sides)
     for name, figure in made.items():
-        save(figure, args.out / f"{name}.png", dpi=130)
+        save_figure(figure, args.out / f"{name}.png", dpi=130)
     shown = table[[r["parameter"] in (*c.QUANTITIES, "any of the four") for r in table]]
     for each in (shown, recovery):
         if len(each):

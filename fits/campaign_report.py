@@ -9,7 +9,9 @@ import numpy as np
 from astropy.table import Table
 
 from ..errors import ProspectEmuError
-from ..fit.plots import save, sed_figure
+from ..files import save_figure
+from ..fit.page import document
+from ..fit.plots import sed_figure
 from ..fit.result import FitResult
 from ..observe.filters import load_filters
 from . import figures
@@ -19,20 +21,6 @@ from .store import Store, write_file
 
 FOLDER = "summary"
 WORST = 12
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font-family: sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }}
-table {{ border-collapse: collapse; margin: 1em 0; }}
-td, th {{ padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: left; }}
-td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
-img {{ max-width: 100%; }} h2 {{ margin-top: 2em; }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
 
 
 def write_summary(results, folder, worst=WORST):
@@ -63,9 +51,8 @@ def write_summary(results, folder, worst=WORST):
         body.append(_worst(results, rows, store, out, worst))
     body.append(_failed(results))
     body.append("<h2>All fits</h2>" + fit_table(results.table))
-    title = html.escape(results.plan["config"]["name"])
     path = out / "index.html"
-    write_file(path, _PAGE.format(title=title, body="\n".join(body)).encode())
+    write_file(path, document(results.plan["config"]["name"], body).encode())
     return path
 
 
@@ -122,7 +109,7 @@ def _figures(results, rows, label, out):
     for name, figure in made.items():
         file = out / file_name(label) / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        save(figure, file, dpi=110)
+        save_figure(figure, file, dpi=110)
         lines.append(f'<p><img src="{_link(file, out)}" alt="{name.replace("_", " ")}"></p>')
     return lines
 
@@ -138,7 +125,7 @@ def _worst(results, rows, store, out, number):
         key = Key(str(row["emulator"]), str(row["galaxy"]), int(row["repeat"]))
         file = out / f"{key.name}.png"
         try:
-            save(sed_figure(FitResult.read(store.fit_path(key))), file, dpi=110)
+            save_figure(sed_figure(FitResult.read(store.fit_path(key))), file, dpi=110)
         except ProspectEmuError as err:
             lines.append([key.galaxy, str(err), "", "", ""])
             continue

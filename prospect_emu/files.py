@@ -1,6 +1,7 @@
 """Safe files: atomic writes, and tensors with a checksum. Reading never executes code."""
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -46,6 +47,18 @@ def write_atomic(path, data):
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
+
+
+def figure_bytes(figure, suffix="png", dpi=150):
+    """A Matplotlib figure as a file's content, PNG or PDF."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix, dpi=dpi)
+    return buffer.getvalue()
+
+
+def save_figure(figure, path, dpi=150, suffix="png"):
+    """Write a Matplotlib figure atomically, as PNG or PDF."""
+    write_atomic(path, figure_bytes(figure, suffix, dpi))
 
 
 def fingerprint(obj):

@@ -2,14 +2,13 @@
 
 import os
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 _MODULE = "prospect.sources.fake_fsps"
 _FILE = os.path.join("dust", "Nenkova08_y010_torusg_n10_q2.0.dat")
 
 
-class _Empty(Loader):
+class _Empty:
     """The module's functions, which say what they miss."""
 
     def create_module(self, spec):
@@ -25,7 +24,7 @@ class _Empty(Loader):
         module.add_dust = module.add_igm = module.agn_torus = module.attenuate = missing
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def find_spec(self, fullname, path=None, target=None):
         if fullname != _MODULE or os.path.isfile(os.path.join(os.getenv("SPS_HOME", ""), _FILE)):
             return None

@@ -6,7 +6,6 @@ another module than their neighbours are found there too.
 
 import importlib
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 # Old module -> where it is now, both below prospect_emu.
@@ -56,7 +55,7 @@ MOVED = {
 }
 
 
-class _Alias(Loader):
+class _Alias:
     """Gives the module at its new place."""
 
     def __init__(self, name):
@@ -77,7 +76,7 @@ class _Alias(Loader):
         return compile(run, fullname, "exec")
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def find_spec(self, fullname, path=None, target=None):
         package, _, rest = fullname.partition(".")
         if package != "prospect_emu" or rest not in MOVED:

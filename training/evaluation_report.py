@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prospect_emu.errors import FilterError, ProspectEmuError
-from prospect_emu.files import check_writable, write_atomic
-from prospect_emu.fit.plots import save
+from prospect_emu.files import check_writable, save_figure, write_atomic
 from prospect_emu.networks.emulator import Emulator
 from prospect_emu.networks.loading import load_emulator
 from prospect_emu.observe.filters import load_filters
@@ -148,7 +147,7 @@ def write_report(scored, store, seconds, folder, floor=FLOOR, overwrite=False):
     sentence, laws = answer(numbers, floor), _laws(numbers)
     counts = scored[0].residuals.by_history(theta)[0]
     drawn = evaluation_figures.comparison_figure(numbers, laws, seconds, counts, floor)
-    save(drawn, folder / "comparison.png", dpi=110)
+    save_figure(drawn, folder / "comparison.png", dpi=110)
     times: dict = {}
     for (label, batch, fixed), value in seconds.items():
         kind = f"batch {batch}, {'one' if fixed else 'any'} redshift"
@@ -255,7 +254,7 @@ def _one(s, store, waves, folder, floor):
         f"{name}-parameters.png": ("Errors against parameters", draw.parameter_figure(s.theta, r)),
     }
     for file, (_, figure) in made.items():
-        save(figure, folder / file, dpi=110)
+        save_figure(figure, folder / file, dpi=110)
     table = r.table
     table.add_column(waves, name="wavelength [micron]", index=1)
     table.write(folder / f"{name}-bands.ecsv", format="ascii.ecsv", overwrite=True)

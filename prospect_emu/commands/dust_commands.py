@@ -207,10 +207,11 @@ def _drawn(args, emulator, models, scale, unit, points=None):
     """Whether the output is a figure, which then is written."""
     if args.out is None or args.out.suffix != ".png":
         return False
-    from ..dust.dust_plots import save, spectrum_figure
+    from ..dust.dust_plots import spectrum_figure
+    from ..files import save_figure
 
     lines = emulator.spectrum(*models) * scale
-    save(spectrum_figure(emulator.wavelengths, lines, models, unit, points), args.out)
+    save_figure(spectrum_figure(emulator.wavelengths, lines, models, unit, points), args.out)
     return True
 
 
@@ -245,9 +246,10 @@ def _invert(args):
         if args.samples is not None:
             _write(samples_table(result, solar), args.samples, args.overwrite)
         if args.corner is not None:
-            from ..dust.dust_plots import corner_figure, save
+            from ..dust.dust_plots import corner_figure
+            from ..files import save_figure
 
-            save(corner_figure(result), args.corner)
+            save_figure(corner_figure(result), args.corner)
     if args.out is not None:
         _write(table, args.out, args.overwrite)
     print(table.text())

@@ -5,7 +5,9 @@ from pathlib import Path
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 60.0  # seconds
-OUTPUTS = ("posterior.h5", "summary.ecsv", "sed.png", "spectrum.png", "sfh.png", "corner.png")
+# Of `prospect_emu.fit.page.figures`, whose import takes time.
+FIGURES = ("sed", "spectrum", "sfh", "corner")
+OUTPUTS = ("posterior.h5", "summary.ecsv", *(f"{name}.png" for name in FIGURES))
 
 
 def add_output_options(p, folder):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FIGURES = ("sed", "sfh", "corner")
+from .fit_output import FIGURES
 
 
 def register_plot(subparsers):

@@ -1,22 +1,12 @@
 """Figures of dust emission: spectra with photometry, and the corner plot of an inversion."""
 
-import io
-
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..files import write_atomic
 from .dust_emulator import UNITS
 
 _SHOWN = 8  # curves that get a label
 _LABELS = ("log U", "log τ / yr", "log a$_{min}$ / nm")
-
-
-def save(figure, path, dpi=150):
-    """Write a figure as PNG, atomically; `plots.save` without Prospector's import."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    write_atomic(path, buffer.getvalue())
 
 
 def spectrum_figure(wavelengths, emission, models, unit, points=None):

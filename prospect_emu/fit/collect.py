@@ -39,7 +39,8 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     weights = np.exp(log_weight - results["logz"][-1])
     weights = weights / weights.sum()
     log_like = np.asarray(results["logl"], dtype=float)
-    log_post = log_like + _log_prior(model, samples)
+    priors = compile_priors(model)
+    log_post = log_like + _log_prior(model, samples, priors)
     best = samples[np.argmax(log_post)]
 
     vectors = quantities = history = predicted = None
@@ -54,7 +55,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         with warnings.catch_warnings():
             # The fit has given them.
             warnings.simplefilter("ignore", UserWarning)
-            predicted = predictions(model, obs, sps)
+            predicted = predictions(model, obs, sps, priors=priors)
         mfrac, quantities, zred = _quantities(predicted, model, samples)
         history = star_formation_history(predicted, samples, weights)
         fluxes, quick = (lambda rows: predicted.maggies(samples[rows])), predicted.quick
@@ -85,7 +86,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
     if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
         sed = model_sed(predicted, some, np.concatenate(reach))
-    info["problems"] = problems(model, samples, weights, photometry)
+    info["problems"] = problems(model, samples, weights, photometry, priors)
     return dict(
         parameters=_free_names(model),
         samples=samples,
@@ -161,7 +162,7 @@ def _oldest_stars(zred, predicted):
     ]
 
 
-def _log_prior(model, samples):
+def _log_prior(model, samples, priors):
     """Prospector's density, or where its own fails for many samples at once, the priors'."""
     try:
         density = np.asarray(model.prior_product(samples), dtype=float)
@@ -169,7 +170,7 @@ def _log_prior(model, samples):
         density = np.zeros(0)
     if density.shape == (len(samples),):
         return density
-    return sum(p.log_density(samples[:, p.columns]) for p in compile_priors(model))
+    return sum(p.log_density(samples[:, p.columns]) for p in priors)
 
 
 def _quantities(predicted, model, samples):

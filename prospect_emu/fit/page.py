@@ -2,20 +2,30 @@
 
 import base64
 import html
-import io
 
-from ..files import write_atomic
+from ..files import figure_bytes, save_figure
 from . import plots
 from .spectrum_plot import spectrum_figure
 
-_STYLE = """
-body { font-family: sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; margin: 1em 0; }
-td, th { padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: left; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; }
-li.problem { color: #B04A00; }
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font-family: sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }}
+table {{ border-collapse: collapse; margin: 1em 0; }}
+td, th {{ padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: left; }}
+td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+img {{ max-width: 100%; }} h2 {{ margin-top: 2em; }} li.problem {{ color: #B04A00; }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
 """
+
+
+def document(title, parts):
+    """A whole HTML page of a title, which is text, and parts, which are HTML."""
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
 
 
 def figures(result):
@@ -60,23 +70,19 @@ def page(result, title):
         facts["chi2 of the best sample"] = f"{p.chi2:.1f} for {p.mask.sum()} bands"
     if result.certificate is not None:
         facts["certificate"] = str(result.certificate)
-    body = [f"<h1>{html.escape(title)}</h1>"]
+    body = []
     problems = info.get("problems", [])
     if problems:
         lines = "".join(f'<li class="problem">{html.escape(p)}</li>' for p in problems)
         body.append(f"<ul>{lines}</ul>")
     body.append(_rows((k, v) for k, v in facts.items()))
     for name, (draw, dpi) in figures(result).items():
-        image = base64.b64encode(_bytes(draw(result), "png", dpi)).decode()
+        image = base64.b64encode(figure_bytes(draw(result), dpi=dpi)).decode()
         body.append(f'<p><img alt="{name}" src="data:image/png;base64,{image}"></p>')
     body.append(_summary(result))
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in info.get("notes", []))
     body.append(f"<ul>{notes}</ul>" if notes else "")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
-    )
+    return document(title, body)
 
 
 def write_figures(result, folder, stem="", suffix="png", only=None):
@@ -100,15 +106,9 @@ def write_figures(result, folder, stem="", suffix="png", only=None):
     for name, (draw, dpi) in figures(result).items():
         if only is None or name in only:
             path = folder / f"{stem}{name}.{suffix}"
-            write_atomic(path, _bytes(draw(result), suffix, dpi))
+            save_figure(draw(result), path, dpi, suffix)
             written.append(path)
     return written
-
-
-def _bytes(figure, suffix, dpi):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix, dpi=dpi)
-    return buffer.getvalue()
 
 
 def _rows(pairs):

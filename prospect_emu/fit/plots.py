@@ -4,14 +4,11 @@ Each function makes a `matplotlib.figure.Figure` of its own and touches no
 global state of matplotlib; ``figure.savefig(path)`` writes it without a display.
 """
 
-import io
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
 from ..errors import DataError
-from ..files import write_atomic
 from ..networks import sfh
 from ..networks.vector import PARAMETERS
 from ..observe.flux_units import JANSKY_PER_MAGGIE
@@ -22,13 +19,6 @@ from .quantiles import weighted_quantiles
 MODEL, DATA, TRUTH, FAINT = "#0072B2", "black", "#D55E00", "0.6"
 
 _COMPONENTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-
-
-def save(figure, path, dpi=150):
-    """Write a figure as PNG, atomically."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    write_atomic(path, buffer.getvalue())
 
 
 def sed_figure(result, unit="mag", components=None):

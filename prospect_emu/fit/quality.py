@@ -27,7 +27,7 @@ def effective_size(samples, weights):
     return float(1.0 / np.sum(np.bincount(which.ravel(), weights) ** 2))
 
 
-def problems(model, samples, weights, photometry):
+def problems(model, samples, weights, photometry, priors=None):
     """Sentences on what is wrong, for a person to read; empty if nothing is.
 
     Parameters
@@ -36,6 +36,8 @@ def problems(model, samples, weights, photometry):
     samples : ndarray, shape (n, ndim)
     weights : ndarray, shape (n,)
     photometry : Photometry
+    priors : list of CompiledPrior, optional
+        Of `compile_priors`, which takes up to a second.
 
     Returns
     -------
@@ -48,7 +50,8 @@ def problems(model, samples, weights, photometry):
             f"chi2 of the best sample is {photometry.chi2:.0f} for {used} bands: the model does "
             "not reach these fluxes within their errors; check their units, errors and the redshift"
         )
-    edges = _at_edges(model, samples, weights)
+    priors = compile_priors(model) if priors is None else priors
+    edges = _at_edges(model, priors, samples, weights)
     if edges:
         out.append(f"the posterior lies at the edge of the prior in {', '.join(edges)}")
     kish, unique = 1.0 / np.sum(weights**2), effective_size(samples, weights)
@@ -60,10 +63,10 @@ def problems(model, samples, weights, photometry):
     return out
 
 
-def _at_edges(model, samples, weights):
+def _at_edges(model, priors, samples, weights):
     """Labels of parameters whose posterior is within 1 % of an edge of the prior."""
     labels, out = model.theta_labels(), []
-    for prior in compile_priors(model):
+    for prior in priors:
         if getattr(prior, "joint", False):
             # No quantiles of one parameter alone.
             continue

@@ -14,6 +14,7 @@ from prospect.io.read_results import get_model, get_sps, results_from
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, OutputError
+from prospect_emu.files import save_figure
 from prospect_emu.fit import collect, plots
 from prospect_emu.fit.collect import emulator_vectors
 from prospect_emu.fit.fitting import fit_model
@@ -416,7 +417,7 @@ def test_figures(result, tmp_path):
     }
     assert len(figures["corner"].axes) == 17**2
     for name, figure in figures.items():
-        plots.save(figure, tmp_path / f"{name}.png", dpi=30)
+        save_figure(figure, tmp_path / f"{name}.png", dpi=30)
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     labels = {ax.get_ylabel() for ax in figures["sed"].axes}
     assert "AB magnitude" in labels

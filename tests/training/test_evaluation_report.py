@@ -339,7 +339,9 @@ def test_report(files, samples, test_set, tmp_path, capsys, quick, monkeypatch):
 
 
 def test_existing_report_stays(files, samples, tmp_path, capsys, quick, monkeypatch):
-    monkeypatch.setattr(evaluation_report, "save", lambda *args, **settings: None)  # the slow part
+    monkeypatch.setattr(
+        evaluation_report, "save_figure", lambda *args, **settings: None
+    )  # the slow part
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "report.md").write_text("mine")

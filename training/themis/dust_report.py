@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prospect_emu.files import check_writable, write_atomic
-from prospect_emu.fit.plots import save
+from prospect_emu.files import check_writable, save_figure, write_atomic
 from prospect_emu.sps.constants import mixture
 
 from .dust_bands import bands_for, ln_bands
@@ -197,7 +196,7 @@ def report(emulator, grid, test, dust_folder, field_path, filters, out):
     }
     write_atomic(out / "report.json", json.dumps(numbers, indent=1).encode())
     figure = error_figure(emulator.wavelengths, theta, truth, network, linear)
-    save(figure, out / "dust-errors.png")
+    save_figure(figure, out / "dust-errors.png")
     keys = ("mape_mean", "mape_median", "mape_worst", "linear_median", "linear_99")
     head = "| | mean error (%) | median | worst | where bright: median | 99 % under | CPU s |"
     table = "\n".join(
