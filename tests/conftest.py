@@ -82,9 +82,19 @@ def shared():
     return folder
 
 
+def pytest_runtest_setup(item):
+    """The marker alone is enough, whatever fixtures a test has."""
+    if item.get_closest_marker("fsps"):
+        need_fsps()
+
+
 @pytest.fixture(scope="session")
 def fsps_ready():
     """Skips unless python-fsps and SPS_HOME are there."""
+    need_fsps()
+
+
+def need_fsps():
     if not os.environ.get("SPS_HOME"):
         pytest.skip("SPS_HOME is not set: FSPS tests need python-fsps and its data")
     pytest.importorskip("fsps", reason="python-fsps is not installed")
