@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import FilterError, RangeError
-from ..files import load_model, save_tensors
+from ..files import load_model, read_kind, save_tensors
 from ..observe.filters import nearest_names
 from ..observe.magnitudes import maggies_to_arsinh
 from . import sfh
@@ -92,6 +92,7 @@ class EmulatorBase:
 
     KIND: ClassVar[str]
     SCHEMA: ClassVar[int]
+    OLD_KINDS: ClassVar[tuple] = ()
 
     def index(self, parameter):
         """Position of a parameter in the vector."""
@@ -260,7 +261,8 @@ class EmulatorBase:
             emulator.fixed, m["versions"]["libraries"]
             return emulator, emulator._inconsistency()
 
-        return load_model(path, cls.KIND, cls.SCHEMA, build)
+        kind = read_kind(path, (cls.KIND, *cls.OLD_KINDS))
+        return load_model(path, kind, cls.SCHEMA, build)
 
     # ---- what a kind of emulator must supply ---------------------------------
 

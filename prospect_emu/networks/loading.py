@@ -6,7 +6,9 @@ from ..errors import SetupError
 from ..files import bundled, find_bundled, read_kind
 from .emulator import Emulator
 from .factored import FactoredEmulator
-from .stitched import StitchedEmulator
+
+# What a file may hold, by the kind that it names.
+KINDS = {k: c for c in (Emulator, FactoredEmulator) for k in (c.KIND, *c.OLD_KINDS)}
 
 
 def list_emulators():
@@ -33,8 +35,7 @@ def load_emulator(name):
         in a file is ever executed.
     """
     path = find_bundled(name, bundled(), "emulator")
-    kinds = {k.KIND: k for k in (Emulator, FactoredEmulator, StitchedEmulator)}
-    return kinds[read_kind(path, tuple(kinds))].load(path)
+    return KINDS[read_kind(path, tuple(KINDS))].load(path)
 
 
 def factored_engine(emulator, tables=None):
