@@ -37,8 +37,7 @@ def problem(name, catalog):
 
     emulator = load_emulator("mathews23-factored")
     if name == "mock":
-        calibration.FLOOR = 0.02
-        obs, model, sps = calibration.make_mock(emulator, 0)[:3]
+        obs, model, sps = calibration.make_mock(emulator, 0, floor=0.02)[:3]
     else:
         obs = galaxy_obs(read_catalog(catalog), galaxy=int(name))
         sps = EmulatorSPS(emulator, filters=obs["filters"])
@@ -141,6 +140,8 @@ def score(results, reference):
 
 
 def main():
+    import calibration
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("catalog", type=Path)
     parser.add_argument("settings", nargs="*", help="nested_NAME=VALUE")
@@ -155,10 +156,7 @@ def main():
             references[name] = make(name, args.catalog)
             REFERENCES.write_text(json.dumps(references) + "\n")
         return
-    settings = {"preset": args.preset}
-    for text in args.settings:
-        key, value = text.split("=")
-        settings[key] = value if value.isalpha() else json.loads(value)
+    settings = {"preset": args.preset, **calibration.parse_settings(args.settings)}
     print("galaxy  seed   CPU s   calls  rms error  worst  stated  width     ln Z  +-    status")
     for name in args.galaxies:
         obs, model, sps, _ = problem(name, args.catalog)
