@@ -59,12 +59,14 @@ class Population:
     Attributes
     ----------
     params : Settings
+    last : tuple or None
+        Msun left and formed, and Lsun of the lines (nline,), of the last spectrum.
     """
 
-    def __init__(self, basis):
-        self._basis = basis
+    def __init__(self, basis, last=None):
+        self._basis, self.last = basis, last
         self.params = Settings(basis)
-        self._table, self._last = None, None
+        self._table, self._tage = None, 0.0
 
     # ---- the grids -------------------------------------------------------------------
 
@@ -142,6 +144,7 @@ class Population:
         single = tage > 0.0
         if not single and sfh != 0:
             raise ModelMismatchError(f"tage is {tage:g} with sfh={sfh}; give one age, in Gyr.")
+        self._tage = tage
         given["tage"] = tage if single else 10.0 ** (basis.logage - 9.0)
         # Smoothing is Prospector's.
         out = spectrum(basis.ingredients_of(given), given | {"sigma_smooth": 0.0})
@@ -152,15 +155,28 @@ class Population:
     def remember(self, out, single=True):
         """Keep masses and lines of a `prospect_emu.sps.spectrum.Spectrum`."""
         values = out.mfrac * out.mass, out.mass, out.line_lum
-        self._last = tuple(v[0] if single else v for v in values)
+        self.last = tuple(v[0] if single else v for v in values)
+
+    def lines_per_mass(self):
+        """Lsun per Msun formed of the last spectrum's lines, (nline,)."""
+        if self.last is None:
+            raise ModelMismatchError(
+                "get_galaxy_elines gives the lines of the last spectrum; call "
+                "get_galaxy_spectrum first."
+            )
+        _, formed, lines = self.last
+        if np.all(self.params["sfh"] == _TABLE):
+            # What Prospector takes for formed.
+            formed = np.sum(self._basis.params.get("mass", 1.0))
+        return np.atleast_2d(lines)[0] / np.ravel(formed)[0]
 
     def _compute_csp(self):
         """Nothing: scripts call it to fill FSPS's cache."""
 
     def _stat(self, which, name):
-        if self._last is None:
+        if self.last is None:
             raise ModelMismatchError(f"ssp.{name} is that of the last spectrum; compute one first.")
-        return self._last[which]
+        return self.last[which]
 
     @property
     def stellar_mass(self):
@@ -179,9 +195,8 @@ class Population:
 
     @property
     def log_age(self):
-        """log10(years): of the populations, or of the age that `params` has."""
-        tage = self.params["tage"]
-        return np.log10(tage) + 9.0 if np.all(np.asarray(tage) > 0.0) else self.ssp_ages
+        """log10(years): of the populations, or of the age that `get_spectrum` was given."""
+        return np.log10(self._tage) + 9.0 if self._tage > 0.0 else self.ssp_ages
 
     def __getattr__(self, name):
         raise AttributeError(

@@ -246,7 +246,7 @@ class ExactBasis:
             warn_of_other_libraries(self.ingredients, self._stars)
             self._told = self._stars
         self.ssp.remember(out if "agebins" in given else out.per_mass())
-        self._line_specific_luminosity = out.line_lum[0] / out.mass[0]
+        self._line_specific_luminosity = None
         return out.wave.copy(), out.lnu[0] / out.mass[0], float(out.mfrac[0])
 
     def _tell(self, given):
@@ -281,12 +281,11 @@ class ExactBasis:
         ModelMismatchError
             If there was none.
         """
-        if self._line_specific_luminosity is None:
-            raise ModelMismatchError(
-                "get_galaxy_elines gives the lines of the last spectrum; call "
-                "get_galaxy_spectrum first."
-            )
-        return self.ingredients.line_wave.copy(), self._line_specific_luminosity.copy()
+        # A derived class may set them by itself, as with Prospector's bases.
+        lines = self._line_specific_luminosity
+        if lines is None:
+            lines = self.ssp.lines_per_mass()
+        return self.ingredients.line_wave.copy(), lines.copy()
 
     def get_spectrum(self, outwave=None, filters=None, peraa=False, **params):
         """Observed spectrum and photometry.
@@ -359,16 +358,17 @@ class ExactBasis:
         # Small, for pools.
         return {
             **{k: v for k, v in vars(self).items() if k not in _NOT_PICKLED},
-            "label": self.label, "checksum": self.checksum,
+            "label": self.label, "checksum": self.checksum, "last": self.ssp.last,
         }  # fmt: skip
 
     def __setstate__(self, state):
         made_with = state.pop("label"), state.pop("checksum")
+        last = state.pop("last")
         vars(self).update(state)
         stars, self._stars = self._stars, None
         self._compiled, self.ingredients, self._told_ages = {}, None, True
         self.checked = {*DEFAULTS, *BASIS}
-        self.ssp = self.csp = Population(self)
+        self.ssp = self.csp = Population(self, last)
         self._use(stars)
         if (self.label, self.checksum) != made_with:
             raise pickle.UnpicklingError(
