@@ -177,8 +177,12 @@ class ParameterFile:
         return model
 
     def _call(self, function, *given, **more):
+        settings = {**self.run_params, **more}
+        takes = inspect.signature(function).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            settings = {k: v for k, v in settings.items() if k in takes}
         try:
-            return function(*given, **{**self.run_params, **more})
+            return function(*given, **settings)
         except Exception as err:
             raise SetupError(
                 f"{function.__name__} of {self.path} ended with {type(err).__name__}: {err}"
