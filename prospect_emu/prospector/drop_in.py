@@ -25,20 +25,52 @@ _FAINTEST = 1e-18
 tolerate_missing_sps_home()
 
 
-class EmulatorSPS:
-    """An emulator behind the interface of Prospector's SPS objects.
+class EmulatorSPS(ExactBasis):
+    """FSPS's spectra, or an emulator, behind the interface of Prospector's SPS objects.
 
-    Swap it for ``FastStepBasis()`` or ``CSPSpecBasis()`` in a Prospector 1.4 script.
-    ``EmulatorSPS()``, without an emulator, gives exact spectra of any model in
-    Prospector's own fits (`prospect_emu.prospector.stand_in.ExactBasis`); with one
-    it gives that emulator's photometry, fast in `prospect_emu.fit_model`. Then `SedModel` takes
+    Swap it for ``FastStepBasis()`` or ``CSPSpecBasis()`` in a Prospector script, also where a
+    class of the script's own is derived from them. ``EmulatorSPS()`` gives exact spectra of any
+    model (`prospect_emu.prospector.stand_in.ExactBasis`); with an emulator it is a `NetworkSPS`.
+
+    Parameters
+    ----------
+    emulator : Emulator, optional
+    filters, model : optional
+        See `NetworkSPS`.
+    **params
+        Without an emulator, see `ExactBasis`.
+    """
+
+    def __new__(cls, emulator=None, filters=None, model=None, **params):
+        """With an emulator: `NetworkSPS`."""
+        if emulator is None:
+            return super().__new__(cls)
+        if params:
+            raise ModelMismatchError(
+                f"{', '.join(params)} belong to EmulatorSPS() without an emulator; leave them out."
+            )
+        if cls is not EmulatorSPS:
+            raise ModelMismatchError(
+                f"{cls.__name__} is derived from EmulatorSPS, which has no emulator; derive it "
+                "from prospect_emu.prospector.drop_in.NetworkSPS."
+            )
+        return NetworkSPS(emulator, filters, model)
+
+    def __init__(self, emulator=None, filters=None, model=None, **params):
+        super().__init__(**params)
+
+
+class NetworkSPS:
+    """An emulator behind the interface of Prospector's SPS objects: ``EmulatorSPS(emulator)``.
+
+    Its photometry is fast in `prospect_emu.fit_model`. In Prospector's own fits `SedModel` takes
     the emulated photometry directly; `SpecModel` derives photometry from a
     spectrum, so it is given a pseudo-spectrum that yields exactly the emulated
     fluxes in `filters` (and means nothing else); `EmulatorSpecModel` skips it.
 
     Parameters
     ----------
-    emulator : Emulator, optional
+    emulator : Emulator
     filters : sequence of sedpy.observate.Filter, optional
         The bands to predict, as in ``obs["filters"]``; default all emulated
         bands.
@@ -56,16 +88,6 @@ class EmulatorSPS:
     FilterError
         If a filter is not emulated, or its curve differs from the emulated one.
     """
-
-    def __new__(cls, emulator=None, filters=None, model=None, **params):
-        """Without an emulator: `prospect_emu.prospector.stand_in.ExactBasis`."""
-        if emulator is None:
-            return ExactBasis(**params)
-        if params:
-            raise ModelMismatchError(
-                f"{', '.join(params)} belong to EmulatorSPS() without an emulator; leave them out."
-            )
-        return super().__new__(cls)
 
     def __init__(self, emulator, filters=None, model=None):
         if filters is None:
