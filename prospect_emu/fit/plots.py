@@ -21,7 +21,9 @@ MODEL, DATA, TRUTH, FAINT = "#0072B2", "black", "#D55E00", "0.6"
 _COMPONENTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def sed_figure(result, unit="mag", components=None):
+def sed_figure(
+    result, unit: str = "mag", components: dict[str, np.ndarray] | None = None
+) -> Figure:
     """Observed and predicted photometry with residuals, and the model's spectrum where known.
 
     Parameters
@@ -107,7 +109,7 @@ def _spectrum(ax, sed, components, to_axis):
         ax.plot(wave, shown, color=color, lw=0.9, alpha=0.9, zorder=1.5, label=name)
 
 
-def sfh_figure(result):
+def sfh_figure(result) -> Figure:
     """Star-formation rate against lookback time: median and 16-84 %.
 
     Returns

@@ -16,7 +16,7 @@ LINES = {
 }  # fmt: skip
 
 
-def spectrum_figure(result):
+def spectrum_figure(result) -> Figure:
     """Observed and predicted spectrum, residuals, and the calibration where there is one.
 
     Parameters
