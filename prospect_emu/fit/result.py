@@ -239,6 +239,9 @@ class FitResult:
         units = UNITS | dict.fromkeys(self.restframe or (), "mag(AB)")
         table["unit"] = [units.get(name, "1") for name in columns]
         table["truth"] = [truth.get(name, np.nan) for name in columns]
+        for name in table.colnames:
+            if table[name].dtype.kind == "f":
+                table[name].info.format = ".4g"  # as printed; the values are whole
         table.meta = {
             "logz": self.logz,
             "logz_err": self.logz_err,
