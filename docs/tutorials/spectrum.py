@@ -1,9 +1,9 @@
 # %% [markdown]
 # # A spectrum
 #
-# A low-resolution spectrum, as of NIRSpec's prism, is fitted together with photometry. The galaxy is
-# a mock at z = 2.1, so that the answer is known. Its flux calibration is off by up to 10 %, as it is
-# in slit spectra.
+# A low-resolution spectrum, like one of NIRSpec's prism, is fitted together with photometry. The
+# galaxy is a mock at z = 2.1, so that the answer is known. Its flux calibration is off by up to
+# 10 %, as it often is in slit spectra.
 
 # %%
 import tempfile
@@ -45,12 +45,16 @@ spectrum, photometry, _ = model.predict(model.theta, obs=obs, sps=EmulatorSPS())
 # %%
 microjansky = 3631e6  # per maggie
 flux = microjansky * photometry * (1 + 0.05 * rng.normal(size=len(bands)))
-Table({"band": bands, "flux": flux, "error": 0.05 * microjansky * photometry},
-      units={"flux": "uJy", "error": "uJy"}).write(folder / "photometry.ecsv")  # fmt: skip
+Table(
+    {"band": bands, "flux": flux, "error": 0.05 * microjansky * photometry},
+    units={"flux": "uJy", "error": "uJy"},
+).write(folder / "photometry.ecsv")
 calibration = 1 + 0.1 * np.sin(2 * np.log(wave))
 flux = microjansky * spectrum * calibration * (1 + 0.05 * rng.normal(size=wave.size))
-Table({"wavelength": wave, "flux": flux, "err": 0.05 * microjansky * spectrum},
-      units={"wavelength": "um", "flux": "uJy", "err": "uJy"}).write(folder / "spectrum.ecsv")  # fmt: skip
+Table(
+    {"wavelength": wave, "flux": flux, "err": 0.05 * microjansky * spectrum},
+    units={"wavelength": "um", "flux": "uJy", "err": "uJy"},
+).write(folder / "spectrum.ecsv")
 
 # %% [markdown]
 # The fit. At each step the model spectrum is multiplied by the polynomial of order 4 that brings it
