@@ -3,9 +3,10 @@
 import difflib
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from numbers import Real
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -54,15 +55,15 @@ def fit_model(
     obs,
     model,
     sps,
-    noise=(None, None),
-    lnprobfn=None,
-    optimize=False,
-    emcee=False,
-    dynesty=True,
-    nested_sampler=None,
-    likelihood=None,
-    **kwargs,
-):
+    noise: tuple = (None, None),
+    lnprobfn: Callable | None = None,
+    optimize: bool = False,
+    emcee: bool = False,
+    dynesty: bool = True,
+    nested_sampler: str | None = None,
+    likelihood: str | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
     """Fit photometry, a spectrum or both; `prospect.fitting.fit_model`'s signature and return.
 
     The same prior, likelihood and nested sampler as Prospector's, but hundreds

@@ -21,7 +21,9 @@ MODEL, DATA, TRUTH, FAINT = "#0072B2", "black", "#D55E00", "0.6"
 _COMPONENTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def sed_figure(result, unit="mag", components=None):
+def sed_figure(
+    result, unit: str = "mag", components: dict[str, np.ndarray] | None = None
+) -> Figure:
     """Observed and predicted photometry with residuals, and the model's spectrum where known.
 
     Parameters
@@ -55,7 +57,7 @@ def sed_figure(result, unit="mag", components=None):
 
     figure = Figure(figsize=(8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    _spectrum(top, result.sed, components, to_axis)
+    _spectrum(top, result.sed, components, to_axis, floor)
     for x, a, b in zip(wave, low, high, strict=True):
         top.plot(
             [x, x], np.array([a, b]) * to_axis, color=MODEL, lw=7, alpha=0.3, solid_capstyle="butt"
@@ -94,8 +96,8 @@ def sed_figure(result, unit="mag", components=None):
     return figure
 
 
-def _spectrum(ax, sed, components, to_axis):
-    """The model's SED through the photometry, and its components."""
+def _spectrum(ax, sed, components, to_axis, floor):
+    """The model's SED through the photometry, and its components that reach `floor` there."""
     if sed is not None:
         low, mid, high = sed["maggies"] * to_axis
         ax.fill_between(sed["wavelength"], low, high, color=MODEL, alpha=0.15, lw=0, zorder=1)
@@ -103,11 +105,15 @@ def _spectrum(ax, sed, components, to_axis):
     parts = dict(components or {})
     wave = parts.pop("wavelength", None)
     for (name, flux), color in zip(parts.items(), _COMPONENTS, strict=False):
+        if sed is not None:
+            inside = (wave >= sed["wavelength"][0]) & (wave <= sed["wavelength"][-1])
+            if flux[inside].max() < floor:
+                continue
         shown = np.where(flux > 0.0, flux * to_axis, np.nan)
         ax.plot(wave, shown, color=color, lw=0.9, alpha=0.9, zorder=1.5, label=name)
 
 
-def sfh_figure(result):
+def sfh_figure(result) -> Figure:
     """Star-formation rate against lookback time: median and 16-84 %.
 
     Returns

@@ -1,20 +1,22 @@
 """Emulators by name or file, and the bundled exact one that checks another."""
 
 from functools import partial
+from pathlib import Path
 
 from ..errors import SetupError
 from ..files import bundled, find_bundled, read_kind
 from .emulator import Emulator
+from .emulator_base import EmulatorBase
 from .factored import FactoredEmulator
 from .stitched import StitchedEmulator
 
 
-def list_emulators():
+def list_emulators() -> list[str]:
     """Names of the bundled emulators."""
     return list(bundled())
 
 
-def load_emulator(name):
+def load_emulator(name: str | Path) -> EmulatorBase:
     """Load an emulator.
 
     Parameters
@@ -24,7 +26,8 @@ def load_emulator(name):
 
     Returns
     -------
-    Emulator
+    EmulatorBase
+        `Emulator`, `FactoredEmulator` or `StitchedEmulator`.
 
     Raises
     ------

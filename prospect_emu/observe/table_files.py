@@ -83,7 +83,10 @@ def read_table(path, text=()):
 
 
 def write_table(table, path):
-    """Write a table as ECSV, atomically; it reads back exactly."""
+    """Write a table as ECSV, atomically; it reads back exactly, however it is printed."""
+    table = table.copy(copy_data=False)
+    for column in table.columns.values():
+        column.info.format = None
 
     def write(file):
         text = io.TextIOWrapper(file, "utf-8", newline="")

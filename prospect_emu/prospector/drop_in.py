@@ -1,13 +1,15 @@
 """Prospector's view of an emulator: `EmulatorSPS` goes where `FastStepBasis` went."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from ..cosmology import flux_factor
 from ..errors import FilterError, ModelMismatchError
 from ..networks import sfh
-from ..networks.emulator_base import reference_scale
+from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..observe import observation
 from ..observe.filters import same_curve
 from . import emulated_model
@@ -34,14 +36,16 @@ class EmulatorSPS(ExactBasis):
 
     Parameters
     ----------
-    emulator : Emulator, optional
+    emulator : EmulatorBase, optional
     filters, model : optional
         See `NetworkSPS`.
     **params
         Without an emulator, see `ExactBasis`.
     """
 
-    def __new__(cls, emulator=None, filters=None, model=None, **params):
+    def __new__(
+        cls, emulator: EmulatorBase | None = None, filters=None, model=None, **params: Any
+    ) -> Any:
         """With an emulator: `NetworkSPS`."""
         if emulator is None:
             return super().__new__(cls)
@@ -56,7 +60,9 @@ class EmulatorSPS(ExactBasis):
             )
         return NetworkSPS(emulator, filters, model)
 
-    def __init__(self, emulator=None, filters=None, model=None, **params):
+    def __init__(
+        self, emulator: EmulatorBase | Any = None, filters=None, model=None, **params: Any
+    ) -> None:
         super().__init__(**params)
 
 
@@ -70,7 +76,7 @@ class NetworkSPS:
 
     Parameters
     ----------
-    emulator : Emulator
+    emulator : EmulatorBase
     filters : sequence of sedpy.observate.Filter, optional
         The bands to predict, as in ``obs["filters"]``; default all emulated
         bands.
@@ -89,7 +95,9 @@ class NetworkSPS:
         If a filter is not emulated, or its curve differs from the emulated one.
     """
 
-    def __init__(self, emulator, filters=None, model=None):
+    def __init__(
+        self, emulator: EmulatorBase, filters: Sequence | None = None, model=None
+    ) -> None:
         if filters is None:
             from ..observe.filters import load_filters
 
@@ -118,7 +126,7 @@ class NetworkSPS:
     def __repr__(self):
         return f"EmulatorSPS({self.emulator!r})"
 
-    def check_model(self, model):
+    def check_model(self, model) -> None:
         """Compare a Prospector model with what was emulated.
 
         Raises
@@ -133,11 +141,13 @@ class NetworkSPS:
         if "zred" not in model.free_params:
             self._held = {"zred": scalar(model.params["zred"])}
 
-    def theta_from_params(self, params):
+    def theta_from_params(self, params: dict) -> np.ndarray:
         """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
         return emulated_model.theta_from_params(self.emulator, params)
 
-    def photometry(self, filters=None, **params):
+    def photometry(
+        self, filters: Sequence | None = None, **params: Any
+    ) -> tuple[np.ndarray, float]:
         """Emulated photometry and surviving mass fraction of a parameter dictionary.
 
         Returns
@@ -244,7 +254,7 @@ class NetworkSPS:
         return wave, np.zeros_like(wave)
 
     @property
-    def wavelengths(self):
+    def wavelengths(self) -> np.ndarray:
         """Observed-frame grid of the pseudo-spectrum in Angstrom."""
         return self._pseudo_spectrum()[0]
 
@@ -267,7 +277,7 @@ class NetworkSPS:
 
     # ---- errors -----------------------------------------------------------
 
-    def inflate(self, obs, covariance=False):
+    def inflate(self, obs, covariance: bool = False):
         """Add the emulator's error to the observed one, in quadrature.
 
         ``sigma^2 = sigma_obs^2 + sigma_x^2`` with sigma_x from Mathews et al.
