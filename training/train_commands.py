@@ -5,6 +5,7 @@ The command line finds these through the entry-point group
 """
 
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from prospect_emu.commands.cli import positive
@@ -18,7 +19,7 @@ def register_train(subparsers):
 
     p = subparsers.add_parser(
         "train",
-        help="make an emulator: network, factored, stitched or dust",
+        help="make an emulator: network, factored, stitched or dust; or a proposal: posterior",
         description="Makes samples, trains, measures and packages an emulator. Each part resumes "
         "where a killed run stopped.",
     )
@@ -67,6 +68,8 @@ def register_train(subparsers):
         ), 2_097_152)  # fmt: skip
     for parent, name in ((steps, "dust"), (subparsers, "train-dust")):
         register_dust(parent, name)
+    for entry in entry_points(group="prospect_emu.training_steps"):
+        entry.load()(steps)
 
 
 def _step(parent, name, about, description, run):

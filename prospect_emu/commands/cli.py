@@ -134,6 +134,12 @@ def register_fit(subparsers):
     )
     fit_output.add_output_options(p, "fit_<name of TABLE>")
     p.add_argument(
+        "--sampler", choices=("nested", "amortised"), default="nested",
+        help="nested sampling, or a learnt proposal and nested sampling where that fails "
+        "(%(default)s)",
+    )  # fmt: skip
+    p.add_argument("--proposal", metavar="NAME", help="for --sampler amortised: a name or file")
+    p.add_argument(
         "--preset", choices=("quick", "standard", "careful"), default="standard",
         help="settings of the sampler that are not given (%(default)s)",
     )  # fmt: skip
@@ -178,6 +184,8 @@ def _fit(args):
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
+    if (args.sampler == "amortised") != bool(args.proposal):
+        raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:
         args.emulator = args.emulator or DEFAULT_EMULATOR
     table = args.table or mock_galaxy()
@@ -211,6 +219,7 @@ def _fit(args):
         "nested_target_n_effective": args.n_eff,
         "nested_max_error": args.max_error,
         "nested_maxcall": args.max_calls,
+        **({"proposal": args.proposal} if args.proposal else {}),
     }
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
     if free:

@@ -12,11 +12,13 @@ import numpy as np
 
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..files import digest
+from ..networks.proposal import load_proposal
 from ..observe import observation
 from ..observe.pixels import observed_spectrum
 from ..prospector.version import adapter
-from ..sampling.nested import run_nested
+from ..sampling.nested import FitResults, run_nested
 from ..sampling.settings import NestedSettings
+from .amortised import attempt
 from .collect import describe_source
 from .description import describe_model, plain
 from .likelihood import upper_limits
@@ -93,6 +95,10 @@ def fit_model(
         preset : str
             "quick", "standard" (default) or "careful": `nested_*` that are not given. See
             docs/accuracy.md for what each costs and how far to trust it.
+        proposal : Proposal, str or path-like
+            A learnt proposal (docs/amortised.md), by whose draws the posterior is sampled where
+            these suffice; where they do not, nested sampling follows. What happened is in
+            ``results.diagnostics["amortised"]``.
         seed : int
             The same seed gives the same result.
         queue_size : int
@@ -134,7 +140,10 @@ def fit_model(
             stacklevel=2,
         )
         return {"optimization": None, "sampling": None}
+    proposal = kwargs.pop("proposal", None)
     settings, own, functions = parse_keywords(kwargs)
+    if proposal is not None:
+        proposal = load_proposal(proposal)
     if model.ndim == 0:
         raise ModelMismatchError("The model has no free parameters; there is nothing to fit.")
     if settings.sample in ("slice", "rslice"):
@@ -166,6 +175,9 @@ def fit_model(
     if own.get("checkpoint_file") is not None:
         own["identity"] = describe_problem(data, model, sps)
     start = time.perf_counter()
+    tried = None if proposal is None else attempt(posterior, data, proposal, own.get("seed"))
+    if tried is not None and tried.results is not None:
+        return adapter.output(tried.results, time.perf_counter() - start)
     results = run_nested(
         posterior.prior_transform,
         posterior.log_likelihood,
@@ -176,6 +188,9 @@ def fit_model(
         **own,
         **functions,
     )
+    if tried is not None:
+        told = results.diagnostics | tried.diagnostics
+        results = FitResults(list(results.items()), results.status, told)
     return adapter.output(results, time.perf_counter() - start)
 
 
@@ -269,7 +284,8 @@ def parse_keywords(kwargs):
             unknown.append(key)
     _check_numbers(values)
     _check_numbers(own)
-    known = [f"nested_{n}" for n in sorted(names)] + ["preset", *_OWN, *_FUNCTIONS, *_ALIASES]
+    known = [f"nested_{n}" for n in sorted(names)]
+    known += ["preset", "proposal", *_OWN, *_FUNCTIONS, *_ALIASES]
     for key in unknown:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
         if key.startswith("nested_") or near:

@@ -27,6 +27,10 @@ _FAINTEST = 1e-18
 tolerate_missing_sps_home()
 
 
+# Calls at one redshift before the emulator is folded there.
+_FOLD_AFTER = 8
+
+
 class EmulatorSPS(ExactBasis):
     """FSPS's spectra, or an emulator, behind the interface of Prospector's SPS objects.
 
@@ -178,6 +182,10 @@ class NetworkSPS:
             self._held = {"zred": zred}
             return emulator.maggies(theta)
         if self._held.get("emulator") is not emulator:
+            # Folding costs as much as a hundred vectors: a check of a few is no reason for it.
+            self._held["calls"] = self._held.get("calls", 0) + 1
+            if self._held["calls"] <= _FOLD_AFTER:
+                return emulator.maggies(theta)
             self._held |= {"emulator": emulator, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
         return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
