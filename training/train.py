@@ -64,13 +64,13 @@ class Settings:
     epoch: int | None = None
 
 
-def long_schedule(epochs, batch=512, epoch=2**18):
+def long_schedule(epochs, batch=512, epoch=2**18, rate=0.03):
     """Settings for training on millions of samples, each seen a few times.
 
     The recipe of the bundled networks; docs/training.md tells what else was tried.
     """
     return {
-        "schedule": ((0.03, batch, epochs),),
+        "schedule": ((rate, batch, epochs),),
         "patience": epochs,
         "validation": 0.005,
         "optimizer": "muon",
@@ -91,6 +91,13 @@ class Network(nn.Module):
         for layer in self.layers[:-1]:
             x = nn.functional.gelu(layer(x), approximate="tanh")
         return self.layers[-1](x)
+
+    def start_from(self, mlp):
+        """Take the weights of a NumPy network of the same sizes."""
+        with torch.no_grad():
+            for layer, w, b in zip(self.layers, mlp.weights, mlp.biases, strict=True):
+                layer.weight.copy_(torch.from_numpy(w.T.copy()))
+                layer.bias.copy_(torch.from_numpy(b.copy()))
 
     def to_mlp(self, in_mean, in_std, out_mean, out_std):
         """NumPy network with the current weights."""
@@ -310,7 +317,7 @@ class FixedSamples:
 _N_NORMALISE = 20_000
 
 
-def train_flux(samples, settings, checkpoint):
+def train_flux(samples, settings, checkpoint, start=None):
     """Train the photometry network.
 
     Parameters
@@ -321,14 +328,21 @@ def train_flux(samples, settings, checkpoint):
         `reference_scale` at logmass 0 (n,).
     settings : Settings
     checkpoint : path-like
+    start : MLP, optional
+        Its weights and normalisation are where training starts; of the width and depth of
+        `settings`.
 
     Returns
     -------
     MLP, and the history of `fit_network`
     """
-    theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
-    in_mean, in_std = _standard(theta[:, 1:].double().numpy())
-    out_mean, out_std = _standard(mag.double().numpy())
+    if start is None:
+        theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
+        in_mean, in_std = _standard(theta[:, 1:].double().numpy())
+        out_mean, out_std = _standard(mag.double().numpy())
+    else:
+        in_mean, in_std = start.in_mean, start.in_std
+        out_mean, out_std = start.out_mean, start.out_std
     shift, width = torch.tensor(in_mean).float(), torch.tensor(in_std).float()
     mean, std = torch.tensor(out_mean).float(), torch.tensor(out_std).float()
 
@@ -338,6 +352,8 @@ def train_flux(samples, settings, checkpoint):
 
     torch.manual_seed(settings.seed)
     net = Network(len(in_mean), settings.width, settings.depth, len(out_mean))
+    if start is not None:
+        net.start_from(start)
     history = fit_network(net, samples.tensors, loss, settings, checkpoint)
     return net.to_mlp(in_mean, in_std, out_mean, out_std), history
 
@@ -348,7 +364,10 @@ MFRAC_SETTINGS = Settings(
 
 
 def train_mfrac(theta, mfrac, checkpoint):
-    """Train the network of surviving fractions per age bin, an MLP, on their sum by mass."""
+    """Train the network of surviving fractions per age bin, an MLP, on their sum by mass.
+
+    The last layer is then solved for, so that no bias is left.
+    """
     x = theta[:, [LOGZSOL, ZRED]]
     in_mean, in_std = _standard(x)
     share = sfh.bin_masses(np.zeros(len(theta)), theta[:, 2 : 2 + sfh.NBINS - 1], theta[:, ZRED])
@@ -363,6 +382,20 @@ def train_mfrac(theta, mfrac, checkpoint):
         return torch.sqrt(torch.mean(((net(x) * share).sum(dim=1) - target) ** 2))
 
     fit_network(net, data, loss, MFRAC_SETTINGS, checkpoint, progress=False)
+    with torch.no_grad():
+        hidden = data[0]
+        for layer in net.layers[:-1]:
+            hidden = nn.functional.gelu(layer(hidden), approximate="tanh")
+        terms = torch.cat([hidden, torch.ones(len(hidden), 1)], dim=1).double()
+        # The sum over bins is linear in the last layer: normal equations, some rows at a time.
+        normal, right = 0.0, 0.0
+        for t, s, y in zip(*(a.double().split(10_000) for a in (terms, *data[1:])), strict=True):
+            row = (s[:, :, None] * t[:, None]).flatten(1)
+            normal, right = normal + row.T @ row, right + row.T @ y
+        ridge = 1e-10 * normal.diagonal().mean() * torch.eye(len(normal), dtype=torch.float64)
+        solved = torch.linalg.solve(normal + ridge, right).reshape(sfh.NBINS, -1)
+        net.layers[-1].weight.copy_(solved[:, :-1])
+        net.layers[-1].bias.copy_(solved[:, -1])
     return net.to_mlp(in_mean, in_std, np.zeros(sfh.NBINS), np.ones(sfh.NBINS))
 
 

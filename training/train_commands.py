@@ -68,6 +68,23 @@ def register_train(subparsers):
         ), 2_097_152)  # fmt: skip
     for parent, name in ((steps, "dust"), (subparsers, "train-dust")):
         register_dust(parent, name)
+    p = steps.add_parser(
+        "errors",
+        help="measure errors of networks by redshift and dust2, and write them into their files",
+        description="Compares networks with the exact physics over redshift and dust2, and writes "
+        "the tables of errors, which fits use, into their files, together with a network of the "
+        "surviving mass that is trained anew. Prints the rms of error over stated error on other "
+        "draws. Networks given together share the exact samples.",
+    )
+    p.add_argument("files", nargs="+", type=Path, help="emulator files, which are rewritten")
+    p.add_argument(
+        "--source",
+        default="mathews23-factored",
+        metavar="EMULATOR",
+        help="factored emulator that is exact (%(default)s)",
+    )
+    p.add_argument("--check", action="store_true", help="print the pulls only, and write nothing")
+    p.set_defaults(run=_errors)
     for entry in entry_points(group="prospect_emu.training_steps"):
         entry.load()(steps)
 
@@ -174,6 +191,29 @@ def _train_stitched(args):
         return train_stitched(source, args.train, test_store, settings, name, args.work, args.label)
 
     _make(args, recipe, stitched)
+
+
+def _errors(args):
+    from prospect_emu.networks.loading import load_emulator
+
+    from . import network_errors as errors
+
+    made = [load_emulator(path) for path in args.files]
+    exact = load_emulator(args.source)
+    if not args.check:
+        need("torch", "The network of the surviving mass")
+        made = errors.with_errors(made, exact)
+        for path, emulator in zip(args.files, made, strict=True):
+            emulator.save(path)
+            print(f"Wrote {path}")
+    for distribution in ("fat_tailed", "prior"):
+        found = errors.pulls(made, exact, distribution)
+        for emulator, rms in zip(made, found, strict=True):
+            print(f"\n{emulator.name}, draws {distribution.replace('_', ' ')}\n")
+            print("\n".join(errors.pull_lines(rms)))
+    for emulator in made:
+        mass = errors.surviving_mass(emulator, exact)
+        print(f"{emulator.name}: " + ", ".join(f"{k} {v:.2g}" for k, v in mass.items()))
 
 
 def _settings(args):

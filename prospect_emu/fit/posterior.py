@@ -99,6 +99,8 @@ class BatchedPosterior:
         except ModelMismatchError as why:
             raise _Slow(str(why)) from why
         self.predictions = predictions(model, data, sps, mask, nuisance, self._priors)
+        if hasattr(self.predictions, "with_errors"):
+            self._likelihood = self.predictions.with_errors(self._likelihood, data, mask)
 
     def _by_rows(self, model, data, sps, why):
         """Prospector's own likelihood, for data that are not compiled."""

@@ -1,7 +1,7 @@
 """What every emulator of the 18-parameter model has, and the scaling by mass and distance."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -13,6 +13,7 @@ from ..files import load_model, save_tensors
 from ..observe.filters import nearest_names
 from ..observe.magnitudes import maggies_to_arsinh
 from . import sfh
+from .error_table import ErrorTable
 from .vector import PARAMETERS
 
 # The network predicts arsinh magnitudes of a galaxy of this mass formed at this
@@ -76,6 +77,8 @@ class EmulatorBase:
     manifest : dict
         Provenance: recipe, FSPS libraries and versions, fixed parameters,
         training settings, checksums.
+    errors : ErrorTable or None
+        Errors of galaxies brighter than AB 30, by redshift and dust2; see `sigma_at`.
     """
 
     name: str
@@ -88,6 +91,7 @@ class EmulatorBase:
     covariance: np.ndarray
     quantiles: np.ndarray
     manifest: dict
+    errors: ErrorTable | None = field(default=None, kw_only=True)
 
     KIND: ClassVar[str]
     SCHEMA: ClassVar[int]
@@ -180,6 +184,16 @@ class EmulatorBase:
             self.check(theta)
         return self._mfrac(theta.reshape(-1, len(self.parameters))).reshape(theta.shape[:-1])
 
+    def sigma_at(self, theta):
+        """Errors (n, nband) stated for vectors (n, nparam), arsinh magnitudes, bias included.
+
+        `sigma_mag`, whatever the vector, if the file has no `errors`.
+        """
+        theta = np.asarray(theta, dtype=float)
+        if self.errors is None:
+            return np.broadcast_to(self.sigma_mag, (len(theta), len(self.filters)))
+        return self.errors.at(theta[:, self.index("zred")], theta[:, self.index("dust2")])
+
     def select(self, names: Iterable[str]) -> Self:
         """The emulator restricted to the bands `names`, in that order.
 
@@ -210,12 +224,14 @@ class EmulatorBase:
             sigma_mag=self.sigma_mag[cols],
             covariance=self.covariance[np.ix_(cols, cols)],
             quantiles=self.quantiles[cols],
+            errors=None if self.errors is None else self.errors.select(cols),
             **self._outputs(cols),
         )
 
     def save(self, path: str | Path) -> None:
         """Write the emulator into one safetensors file (atomic)."""
         tensors = self._tensors() | {k: getattr(self, v) for k, v in STATISTICS.items()}
+        tensors |= {} if self.errors is None else self.errors.tensors()
         manifest = {
             **self.manifest,
             "kind": self.KIND,
@@ -241,6 +257,7 @@ class EmulatorBase:
                 "filter_hashes": tuple(m["filter_hashes"]),
                 **{v: tensors[k] for k, v in STATISTICS.items()},
                 "manifest": m,
+                "errors": ErrorTable.from_tensors(tensors),
             }
             emulator = cls._from_tensors(common, tensors, str(path))
             emulator.fixed, m["versions"]["libraries"]
@@ -281,6 +298,8 @@ class EmulatorBase:
                 return f"{name} has shape {array.shape} for {npar} parameters and {nband} bands"
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
+        if self.errors is not None and (problem := self.errors.inconsistency(nband)):
+            return problem
         if len(self.filter_hashes) != nband:
             return f"{len(self.filter_hashes)} curve hashes for {nband} bands"
         return None

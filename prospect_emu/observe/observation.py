@@ -236,7 +236,11 @@ def inflated(obs, emulator, covariance=False):
     # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
     slope = arsinh_error_to_maggies(1.0, flux[mask])
     total = unc.copy()
-    total[mask] = np.hypot(unc[mask], slope * bands.sigma_mag[mask])
+    sigma, zred = bands.sigma_mag, obs.get("zred")
+    if bands.errors is not None and not covariance:
+        known = isinstance(zred, (int, float, np.number))
+        sigma = bands.errors.typical(float(zred) if known else None)
+    total[mask] = np.hypot(unc[mask], slope * sigma[mask])
     out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
     if covariance:
         full = np.diag(unc**2)

@@ -99,9 +99,7 @@ class NetworkSPS:
         If a filter is not emulated, or its curve differs from the emulated one.
     """
 
-    def __init__(
-        self, emulator: EmulatorBase, filters: Sequence | None = None, model=None
-    ) -> None:
+    def __init__(self, emulator: EmulatorBase, filters: Sequence | None = None, model=None) -> None:
         if filters is None:
             from ..observe.filters import load_filters
 
