@@ -92,7 +92,7 @@ def prepare(
         network = load_emulator(emulator or DEFAULT_EMULATOR)
         if not prior:
             _check_redshift(obs["zred"], network)
-        sps = EmulatorSPS(network, filters=obs["filters"])
+        sps = NetworkSPS(network, filters=obs["filters"])
         built = EmulatorSpecModel(params)
         sps.check_model(built)
         return sps.inflate(obs), built, sps
