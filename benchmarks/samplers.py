@@ -61,14 +61,16 @@ def chains(posterior, starts, rng):
     """Parameters (nkept, nchain, ndim) of chains at the posterior, every 20th step."""
     from prospect_emu.fit.mass_coordinates import mass_coordinates
     from prospect_emu.sampling import walks
-    from prospect_emu.sampling.quadratic_map import QuadraticMap
+    from prospect_emu.sampling.quadratic_map import GroupedMap, QuadraticMap
 
     coordinates, kept = mass_coordinates(posterior), []
+    # Each half moves in a map of the other one.
+    group = np.arange(len(starts)) % 2
     y, v, density, logl = coordinates.start(starts)
     cheap = coordinates.cheap_density(y)
     for i in range(STEPS):
         if i in (0, STEPS // 6):
-            learnt = QuadraticMap.fit(y)
+            learnt = GroupedMap([QuadraticMap.fit(y[group != g]) for g in (0, 1)], group)
             z = learnt.forward(y)
         if i % 5 == 4:
             new, change = z + walks._differences(z.copy(), 1, rng)[0], 0.0
