@@ -10,7 +10,7 @@ from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
-from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
+from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.redshift_prior import DEFAULT as DEFAULT_PRIOR
 from ..prospector.redshift_prior import describe_prior, redshift_prior
@@ -44,7 +44,7 @@ def prepare(
     spectrum_unit: str | None = None,
     wave_unit: str | None = None,
     air: bool | None = None,
-) -> tuple[dict, Any, EmulatorSPS]:
+) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
     Parameters
@@ -63,7 +63,7 @@ def prepare(
     -------
     obs : dict
     model : prospect.models.SpecModel
-    sps : EmulatorSPS
+    sps : EmulatorSPS or NetworkSPS
 
     Raises
     ------

@@ -47,26 +47,27 @@ class EmulatorSPS(ExactBasis):
         Without an emulator, see `ExactBasis`.
     """
 
-    def __new__(
-        cls, emulator: EmulatorBase | None = None, filters=None, model=None, **params: Any
-    ) -> Any:
+    def __new__(cls, *given: Any, **named: Any) -> Any:
         """With an emulator: `NetworkSPS`."""
-        if emulator is None:
+        emulator = given[0] if given else named.get("emulator")
+        if cls is not EmulatorSPS or emulator is None:
+            # Arguments of a derived class are its own.
             return super().__new__(cls)
+        params = [k for k in named if k not in ("emulator", "filters", "model")]
         if params:
             raise ModelMismatchError(
                 f"{', '.join(params)} belong to EmulatorSPS() without an emulator; leave them out."
             )
-        if cls is not EmulatorSPS:
-            raise ModelMismatchError(
-                f"{cls.__name__} is derived from EmulatorSPS, which has no emulator; derive it "
-                "from prospect_emu.prospector.drop_in.NetworkSPS."
-            )
-        return NetworkSPS(emulator, filters, model)
+        return NetworkSPS(*given, **named)
 
     def __init__(
         self, emulator: EmulatorBase | Any = None, filters=None, model=None, **params: Any
     ) -> None:
+        if emulator is not None:
+            raise ModelMismatchError(
+                f"{type(self).__name__} is derived from EmulatorSPS, which has no emulator; derive "
+                "it from prospect_emu.prospector.drop_in.NetworkSPS."
+            )
         super().__init__(**params)
 
 

@@ -92,5 +92,8 @@ def lines_apart(model):
     """
     if not isinstance(model, sedmodel.SpecModel):
         return False
+    if "elines_to_ignore" in model.params:
+        # Prospector reads them at the first prediction.
+        model.parse_elines()
     use = getattr(model, "_use_eline", True)
     return bool(np.all(use)) or np.array(use, dtype=bool)
