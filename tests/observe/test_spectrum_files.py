@@ -121,7 +121,7 @@ def test_air_of_a_file(tmp_path):
         ({"wavelength": np.repeat(WAVE[::3], 3) * u.um}, "do not increase"),
         ({"wavelength": np.where(WAVE > 1.9, np.nan, WAVE) * u.um}, "wavelengths are not finite"),
         ({"wavelength": WAVE * u.s}, "is not a length"),
-        ({"flux": FLUX * u.s}, "no flux density"),
+        ({"flux": FLUX * u.s}, "not a flux density"),
         ({"flux": np.full(21, np.nan) * u.uJy}, "All pixels"),
         ({"use": np.zeros(21, dtype=bool)}, "All pixels"),
         ({"mask": np.zeros(21, dtype=bool)}, "rename it 'use'"),
