@@ -43,7 +43,7 @@ class Scored:
 
     @cached_property
     def width(self):
-        """Nodes per hidden layer; None for what is no network, or one of uneven layers."""
+        """Nodes per hidden layer; None for what is not a network, or one of uneven layers."""
         net = self.emulator
         hidden = set(net.flux_net.widths[1:-1]) if isinstance(net, Emulator) else ()
         return hidden.pop() if len(hidden) == 1 else None

@@ -287,7 +287,7 @@ def _evaluate(args):
         check_writable(args.out, args.overwrite)
     if args.report is not None:
         if not 0.0 < args.floor < 1.0:
-            raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
+            raise ProspectEmuError(f"--floor {args.floor} is not a relative error; 0.05 means 5 %.")
         check_writable(args.report / report.PAGE, args.overwrite)
     tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
     if args.report is not None and tables:

@@ -137,9 +137,9 @@ def report(result, out, written, told):
             f"sampler {d['seconds_overhead']:.1f} s"
         )
     for problem in info.get("problems", []):
-        print(f"Mind: {problem}.")
+        print(f"Warning: {problem}.")
     for note in info["notes"][told:]:
-        print(f"Mind: {note}")
+        print(f"Note: {note}")
     if result.certificate is not None:
         print(f"Certificate: {result.certificate}")
     inside, known = result.truth_inside()

@@ -4,6 +4,8 @@ Each function makes a `matplotlib.figure.Figure` of its own and touches no
 global state of matplotlib; ``figure.savefig(path)`` writes it without a display.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
@@ -163,31 +165,50 @@ def sfh_figure(result) -> Figure:
     return figure
 
 
-def corner_figure(result, draws=10000, seed=0):
-    """Corner plot of the free parameters, truth marked where known.
+def corner_figure(
+    result, draws: int = 10000, seed: int = 0, parameters: Sequence[str] | None = None
+) -> Figure:
+    """Corner plot of free parameters and derived quantities, truth marked where known.
 
     Parameters
     ----------
     result : FitResult
     draws : int
         Equally weighted samples drawn with `seed`.
+    parameters : sequence of str, optional
+        Names of `FitResult.columns`; by default all free parameters.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    DataError
+        If a name is not one of them.
     """
     import corner
 
-    samples = result.samples[result.draw(draws, seed)]
+    columns = result.columns()
+    names = list(result.parameters if parameters is None else parameters)
+    unknown = [name for name in names if name not in columns]
+    if unknown or not names:
+        raise DataError(
+            f"The result has no {', '.join(unknown) or 'parameters to draw'}; choose from "
+            f"{', '.join(columns)}."
+        )
+    rows = result.draw(draws, seed)
+    samples = np.stack([columns[name][rows] for name in names], axis=1)
     n = samples.shape[1]
     # corner makes a figure through pyplot unless it is given one.
     size = 1.1 * n + 1.2
     figure = Figure(figsize=(size, size))
-    truths = [result.truth.get(name) for name in result.parameters]
+    known = result.all_truth()
+    truths = [known.get(name) for name in names]
     corner.corner(
         samples,
         fig=figure,
-        labels=[LABELS.get(name, name) for name in result.parameters],
+        labels=[LABELS.get(name, name) for name in names],
         truths=truths if any(t is not None for t in truths) else None,
         truth_color=TRUTH,
         color=MODEL,

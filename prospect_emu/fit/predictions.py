@@ -107,7 +107,7 @@ def _check_distance(model):
     except (TypeError, ValueError):
         good = False
     if not good:
-        raise ModelMismatchError(f"lumdist = {given} of the model is no distance; give Mpc.")
+        raise ModelMismatchError(f"lumdist = {given} of the model is not a distance; give Mpc.")
 
 
 def prior_examples(model, priors=None, n=3):

@@ -62,7 +62,7 @@ def _line_file():
 
 
 def own_photometry(model):
-    """Whether a model may add to the photometry what is no parameter of FSPS.
+    """Whether a model may add to the photometry what is not a parameter of FSPS.
 
     It has methods of its own in place of those of Prospector's `SedModel` or `SpecModel`; or
     its lines have a redshift of their own.

@@ -242,7 +242,7 @@ def _without_fsps():
                 raise AttributeError(name)
             raise SetupError(
                 f"the parameter file uses fsps.{name}, but python-fsps is not installed here; "
-                "install it with prospect_emu[fsps], or do without."
+                "install it with prospect_emu[fsps], or remove its use."
             )
 
         stub.__getattr__ = missing

@@ -256,7 +256,7 @@ class ExactBasis:
             meant = misspelt(name)
             if meant is None:
                 continue
-            sentence = f"{name!r} is no parameter of FSPS; write {meant!r}"
+            sentence = f"{name!r} is not a parameter of FSPS; write {meant!r}"
             if meant not in self.params:
                 self.checked.discard(name)
                 raise ModelMismatchError(f"{sentence}.")

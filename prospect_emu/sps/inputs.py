@@ -25,7 +25,7 @@ def check_names(params):
             meant = misspelt(name)
             what = f"write {meant!r}" if meant else "check its spelling, or drop it"
             raise ModelMismatchError(
-                f"{name!r} is no parameter of FSPS (nor mass, agebins or a table); {what}."
+                f"{name!r} is not a parameter of FSPS (nor mass, agebins or a table); {what}."
             )
     for name, value in FIXED.items():
         if name in params and np.any(np.asarray(params[name]) != value):
