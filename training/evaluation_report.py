@@ -42,7 +42,7 @@ class Scored:
 
     @cached_property
     def width(self):
-        """Nodes per hidden layer; None for what is no network, or one of uneven layers."""
+        """Nodes per hidden layer; None for what is not a network, or one of uneven layers."""
         net = getattr(self.emulator, "flux_net", None)
         hidden = set(net.widths[1:-1]) if net is not None else ()
         return hidden.pop() if len(hidden) == 1 else None

@@ -173,7 +173,7 @@ def with_errors(emulators, exact, cells=None):
 
 def mass_network(recipe, exact, n=200_000, rows=20_000):
     """A network of surviving fractions, trained on exact ones."""
-    from .train import train_mfrac
+    from .packaging import train_mfrac
 
     theta = draw_parameters(recipe, n, (FITTED, 10_000))
     mfrac = np.concatenate([exact.mfrac(theta[i : i + rows]) for i in range(0, n, rows)])

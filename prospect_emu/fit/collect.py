@@ -209,7 +209,8 @@ def describe_source(sps):
         emulator = sps.emulator
         return emulator.name, emulator.manifest.get("sha256"), emulator.libraries
     if isinstance(sps, ExactBasis):
-        return "exact", sps.checksum, sps.label
+        name = type(sps).__name__ if sps.has_own_spectra else "exact"
+        return name, sps.checksum, sps.label
     libraries = [getattr(x, "decode", lambda x=x: x)() for x in sps.ssp.libraries]
     return type(sps).__name__, None, ", ".join(libraries)
 

@@ -17,7 +17,7 @@ from ..observe import observation
 _LN_2PI = float(np.log(2.0 * np.pi))
 # What a sampler is given where Prospector's likelihood is zero.
 IMPOSSIBLE = -1e300
-_SLOW_ROAD = "use prospect.fitting.fit_model for it"
+_USE_PROSPECTOR = "use prospect.fitting.fit_model for it"
 
 
 @dataclass(frozen=True)
@@ -394,7 +394,7 @@ def _scalar(model, name, used):
     if model.config_dict.get(name, {}).get("depends_on"):
         raise ModelMismatchError(
             f"{name} depends on other parameters, which is not compiled; make it free or fix it, "
-            f"or {_SLOW_ROAD}."
+            f"or {_USE_PROSPECTOR}."
         )
     value = np.squeeze(model.params[name])
     if value.ndim:

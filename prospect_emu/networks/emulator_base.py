@@ -1,9 +1,12 @@
 """What every emulator of the 18-parameter model has, and the scaling by mass and distance."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import FilterError, RangeError
 from ..files import load_model, read_kind, save_tensors
@@ -79,10 +82,10 @@ class EmulatorBase:
     """
 
     name: str
-    parameters: tuple
+    parameters: tuple[str, ...]
     bounds: np.ndarray
-    filters: tuple
-    filter_hashes: tuple
+    filters: tuple[str, ...]
+    filter_hashes: tuple[str, ...]
     bias_mag: np.ndarray
     sigma_mag: np.ndarray
     covariance: np.ndarray
@@ -94,22 +97,22 @@ class EmulatorBase:
     SCHEMA: ClassVar[int]
     OLD_KINDS: ClassVar[tuple] = ()
 
-    def index(self, parameter):
+    def index(self, parameter: str) -> int:
         """Position of a parameter in the vector."""
         return self.parameters.index(parameter)
 
     @property
-    def fixed(self):
+    def fixed(self) -> dict:
         """Fixed FSPS and Prospector parameters that the emulator assumes."""
         return self.manifest["recipe"]["fixed"]
 
     @property
-    def libraries(self):
+    def libraries(self) -> str:
         """Names of the isochrones and the spectral library."""
         label = self.manifest.get("label")
         return label or ", ".join(self.manifest["versions"]["libraries"])
 
-    def check(self, theta):
+    def check(self, theta: ArrayLike) -> None:
         """Raise `RangeError` unless all of `theta` (..., nparam) is finite and in the box."""
         theta = np.asarray(theta, dtype=float)
         n = len(self.parameters)
@@ -130,7 +133,7 @@ class EmulatorBase:
                 f"[{lo:.6g}, {hi:.6g}] of emulator {self.name!r}, which does not extrapolate."
             )
 
-    def maggies(self, theta, check=True):
+    def maggies(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Apparent fluxes.
 
         Parameters
@@ -159,7 +162,7 @@ class EmulatorBase:
         maggies = self.reference_maggies(flat) * scale[:, None]
         return maggies.reshape(*theta.shape[:-1], len(self.filters))
 
-    def reference_maggies(self, theta):
+    def reference_maggies(self, theta: np.ndarray) -> np.ndarray:
         """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, nparam), unchecked.
 
         `reference_scale` turns them into apparent fluxes; with the redshift fixed
@@ -171,11 +174,11 @@ class EmulatorBase:
         """An object with `reference_maggies` for parameter vectors at one redshift."""
         return self
 
-    def magnitudes(self, theta, check=True):
+    def magnitudes(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""
         return maggies_to_arsinh(self.maggies(theta, check))
 
-    def mfrac(self, theta, check=True):
+    def mfrac(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Surviving mass fraction, shape (...)."""
         theta = np.asarray(theta, dtype=float)
         if check:
@@ -192,7 +195,7 @@ class EmulatorBase:
             return np.broadcast_to(self.sigma_mag, (len(theta), len(self.filters)))
         return self.errors.at(theta[:, self.index("zred")], theta[:, self.index("dust2")])
 
-    def select(self, names):
+    def select(self, names: Iterable[str]) -> Self:
         """The emulator restricted to the bands `names`, in that order.
 
         Raises
@@ -226,7 +229,7 @@ class EmulatorBase:
             **self._outputs(cols),
         )
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the emulator into one safetensors file (atomic)."""
         tensors = self._tensors() | {k: getattr(self, v) for k, v in STATISTICS.items()}
         tensors |= {} if self.errors is None else self.errors.tensors()
@@ -243,7 +246,7 @@ class EmulatorBase:
         save_tensors(path, tensors, manifest)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> Self:
         """Read an emulator file; see `load_emulator`."""
 
         def build(tensors, m):

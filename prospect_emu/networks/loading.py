@@ -1,22 +1,24 @@
 """Emulators by name or file, and the bundled exact one that checks another."""
 
 from functools import partial
+from pathlib import Path
 
 from ..errors import SetupError
 from ..files import bundled, find_bundled, read_kind
 from .emulator import Emulator
+from .emulator_base import EmulatorBase
 from .factored import FactoredEmulator
 
 # What a file may hold, by the kind that it names.
 KINDS = {k: c for c in (Emulator, FactoredEmulator) for k in (c.KIND, *c.OLD_KINDS)}
 
 
-def list_emulators():
+def list_emulators() -> list[str]:
     """Names of the bundled emulators."""
     return list(bundled())
 
 
-def load_emulator(name):
+def load_emulator(name: str | Path) -> EmulatorBase:
     """Load an emulator.
 
     Parameters
@@ -26,7 +28,8 @@ def load_emulator(name):
 
     Returns
     -------
-    Emulator
+    EmulatorBase
+        `Emulator` or `FactoredEmulator`.
 
     Raises
     ------

@@ -106,7 +106,7 @@ def plain_fluxes(values, what):
     Raises
     ------
     DataError
-        If they are not numbers, or their unit is no flux density.
+        If they are not numbers, or their unit is not a flux density.
     """
     unit = getattr(values, "unit", None)
     masked = is_masked(values)
@@ -120,7 +120,7 @@ def plain_fluxes(values, what):
         elif unit is not None:
             plain = plain * u.Unit(unit).to(u.dimensionless_unscaled)
     except u.UnitsError as err:
-        raise DataError(f"{what} is in {unit}, which is no flux density; give maggies.") from err
+        raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
     except (TypeError, ValueError) as err:
         raise DataError(f"{what} is not an array of numbers ({err}); give maggies.") from err
     plain[masked] = np.nan
