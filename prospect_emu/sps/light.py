@@ -122,7 +122,7 @@ class Stars:
         # Bands apart: passes over an array of their own are quicker. By cell of metallicity.
         halves = [np.ascontiguousarray(half) for half in (table[:, :, :nb], table[:, :, nb:])]
         self._pairs = [
-            [half[c : c + 2].reshape(2 * len(light), half.shape[2]) for half in halves]
+            [half[c : c + 2].swapaxes(0, 1).reshape(-1, half.shape[2]) for half in halves]
             for c in range(len(table) - 1)
         ]
         if self.gas is not None:
@@ -280,13 +280,16 @@ class Stars:
 
     def _by_cells(self, share, f, cell, runs, seen):
         """Bands and other columns, each cell of metallicity by itself."""
-        pair = np.concatenate([share * (1.0 - f), share * f], axis=1)
+        # Up to the oldest that has light in any row: at high redshift few are that old.
+        n, old = len(share), int(np.flatnonzero(share.any(axis=0)).max(initial=0)) + 1
+        sides = np.concatenate([1.0 - f, f], axis=1)
+        pair = (share[:, :old, None] * sides[:, None]).reshape(n, -1)
+        used = slice(0, pair.shape[1])
         first, second = self._pairs[0]
-        bands, rest = (
-            np.empty((len(share), a.shape[1]), np.float32) for a in (first[:, seen], second)
-        )
+        bands, rest = (np.empty((n, a.shape[1]), np.float32) for a in (first[:, seen], second))
         for at, a, b in runs:
             first, second = self._pairs[at]
+            first, second = first[used], second[used]
             np.dot(pair[a:b], first[:, seen], out=bands[a:b])
             np.dot(pair[a:b], second, out=rest[a:b])
         return bands, rest
