@@ -103,8 +103,8 @@ def test_missing_values_in_text(tmp_path):
         (b"# nothing\n\n", "no rows"),
         (b"PK\x03\x04 a workbook", "is not a table of a known kind"),
         (b"band,flux\na,1,2,3\n", "not a readable TEXT table"),
-        (b"<html><body>404</body></html>", "is no table of a known kind"),
-        (b'{"band": ["a"], "flux": [1]}', "is no table of a known kind"),
+        (b"<html><body>404</body></html>", "is not a table of a known kind"),
+        (b'{"band": ["a"], "flux": [1]}', "is not a table of a known kind"),
         (gzip.compress(b"band,flux")[:12] + b"\xff" * 32, "Cannot read"),
     ],
 )
