@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra 'train' (torch)")
 
-from prospect_emu.training import network_errors as errors  # noqa: E402
-from prospect_emu.training.generate import SampleStore  # noqa: E402
-from prospect_emu.training.recipe import Recipe  # noqa: E402
+from prospect_emu.training import network_errors as errors
+from prospect_emu.training.generate import SampleStore
+from prospect_emu.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_learns_the_teacher(student, stores):
 
 
 def test_goes_on_from_a_network(student, stores, tmp_path):
-    """At a rate of zero nothing but where it starts decides: the same fluxes to single precision."""
+    """At a rate of zero where it starts decides: the same magnitudes to single precision."""
     data = stores[0].load()
     samples = train.FixedSamples(data["theta"][:2000], data["maggies"][:2000])
     still = replace(SETTINGS, schedule=((0.0, 500, 1),))
