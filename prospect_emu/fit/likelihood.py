@@ -105,7 +105,9 @@ class Emulated:
         chi *= chi
         chi /= var
         norm = np.log(self.observed).sum() + 0.5 * self.flux.size * _LN_2PI
-        return -0.5 * (chi.sum(axis=1) + np.log(var).sum(axis=1)) - norm
+        # Logarithms of products: fewer, and of eight ratios they cannot overflow.
+        log_var = np.log(np.multiply.reduceat(var, np.arange(0, self.flux.size, 8), axis=1))
+        return -0.5 * (chi.sum(axis=1) + log_var.sum(axis=1)) - norm
 
 
 @dataclass(frozen=True)
