@@ -1,6 +1,7 @@
 """What every emulator of the 18-parameter model has, and the scaling by mass and distance."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -163,8 +164,26 @@ class EmulatorBase:
         raise NotImplementedError
 
     def at_redshift(self, zred):
-        """An object with `reference_maggies` for parameter vectors at one redshift."""
+        """An object with `reference_maggies` for parameter vectors at one redshift.
+
+        Raises
+        ------
+        RangeError
+            If `zred` is no redshift, or not one of the emulator's.
+        """
+        self.check_redshift(zred)
         return self
+
+    def check_redshift(self, zred):
+        """Raise `RangeError` unless `zred` is a number in the emulator's range of redshifts."""
+        low, high = self.bounds[self.index("zred")]
+        number = isinstance(zred, Real) and not isinstance(zred, bool)
+        if not (number and low <= zred <= high and zred > 0):
+            shown = f"{zred:g}" if number else repr(zred)
+            raise RangeError(
+                f"The redshift {shown} lies outside {low:g} to {high:g}, the range of emulator "
+                f"{self.name!r}; use an emulator that covers it (prospect-emu list)."
+            )
 
     def magnitudes(self, theta, check=True):
         """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""
