@@ -123,7 +123,7 @@ def _unknown_bands(sample, backends, policy):
                 f"{', '.join(unknown)}. Remove them from the catalog's bands, set "
                 "select.unknown_bands = 'mask', or use another emulator."
             )
-        reason = f"is left out of the fits with {label}, which does not know it."
+        reason = f"is left out of the fits with {label}, which does not have it."
         notes += [f"{band} {reason}" for band in unknown]
     return notes
 

@@ -355,5 +355,5 @@ def write_file(path, data):
         write_atomic(path, data)
     except OSError as err:
         raise OutputError(
-            f"Writing {path} failed ({err}); see to space and permissions, and start again."
+            f"Writing {path} failed ({err}); check free space and permissions, and start again."
         ) from err

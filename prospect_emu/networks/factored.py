@@ -23,8 +23,6 @@ from .emulator_base import REFERENCE_LOGMASS, EmulatorBase, reference_scale
 from .factored_file import own_ingredients
 from .vector import PARAMETERS, fsps_parameters
 
-KIND = "prospect_emu factored emulator"
-_SCHEMA = 1
 _ZRED = PARAMETERS.index("zred")
 # Rows of one redshift from which on folding is cheaper than spectra.
 _FOLD_FROM = 200
@@ -130,7 +128,7 @@ class FactoredEmulator(EmulatorBase):
 
     # ---- files ------------------------------------------------------------------
 
-    KIND, SCHEMA = KIND, _SCHEMA
+    KIND, SCHEMA = "prospect_emu factored emulator", 1
 
     def save(self, path):
         """Write all but the ingredients, which the file names, into one safetensors file."""

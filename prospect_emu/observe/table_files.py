@@ -89,7 +89,10 @@ def read_table(path, text=()):
 
 
 def write_table(table, path):
-    """Write a table as ECSV, atomically; it reads back exactly."""
+    """Write a table as ECSV, atomically; it reads back exactly, however it is printed."""
+    table = table.copy(copy_data=False)
+    for column in table.columns.values():
+        column.info.format = None
 
     def write(file):
         text = io.TextIOWrapper(file, "utf-8", newline="")
@@ -213,7 +216,7 @@ def _read(path, data, kind, part, text):
         raise DataError(f"{path} holds one table; leave out [{part}].")
     lines = _text(data)
     if re.search("[\0-\x08\x0e-\x1f]", lines) or re.match(r"\s*[<{]", lines):
-        raise DataError(f"{path} is no table of a known kind; write it as {KINDS}.")
+        raise DataError(f"{path} is not a table of a known kind; write it as {KINDS}.")
     lines = [line for line in lines.splitlines() if line.strip(" ,;\t")]
     return _read_text(path, lines, text) if kind == "text" else Table.read(lines, format=kind)
 

@@ -107,7 +107,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
     Raises
     ------
     DataError
-        If a band appears twice, all are masked, or the redshift is no positive number.
+        If a band appears twice, all are masked, or the redshift is not a positive number.
     FilterError
         If a filter is unknown.
     """
@@ -283,8 +283,8 @@ def _redshift(value):
 
 def _truth(truth, path):
     if not isinstance(truth, dict):
-        raise DataError(f"{path}: the metadata 'truth' is no mapping of parameters to values.")
+        raise DataError(f"{path}: the metadata 'truth' is not a mapping of parameters to values.")
     try:
         return {k: float(v) for k, v in truth.items()}
     except (TypeError, ValueError) as err:
-        raise DataError(f"{path}: a value of 'truth' is no number ({err}).") from err
+        raise DataError(f"{path}: a value of 'truth' is not a number ({err}).") from err

@@ -116,7 +116,7 @@ class NestedSettings:
         for name in ("dlogz_init", "max_error", "update_interval"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
-                raise ProspectEmuError(f"{name} = {value} is no positive number.")
+                raise ProspectEmuError(f"{name} = {value} is not a positive number.")
         for name in ("facc", "forget"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:

@@ -122,7 +122,7 @@ class Stars:
         # Bands apart: passes over an array of their own are quicker. By cell of metallicity.
         halves = [np.ascontiguousarray(half) for half in (table[:, :, :nb], table[:, :, nb:])]
         self._pairs = [
-            [half[c : c + 2].reshape(2 * len(light), half.shape[2]) for half in halves]
+            [half[c : c + 2].swapaxes(0, 1).reshape(-1, half.shape[2]) for half in halves]
             for c in range(len(table) - 1)
         ]
         if self.gas is not None:
@@ -228,7 +228,7 @@ class Stars:
         self.gas = np.array(cells, dtype=np.float32), right.astype(np.float32)
         return amplitudes
 
-    def __call__(self, share, metals, gas):
+    def __call__(self, share, metals, gas, seen=slice(None)):
         """Light of rows in the order of their metallicity: bands (n, nb), other columns (n, m).
 
         Parameters
@@ -238,6 +238,8 @@ class Stars:
             Position (n, 1), cells (n,) and runs [(cell, start, stop), ...].
         gas : tuple or None
             Order, runs [(cell, start, stop), ...] and weights (n, nnode) in that order.
+        seen : slice
+            Of the bands.
         """
         if share.shape[1] != self.rows.size:
             share = share[:, self.rows]
@@ -246,9 +248,9 @@ class Stars:
                 share = self._spread(share, *metals[:2])
             rest = share @ self._few[1]
             if self.gas is None:
-                return share @ self._few[0], rest
+                return share @ self._few[0][:, seen], rest
         else:
-            bands, rest = self._by_cells(share, *metals)
+            bands, rest = self._by_cells(share, *metals, seen)
             if self.gas is None:
                 return bands, rest
         order, runs, weight = gas
@@ -262,9 +264,9 @@ class Stars:
         mix = np.empty_like(ordered)
         mix[order] = ordered
         if self._few is not None:
-            bands = np.concatenate([share, mix], axis=1) @ self._few[0]
+            bands = np.concatenate([share, mix], axis=1) @ self._few[0][:, seen]
         else:
-            bands += mix @ of_bands
+            bands += mix @ of_bands[:, seen]
         rest += mix @ of_rest
         return bands, rest
 
@@ -276,13 +278,19 @@ class Stars:
         out[row, column], out[row, column + k] = share * (1.0 - f), share * f
         return out
 
-    def _by_cells(self, share, f, cell, runs):
+    def _by_cells(self, share, f, cell, runs, seen):
         """Bands and other columns, each cell of metallicity by itself."""
-        pair = np.concatenate([share * (1.0 - f), share * f], axis=1)
-        bands, rest = (np.empty((len(share), a.shape[1]), np.float32) for a in self._pairs[0])
+        # Up to the oldest that has light in any row: at high redshift few are that old.
+        n, old = len(share), int(np.flatnonzero(share.any(axis=0)).max(initial=0)) + 1
+        sides = np.concatenate([1.0 - f, f], axis=1)
+        pair = (share[:, :old, None] * sides[:, None]).reshape(n, -1)
+        used = slice(0, pair.shape[1])
+        first, second = self._pairs[0]
+        bands, rest = (np.empty((n, a.shape[1]), np.float32) for a in (first[:, seen], second))
         for at, a, b in runs:
             first, second = self._pairs[at]
-            np.dot(pair[a:b], first, out=bands[a:b])
+            first, second = first[used], second[used]
+            np.dot(pair[a:b], first[:, seen], out=bands[a:b])
             np.dot(pair[a:b], second, out=rest[a:b])
         return bands, rest
 

@@ -191,7 +191,7 @@ def test_error_floors():
 
     assert floor(kind="3dhst") == floor(kind="table") == 0.05
     assert floor(kind="mocks") == 0.0  # their errors are those of their noise
-    with pytest.raises(SetupError, match=r"catalog.error_floor = 5 is no fraction"):
+    with pytest.raises(SetupError, match=r"catalog.error_floor = 5 is not a fraction"):
         floor(kind="table", error_floor=5.0)
 
 
@@ -572,7 +572,7 @@ def test_one_lock_file_for_all_fits(workshop, inline):
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_kept_rows_are_what_the_files_say(workshop, inline, same_tables, torn):
-    """The second reader opens no file, unless it changed or what was kept is torn."""
+    """The second reader opens no file, unless it changed or the stored copy is incomplete."""
     config = workshop.config(top="repeats = 2")
     run_campaign(config, executor=inline)
     store = Store(config.output)

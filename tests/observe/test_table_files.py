@@ -101,10 +101,10 @@ def test_missing_values_in_text(tmp_path):
         (b"PK\x03\x04\x00\xff", "write it as FITS, ECSV, VOTable"),
         (b"acs_wfc_f814w,1.3,0.1\n", "no line with the names of its 3 columns"),
         (b"# nothing\n\n", "no rows"),
-        (b"PK\x03\x04 a workbook", "is no table of a known kind"),
+        (b"PK\x03\x04 a workbook", "is not a table of a known kind"),
         (b"band,flux\na,1,2,3\n", "not a readable TEXT table"),
-        (b"<html><body>404</body></html>", "is no table of a known kind"),
-        (b'{"band": ["a"], "flux": [1]}', "is no table of a known kind"),
+        (b"<html><body>404</body></html>", "is not a table of a known kind"),
+        (b'{"band": ["a"], "flux": [1]}', "is not a table of a known kind"),
         (gzip.compress(b"band,flux")[:12] + b"\xff" * 32, "Cannot read"),
     ],
 )
