@@ -362,7 +362,7 @@ def parse_config(data, folder=".", where="the configuration"):
     floor = catalog.error_floor
     if floor is not None and not 0.0 <= floor < 1.0:
         raise SetupError(
-            f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
+            f"{where}: catalog.error_floor = {floor:g} is not a fraction; 5 % is written 0.05."
         )
     emulators = tuple(
         str((folder / e).resolve()) if _is_file(folder / e) else e for e in config.emulators

@@ -25,8 +25,8 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0 done, 1 `check` found a fault, 2 an error the user can
-        mend, said in one sentence on stderr, 3 the fit did not converge, 130
+        Exit status: 0 done, 1 `check` found a fault, 2 an error that the user
+        can fix, in one sentence on stderr, 3 the fit did not converge, 130
         interrupted.
     """
     # Figures go to files; a notebook's backend, which it hands on, is not there.
@@ -155,7 +155,9 @@ def register_fit(subparsers):
         help="repeat the run until means are known to E posterior standard deviations (0.15; quick "
         "does not repeat, careful: 0.08)",
     )  # fmt: skip
-    p.add_argument("--max-calls", type=positive, metavar="N", help="budget of likelihood calls")
+    p.add_argument(
+        "--max-calls", type=positive, metavar="N", help="largest number of likelihood calls"
+    )
     p.add_argument(
         "--certify", type=positive, metavar="N",
         help="compare with exact fluxes of N posterior draws (some hundred), and correct the "

@@ -3,9 +3,10 @@
 import difflib
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from numbers import Real
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from .likelihood import upper_limits
 from .mass_coordinates import mass_coordinates
 from .posterior import BatchedPosterior
 
-_SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
+_USE_PROSPECTOR = "use prospect.fitting.fit_model with the same arguments for it"
 
 # Other spellings that Prospector's command line has or had; the second half of Prospector 2.
 _ALIASES = {
@@ -56,15 +57,15 @@ def fit_model(
     obs,
     model,
     sps,
-    noise=(None, None),
-    lnprobfn=None,
-    optimize=False,
-    emcee=False,
-    dynesty=True,
-    nested_sampler=None,
-    likelihood=None,
-    **kwargs,
-):
+    noise: tuple = (None, None),
+    lnprobfn: Callable | None = None,
+    optimize: bool = False,
+    emcee: bool = False,
+    dynesty: bool = True,
+    nested_sampler: str | None = None,
+    likelihood: str | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
     """Fit photometry, a spectrum or both; `prospect.fitting.fit_model`'s signature and return.
 
     The same prior, likelihood and nested sampler as Prospector's, but hundreds
@@ -310,21 +311,21 @@ def _refuse(lnprobfn, optimize, emcee, dynesty, nested_sampler, sps, kwargs):
     if lnprobfn is not None and lnprobfn is not adapter.lnprobfn:
         raise ModelMismatchError(
             "lnprobfn is not Prospector's own, and only that one is compiled into batches; "
-            f"{_SLOW_ROAD}."
+            f"{_USE_PROSPECTOR}."
         )
     for name, given in (("optimize", optimize), ("emcee", emcee)):
         if given:
             raise ProspectEmuError(
-                f"{name}=True: fit_model here runs nested sampling alone; {_SLOW_ROAD}."
+                f"{name}=True: fit_model here runs nested sampling alone; {_USE_PROSPECTOR}."
             )
     if nested_sampler not in (None, "", "dynesty"):
         raise ProspectEmuError(
             f"nested_sampler={nested_sampler!r}: fit_model here runs dynesty; pass "
-            f"nested_sampler='dynesty', or {_SLOW_ROAD}."
+            f"nested_sampler='dynesty', or {_USE_PROSPECTOR}."
         )
     if not dynesty:
         raise ProspectEmuError(
-            f"dynesty=False leaves nothing to do here; pass dynesty=True, or {_SLOW_ROAD}."
+            f"dynesty=False leaves nothing to do here; pass dynesty=True, or {_USE_PROSPECTOR}."
         )
     if kwargs.get("pool") is not None:
         raise ProspectEmuError(

@@ -215,7 +215,7 @@ def _wavelengths(table, column, given, known, path):
         return (values * unit).to_value(u.AA)
     except (u.UnitsError, ValueError, TypeError) as err:
         raise DataError(
-            f"{path}: the unit {text!r} of column {column!r} is no length; give um or Angstrom."
+            f"{path}: the unit {text!r} of column {column!r} is not a length; give um or Angstrom."
         ) from err
 
 
@@ -238,8 +238,8 @@ def maggies_per_unit(text, wave, path):
         )
     except (u.UnitsError, ValueError, TypeError, AttributeError) as err:
         raise DataError(
-            f"{path}: the flux unit {text!r} is no flux density; use maggies ('mgy'), a multiple "
-            "of jansky ('uJy') or 'erg/s/cm2/AA'."
+            f"{path}: the flux unit {text!r} is not a flux density; use maggies ('mgy'), a "
+            "multiple of jansky ('uJy') or 'erg/s/cm2/AA'."
         ) from err
 
 
