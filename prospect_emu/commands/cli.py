@@ -122,6 +122,10 @@ def register_fit(subparsers):
         "table of wavelength and R or dispersion (default: the spectrum's own column R)",
     )  # fmt: skip
     p.add_argument(
+        "--degrade", action="store_true",
+        help="smooth the spectrum to the library's resolution where it is sharper",
+    )  # fmt: skip
+    p.add_argument(
         "--polyorder", type=int, default=10, metavar="N",
         help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
     )  # fmt: skip
@@ -185,6 +189,7 @@ def _fit(args):
     spectral = {
         "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
         "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
+        "degrade": args.degrade,
     }  # fmt: skip
     obs, model, sps = prepare(
         table, args.zred, args.model, args.emulator, args.unit, args.error_floor,

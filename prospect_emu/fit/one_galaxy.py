@@ -3,9 +3,13 @@
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import DataError, RangeError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
+from ..observe.degrade import degraded
+from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
@@ -22,6 +26,8 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# A spectrum and photometry that differ by more than this factor are told of.
+_ALIKE = 1.5
 
 
 def mock_galaxy():
@@ -43,6 +49,7 @@ def prepare(
     spectrum_unit=None,
     wave_unit=None,
     air=None,
+    degrade=False,
 ):
     """Everything that `fit_model` needs for a table of photometry.
 
@@ -57,6 +64,9 @@ def prepare(
         default that of the file.
     polyorder : int
         Of the polynomial that calibrates the spectrum; 0 for none.
+    degrade : bool
+        Whether the spectrum is smoothed to the library's resolution where it is sharper, see
+        `prospect_emu.observe.degrade.degraded`.
 
     Returns
     -------
@@ -81,7 +91,7 @@ def prepare(
         raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
-        return *_with_spectrum(obs, data, model, resolution, polyorder), EmulatorSPS()
+        return *_with_spectrum(obs, data, model, resolution, polyorder, degrade), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
         params = model_params(zred=obs["zred"], zred_prior=prior)
@@ -112,7 +122,7 @@ def _zred_prior(zred, text):
     return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
 
 
-def _with_spectrum(obs, data, model, resolution, polyorder):
+def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False):
     """An obs with a spectrum as it was read, and the model of both."""
     dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
     if resolution:
@@ -121,10 +131,37 @@ def _with_spectrum(obs, data, model, resolution, polyorder):
     if model != PRESET:
         params, more = template_params(model, obs["zred"])
     imf = int(params.get("imf_type", {"init": DEFAULTS["imf_type"]})["init"])
-    built, said = spectral_model(
-        params, data["wavelength"], dispersion, find_ingredients(imf_type=imf), polyorder
-    )
-    return obs | data | {"notes": [*obs["notes"], *notes, *more, *said]}, built
+    ingredients, pixels = find_ingredients(imf_type=imf), data["wavelength"].size
+    if degrade and dispersion is not None:
+        rest = data["wavelength"] / (1.0 + obs["zred"])
+        library = np.interp(rest, ingredients.wave, np.abs(np.ravel(ingredients.resolution)))
+        data, dispersion = degraded(data, dispersion, library)
+        notes.append(
+            f"Its {pixels} pixels were smoothed to the library's resolution; "
+            f"{data['mask'].sum()} with nearly independent noise are fitted."
+        )
+    if not 0 <= polyorder < data["mask"].sum():
+        raise SetupError(
+            f"--polyorder {polyorder} does not suit a spectrum of {data['mask'].sum()} pixels; "
+            "give 0 (no calibration) or more, and fewer than there are pixels."
+        )
+    built, said = spectral_model(params, data["wavelength"], dispersion, ingredients, polyorder)
+    obs = obs | data
+    notes = [*obs["notes"], *notes, *more, *said, *_brightness(obs, polyorder)]
+    return obs | {"notes": notes}, built
+
+
+def _brightness(obs, polyorder):
+    """A note where spectrum and photometry are of different brightness."""
+    ratios = spectrum_over_photometry(obs)
+    middle = float(np.median(list(ratios.values()))) if ratios else 1.0
+    if 1.0 / _ALIKE < middle < _ALIKE:
+        return []
+    cure = "the polynomial takes that up" if polyorder else "give --polyorder if that may be"
+    return [
+        f"The spectrum is {middle:.3g} times as bright as the photometry in {', '.join(ratios)}; "
+        f"{cure}. Check apertures, units and whether both are of this galaxy."
+    ]
 
 
 def fit_table(
@@ -142,6 +179,7 @@ def fit_table(
     spectrum_unit=None,
     wave_unit=None,
     air=None,
+    degrade=False,
     seed=None,
     progress=False,
     **settings,
@@ -169,7 +207,7 @@ def fit_table(
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
         the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
         computed exactly, unless an `emulator` is named.
-    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     seed : int, optional
         The same seed gives the same result.
@@ -189,7 +227,7 @@ def fit_table(
     """
     spectral = {
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
+        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
     }  # fmt: skip
     obs, built, sps = prepare(
         table, zred, model, emulator, unit, error_floor, zred_prior, **spectral

@@ -63,7 +63,7 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
         notes.append(
             f"The spectrum is sharper than the library {ingredients.label} (dispersion "
             f"{np.median(own):.0f} km/s) in {100 * sharp:.0f} % of its pixels; lines of stars are "
-            "smoother there in the model than in the data."
+            "smoother there in the model than in the data. Use --degrade, or finer ingredients."
         )
     fixed = {
         "smoothtype": "lsf", "fftsmooth": True, "nebemlineinspec": False, "polyorder": polyorder,
