@@ -145,6 +145,12 @@ class FitConfig:
         Keep this many draws of each posterior in its file instead of all nested samples: 1000
         take a tenth of the space. The results table is made of all samples nevertheless.
         0 for all.
+    sampler : str
+        "nested", or "amortised": by draws of a learnt proposal where these suffice, and by nested
+        sampling with the settings above where they do not.
+    proposal : str
+        For that: a file of ``prospect-emu train posterior``, relative to the TOML file, or the
+        name of a bundled one.
     restframe : tuple of str
         Rest-frame magnitudes and colours to derive: filters, two joined by "-" for a colour,
         "M_UV", or "UVJ"; see `prospect_emu.fit.restframe.columns_of`.
@@ -169,6 +175,8 @@ class FitConfig:
     certificate: int = 0
     tables: str = ""
     draws: int = 0
+    sampler: str = "nested"
+    proposal: str = ""
     restframe: tuple = ()
 
     @property
@@ -257,6 +265,7 @@ _CHOICES = {
     "select.unknown_bands": ("refuse", "mask"),
     "fit.moves": ("learnt", "differences", "ellipsoid"),
     "fit.preset": tuple(PRESETS),
+    "fit.sampler": ("nested", "amortised"),
 }
 # Settings of one kind of catalog alone.
 _OF_KIND = dict.fromkeys(
@@ -319,6 +328,13 @@ def parse_config(data, folder=".", where="the configuration"):
             fit = replace(fit, **{name: str(folder / path)})
             if not _is_file(folder / path):
                 raise SetupError(f"{where}: there is no file fit.{name} = {path!r}; correct it.")
+    if fit.proposal and _is_file(folder / fit.proposal):
+        fit = replace(fit, proposal=str((folder / fit.proposal).resolve()))
+    if (fit.sampler == "amortised") != bool(fit.proposal):
+        raise SetupError(
+            f'{where}: fit.sampler = "amortised" and fit.proposal belong together; give both or '
+            "neither."
+        )
     if fit.model and fit.params:
         raise SetupError(f"{where}: fit.model and fit.params are two models; give one of them.")
     if fit.params_options and not fit.params:
@@ -346,7 +362,7 @@ def parse_config(data, folder=".", where="the configuration"):
     floor = catalog.error_floor
     if floor is not None and not 0.0 <= floor < 1.0:
         raise SetupError(
-            f"{where}: catalog.error_floor = {floor:g} is no fraction; 5 % is written 0.05."
+            f"{where}: catalog.error_floor = {floor:g} is not a fraction; 5 % is written 0.05."
         )
     emulators = tuple(
         str((folder / e).resolve()) if _is_file(folder / e) else e for e in config.emulators

@@ -213,7 +213,15 @@ def row_of(result):
         "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
         "problems": "; ".join(info["problems"]) or "none",
         "seed": info["seed"],
+        **_of_proposal(info["diagnostics"].get("amortised")),
     }
+
+
+def _of_proposal(told):
+    """Columns of a fit by a learnt proposal."""
+    if told is None:
+        return {}
+    return {"verdict": told["verdict"], "verdict_reason": told["reason"]}
 
 
 def bands_of(result):

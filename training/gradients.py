@@ -16,7 +16,6 @@ from torch.special import log_ndtr
 from prospect_emu.errors import ModelMismatchError
 from prospect_emu.fit.likelihood import Correlated, Gaussian
 from prospect_emu.fit.posterior import BatchedPosterior
-from prospect_emu.networks.emulator import Emulator
 from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, REFERENCE_MPC
 from prospect_emu.observe.magnitudes import U0, A, softening
 from prospect_emu.prospector import priors
@@ -172,9 +171,9 @@ def _flux_function(emulator):
     """Vectors (n, 18) -> apparent fluxes (n, nband)."""
     if isinstance(emulator, ExactEmulator):
         return lambda theta: emulator.exact.photometry(theta, emulator.projector).double()
-    if type(emulator) is not Emulator:
+    if getattr(emulator, "flux_net", None) is None:
         raise ModelMismatchError(
-            f"{type(emulator).__name__} {emulator.name!r} has no gradients; use a network or "
+            f"{emulator!r} has no gradients; use a network of one range of redshifts or "
             "prospect_emu.training.engines.exact_emulator."
         )
     net = emulator.flux_net

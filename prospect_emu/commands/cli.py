@@ -25,8 +25,8 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0 done, 1 `check` found a fault, 2 an error the user can
-        mend, said in one sentence on stderr, 3 the fit did not converge, 130
+        Exit status: 0 done, 1 `check` found a fault, 2 an error that the user
+        can fix, in one sentence on stderr, 3 the fit did not converge, 130
         interrupted.
     """
     # Figures go to files; a notebook's backend, which it hands on, is not there.
@@ -138,6 +138,12 @@ def register_fit(subparsers):
     )
     fit_output.add_output_options(p, "fit_<name of TABLE>")
     p.add_argument(
+        "--sampler", choices=("nested", "amortised"), default="nested",
+        help="nested sampling, or a learnt proposal and nested sampling where that fails "
+        "(%(default)s)",
+    )  # fmt: skip
+    p.add_argument("--proposal", metavar="NAME", help="for --sampler amortised: a name or file")
+    p.add_argument(
         "--preset", choices=("quick", "standard", "careful"), default="standard",
         help="settings of the sampler that are not given (%(default)s)",
     )  # fmt: skip
@@ -153,7 +159,9 @@ def register_fit(subparsers):
         help="repeat the run until means are known to E posterior standard deviations (0.15; quick "
         "does not repeat, careful: 0.08)",
     )  # fmt: skip
-    p.add_argument("--max-calls", type=positive, metavar="N", help="budget of likelihood calls")
+    p.add_argument(
+        "--max-calls", type=positive, metavar="N", help="largest number of likelihood calls"
+    )
     p.add_argument(
         "--certify", type=positive, metavar="N",
         help="compare with exact fluxes of N posterior draws (some hundred), and correct the "
@@ -182,6 +190,8 @@ def _fit(args):
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
+    if (args.sampler == "amortised") != bool(args.proposal):
+        raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:
         args.emulator = args.emulator or DEFAULT_EMULATOR
     table = args.table or mock_galaxy()
@@ -216,6 +226,7 @@ def _fit(args):
         "nested_target_n_effective": args.n_eff,
         "nested_max_error": args.max_error,
         "nested_maxcall": args.max_calls,
+        **({"proposal": args.proposal} if args.proposal else {}),
     }
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
     if free:

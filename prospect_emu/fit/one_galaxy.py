@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
-from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
+from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.redshift_prior import DEFAULT as DEFAULT_PRIOR
 from ..prospector.redshift_prior import describe_prior, redshift_prior
@@ -30,27 +31,27 @@ PRESET = "mathews23"
 _ALIKE = 1.5
 
 
-def mock_galaxy():
+def mock_galaxy() -> Path:
     """Path of the bundled mock galaxy, whose true parameters are known."""
     return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
 
 
 def prepare(
-    table,
-    zred=None,
-    model=PRESET,
-    emulator=None,
-    unit=None,
-    error_floor=0.05,
-    zred_prior=None,
-    spectrum=None,
-    resolution=None,
-    polyorder=10,
-    spectrum_unit=None,
-    wave_unit=None,
-    air=None,
-    degrade=False,
-):
+    table: str | Path | None,
+    zred: float | str | None = None,
+    model: str = PRESET,
+    emulator: str | Path | None = None,
+    unit: str | None = None,
+    error_floor: float = 0.05,
+    zred_prior: str | Path | None = None,
+    spectrum: str | Path | None = None,
+    resolution: str | Path | None = None,
+    polyorder: int = 10,
+    spectrum_unit: str | None = None,
+    wave_unit: str | None = None,
+    air: bool | None = None,
+    degrade: bool = False,
+) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
     Parameters
@@ -72,7 +73,7 @@ def prepare(
     -------
     obs : dict
     model : prospect.models.SpecModel
-    sps : EmulatorSPS
+    sps : EmulatorSPS or NetworkSPS
 
     Raises
     ------
@@ -101,7 +102,7 @@ def prepare(
         network = load_emulator(emulator or DEFAULT_EMULATOR)
         if not prior:
             _check_redshift(obs["zred"], network)
-        sps = EmulatorSPS(network, filters=obs["filters"])
+        sps = NetworkSPS(network, filters=obs["filters"])
         built = EmulatorSpecModel(params)
         sps.check_model(built)
         return sps.inflate(obs), built, sps
@@ -165,25 +166,25 @@ def _brightness(obs, polyorder):
 
 
 def fit_table(
-    table=None,
-    zred=None,
+    table: str | Path | None = None,
+    zred: float | str | None = None,
     *,
-    model=PRESET,
-    emulator=None,
-    unit=None,
-    error_floor=0.05,
-    zred_prior=None,
-    spectrum=None,
-    resolution=None,
-    polyorder=10,
-    spectrum_unit=None,
-    wave_unit=None,
-    air=None,
-    degrade=False,
-    seed=None,
-    progress=False,
-    **settings,
-):
+    model: str = PRESET,
+    emulator: str | Path | None = None,
+    unit: str | None = None,
+    error_floor: float = 0.05,
+    zred_prior: str | Path | None = None,
+    spectrum: str | Path | None = None,
+    resolution: str | Path | None = None,
+    polyorder: int = 10,
+    spectrum_unit: str | None = None,
+    wave_unit: str | None = None,
+    air: bool | None = None,
+    degrade: bool = False,
+    seed: int | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> FitResult:
     """Fit one galaxy: a table of photometry in, a posterior out.
 
     Parameters
@@ -225,7 +226,7 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    spectral = {
+    spectral: dict[str, Any] = {
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
         "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
     }  # fmt: skip

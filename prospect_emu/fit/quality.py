@@ -7,12 +7,12 @@ from ..prospector.batched_priors import compile_priors
 
 # Parameters that widen the errors of a spectrum.
 _WIDEN = ("spec_jitter", "f_outlier_spec")
-# A best sample this unlikely (probability of a larger chi2) is no fit.
+# A best sample this unlikely (probability of a larger chi2) is not a fit.
 _MISFIT = 1e-6
 # A parameter lies at the edge of its prior if more than half of its posterior does,
 # in the outer 1 % of the prior's probability.
 _EDGE, _SHARE = 0.01, 0.5
-# Of the effective samples, those that are no copies of others.
+# Of the effective samples, those that are not copies of others.
 _UNIQUE = 0.5
 
 
@@ -70,7 +70,7 @@ def problems(model, samples, weights, photometry, priors=None, spectrum=None):
     kish, unique = 1.0 / np.sum(weights**2), effective_size(samples, weights)
     if unique < _UNIQUE * kish:
         out.append(
-            f"of {kish:.0f} effective samples {unique:.0f} are no copies of others: the chains "
+            f"of {kish:.0f} effective samples {unique:.0f} are not copies of others: the chains "
             "hardly moved; take more walks or live points"
         )
     return out

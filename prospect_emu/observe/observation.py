@@ -106,7 +106,7 @@ def plain_fluxes(values, what):
     Raises
     ------
     DataError
-        If they are not numbers, or their unit is no flux density.
+        If they are not numbers, or their unit is not a flux density.
     """
     unit = getattr(values, "unit", None)
     masked = is_masked(values)
@@ -120,7 +120,7 @@ def plain_fluxes(values, what):
         elif unit is not None:
             plain = plain * u.Unit(unit).to(u.dimensionless_unscaled)
     except u.UnitsError as err:
-        raise DataError(f"{what} is in {unit}, which is no flux density; give maggies.") from err
+        raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
     except (TypeError, ValueError) as err:
         raise DataError(f"{what} is not an array of numbers ({err}); give maggies.") from err
     plain[masked] = np.nan
@@ -236,7 +236,11 @@ def inflated(obs, emulator, covariance=False):
     # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
     slope = arsinh_error_to_maggies(1.0, flux[mask])
     total = unc.copy()
-    total[mask] = np.hypot(unc[mask], slope * bands.sigma_mag[mask])
+    sigma, zred = bands.sigma_mag, obs.get("zred")
+    if bands.errors is not None and not covariance:
+        known = isinstance(zred, (int, float, np.number))
+        sigma = bands.errors.typical(float(zred) if known else None)
+    total[mask] = np.hypot(unc[mask], slope * sigma[mask])
     out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
     if covariance:
         full = np.diag(unc**2)

@@ -45,7 +45,7 @@ def observed_spectrum(obs):
         wave = u.Quantity(obs["wavelength"], unit or u.AA).to_value(u.AA)
     except (u.UnitsError, TypeError, ValueError) as err:
         raise DataError(
-            f"wavelength of obs is no array of wavelengths ({err}); give Angstrom."
+            f"wavelength of obs is not an array of wavelengths ({err}); give Angstrom."
         ) from err
     wave = np.array(wave, dtype=float)
     flux = plain_fluxes(obs["spectrum"], "spectrum of obs")

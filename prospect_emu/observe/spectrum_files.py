@@ -161,8 +161,8 @@ def _checked(path, wave, flux, unc, mask, dispersion, notes):
     if lost:
         notes = [
             *notes,
-            f"{lost} pixel{'s are' if lost > 1 else ' is'} masked: flux not finite, or error no "
-            "positive number.",
+            f"{lost} pixel{'s are' if lost > 1 else ' is'} masked: flux not finite, or error not "
+            "positive.",
         ]
     # Masked pixels are not read, but pass through Prospector's arithmetic.
     return {
@@ -218,7 +218,7 @@ def _wavelengths(table, column, given, known, path):
         return (values * unit).to_value(u.AA)
     except (u.UnitsError, ValueError, TypeError) as err:
         raise DataError(
-            f"{path}: the unit {text!r} of column {column!r} is no length; give um or Angstrom."
+            f"{path}: the unit {text!r} of column {column!r} is not a length; give um or Angstrom."
         ) from err
 
 
@@ -244,8 +244,8 @@ def maggies_per_unit(text, wave, path):
         )
     except (u.UnitsError, ValueError, TypeError, AttributeError) as err:
         raise DataError(
-            f"{path}: the flux unit {text!r} is no flux density; use maggies ('mgy'), a multiple "
-            "of jansky ('uJy') or 'erg/s/cm2/AA'."
+            f"{path}: the flux unit {text!r} is not a flux density; use maggies ('mgy'), a "
+            "multiple of jansky ('uJy') or 'erg/s/cm2/AA'."
         ) from err
 
 

@@ -58,7 +58,7 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
     width = np.sqrt(np.maximum(wanted**2 - library**2, (_LEAST * library) ** 2))
     own = np.interp(wavelength, seen, library)
     notes = [f"The spectrum is calibrated by a polynomial of order {polyorder}."] * (polyorder > 0)
-    sharp = np.mean(dispersion < own)
+    sharp = np.mean(dispersion < 0.999 * own)
     if sharp:
         notes.append(
             f"The spectrum is sharper than the library {ingredients.label} (dispersion "

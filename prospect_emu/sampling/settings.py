@@ -115,7 +115,7 @@ class NestedSettings:
             if value is not None and not value >= low:
                 raise ProspectEmuError(f"{name} = {value} is too small; give {low} or more.")
         if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
-            raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is no positive number.")
+            raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is not a positive number.")
         if self.facc is not None and not 0 < self.facc < 1:
             raise ProspectEmuError(f"facc = {self.facc} must be between 0 and 1.")
         choices = {"sample": _SAMPLES, "bound": _BOUNDS, "moves": _MOVES}

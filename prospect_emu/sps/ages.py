@@ -14,21 +14,19 @@ bolometric luminosity and skips in the spectrum (`light_weights`).
 """
 
 import numpy as np
-from scipy.special import expi
 
 from ..errors import RangeError
 from ..parameters import DEFAULTS
 from .constants import TINY, find_cell, locate, namespace
+from .exponential_integral import integral_term
 
 # FastStepBasis tabulates the SFR on both sides of each bin edge, this far off
 # (relative); between the two FSPS draws a straight line.
 EDGE = 1e-4
 MIN_SFR = 1e-30  # Msun/yr; FSPS raises what is lower in a table
 PARAMETRIC = (0, 1, 4, 5)
-_LOG_E = float(np.log10(np.e))
+_LOG_E, _LN_10 = float(np.log10(np.e)), float(np.log(10.0))
 _GYR = 1e9
-# From here on Ei(x) is taken from its asymptotic series: exp(x) is near overflow.
-_LARGE = 500.0
 
 
 def light_weights(weights):
@@ -64,11 +62,45 @@ def step_weights(log_age, agebins):
     RangeError
         If bins overlap, leave gaps or are not in order.
     """
+    edges, rate = _steps(agebins)
+    return np.diff(constant_since(log_age, edges), axis=-2) * rate[..., None]
+
+
+def step_sums(log_age, agebins, mass):
+    """``mass @ step_weights(log_age, agebins)`` for rows of bins of their own.
+
+    Parameters
+    ----------
+    log_age : ndarray, shape (nage,)
+    agebins : ndarray, shape (n, nbin, 2)
+    mass : ndarray, shape (n, nbin)
+
+    Returns
+    -------
+    ndarray, shape (n, nage)
+    """
+    edges, rate = _steps(agebins)
+    # What one Msun/yr up to each edge counts for.
+    jump = -np.diff(mass * rate, axis=1, prepend=0.0, append=0.0)
+    full, cell, young, share = _since(log_age, edges)
+    n, size = len(edges), len(log_age)
+    at = (cell + size * np.arange(n)[:, None]).ravel()
+    whole, young, older = (
+        np.bincount(place, (jump * part).ravel(), n * size).reshape(n, size)
+        for place, part in ((at, 1.0), (at, young), (at + 1, share))
+    )
+    # Whole intervals are those younger than the one an edge lies in.
+    before = np.cumsum(whole[:, ::-1], axis=1)[:, ::-1] - whole
+    return before * full + young + older
+
+
+def _steps(agebins):
+    """Edges (..., nbin + 1) in years as FSPS is given them, and 1 / length (..., nbin)."""
     edges = 10.0 ** bin_edges(agebins)
     rate = 1.0 / np.diff(edges, axis=-1)
     edges[..., 0] *= 1.0 + EDGE
     edges[..., -1] *= 1.0 - EDGE
-    return np.diff(constant_since(log_age, edges), axis=-2) * rate[..., None]
+    return edges, rate
 
 
 def constant_since(log_age, t):
@@ -76,6 +108,17 @@ def constant_since(log_age, t):
 
     Both of numpy or both of torch.
     """
+    xp = namespace(t)
+    full, c, young, share = _since(log_age, t)
+    out = xp.where(log_age < log_age[c][..., None], full, 0.0)
+    put = np.put_along_axis if xp is np else _scatter
+    put(out, c[..., None], young[..., None], -1)
+    put(out, c[..., None] + 1, share[..., None], -1)
+    return out
+
+
+def _since(log_age, t):
+    """Of `constant_since`: whole intervals (nage,); the interval of t, its young and old node."""
     xp = namespace(t)
     x, node = log_age, 10.0**log_age
     t = xp.clip(t, 1.0, None)
@@ -87,16 +130,12 @@ def constant_since(log_age, t):
     cell = xp.searchsorted(node, t, side="right") - 1
     # The interval that t lies in gives a part; beyond the oldest node nothing.
     c = xp.clip(cell, 0, len(x) - 2)
-    out = xp.where(x < x[c][..., None], full, 0.0)
     end = xp.minimum(t, node[-1])
     part = end - node[c]
     share = (end * (xp.log10(end) - x[c]) - _LOG_E * part) / dx[c]
     inside = cell >= 0
     young = xp.where(inside, left[c] + part - share, end - 1.0)
-    put = np.put_along_axis if xp is np else _scatter
-    put(out, c[..., None], young[..., None], -1)
-    put(out, c[..., None] + 1, xp.where(inside, share, 0.0)[..., None], -1)
-    return out
+    return full, c, young, xp.where(inside, share, 0.0)
 
 
 def _scatter(out, index, value, axis):
@@ -307,33 +346,27 @@ def _unit(weights):
 def _exponential(log_age, start, stop, tau, delayed):
     """``SFR = exp(t / tau)``, times ``(stop of time - t)`` if `delayed`; t is lookback time.
 
-    Scaled by exp(-stop / tau), so that it never overflows.
+    Scaled by exp(-stop / tau), so that it never overflows. Integrals begin where t is zero: of
+    their differences nothing cancels, however long tau is.
     """
     # The last SSP ends the integral, and the largest exponent.
     top = np.minimum(stop, 10.0 ** log_age[-1])[:, None]
     x, t = _limits(log_age, start[:, None], stop[:, None])
     begin, tau = stop[:, None], tau[:, None]
-    e, ei = _exp_and_ei(t / tau, top / tau)
-    if not delayed:
-        mass = tau * np.diff(e, axis=-1)
-        older = tau * (_moment(log_age, x, e) - _LOG_E * np.diff(ei, axis=-1)[:, 1:])
-        return _share(log_age, mass, older)
-    f = e * (begin + tau - t)
-    mass = tau * np.diff(f, axis=-1)
-    inner = (begin + tau) * np.diff(ei, axis=-1) - tau * np.diff(e, axis=-1)
-    older = tau * (_moment(log_age, x, f) - _LOG_E * inner[:, 1:])
-    return _share(log_age, mass, older)
-
-
-def _exp_and_ei(u, top):
-    """exp(u - top) and Ei(u) exp(-top)."""
-    e = np.exp(u - top)
-    large = u > _LARGE
-    ei = expi(np.where(large, 1.0, u)) * np.exp(-top)
-    if large.any():
-        v = 1.0 / u[large]
-        ei[large] = e[large] * v * (1.0 + v * (1.0 + 2.0 * v * (1.0 + 3.0 * v * (1.0 + 4.0 * v))))
-    return e, ei
+    u = t / tau
+    e = np.exp(u - top / tau)
+    # exp(u) - 1; and the integral of that over u, less itself.
+    grown = -np.expm1(-u) * e
+    term = integral_term(x * _LN_10 - np.log(tau)) * e
+    if delayed:
+        mass = begin * grown + tau * (grown - u * e)
+        moment = (begin + tau) * term + begin * grown
+    else:
+        mass, moment = grown, term + grown
+    older = np.diff((mass * x - _LOG_E * moment)[:, 1:], axis=-1)
+    mass = np.diff(mass, axis=-1)
+    older -= log_age[:-1] * mass[:, 1:]
+    return _share(log_age, tau * mass, tau * older)
 
 
 def _linear(log_age, start, stop, rate, slope):

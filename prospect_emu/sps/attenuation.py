@@ -135,14 +135,14 @@ class PreparedLaw:
             young, old = np.where(none, 0.0, young), np.where(none, 0.0, old)
         return young, old
 
-    def in_turn(self, params, first, second):
-        """Three results at three sets of wavelengths, one after the other, for less than thrice.
+    def in_turn(self, params, *sets):
+        """Three results at three sets of wavelengths for less than thrice.
 
         Parameters
         ----------
         params : dict
-        first, second : int
-            Where the second and the third set begin.
+        *sets : slice
+            Of the wavelengths, three.
 
         Returns
         -------
@@ -150,7 +150,6 @@ class PreparedLaw:
             At the first set, `absorbed` at the second, `Transmission.diffuse` at the third.
         """
         p = self._columns(params)
-        sets = slice(0, first), slice(first, second), slice(second, None)
         seen, lost, rest = self._exponents(params, p, sets)
         return (
             self._transmission(params, p, *seen),

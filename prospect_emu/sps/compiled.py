@@ -19,6 +19,8 @@ from .nodes import low_rank
 
 # Nodes per metallicity cell of the bolometric luminosity, which is exponential there.
 _LBOL_NODES = 256
+# Of the columns of dust emission: with more factors than that the templates are quicker.
+_NO_GAIN = 0.6
 # Bands up to which sums over their nodes are fastest as a product of matrices.
 _FEW = 64
 HISTORY = (
@@ -99,6 +101,7 @@ class Folded:
         self._fold_light(settings)
         self._sum_nodes()
         self._plain = c.law is None
+        self._warm = slice(0, 0)
         if c.emits:
             self._fold_dust()
         self._torus = None
@@ -168,7 +171,10 @@ class Folded:
         total = table[:, -1:]
         left, right = low_rank(table / total, self.dust_tolerance)
         left *= total
-        self._dust, self._warmth = left.astype(np.float32)[None], right.astype(np.float32)
+        self._warmth = right.astype(np.float32)
+        if left.shape[1] > _NO_GAIN * table.shape[1]:
+            left, self._warmth = table, None
+        self._dust = left.astype(np.float32)[None]
         if left.shape[0] > 1:
             # At Umin and up to Umax side by side.
             self._dust = self._dust.reshape(-1, 2 * left.shape[1])
@@ -217,14 +223,13 @@ class Folded:
         raw, formed, scale = self.history(p, n)
         left = None
         p = {k: v for k, v in p.items() if k not in HISTORY}
-        order = None
+        cell = f = np.zeros(n, dtype=int)
         if self._metals is None:
             cell, f = find_cell(self.g.logz, p["logzsol"])
-            order = np.argsort(cell, kind="stable")
+        order = self._arranged(p, cell)
+        if order is not None:
             raw, formed, cell, f = raw[order], formed[order], cell[order], f[order]
             p = {k: v[order] for k, v in p.items()}
-        else:
-            cell = f = np.zeros(n)
         if mfrac:
             left = self._left(raw, cell, f)
         out = np.empty((n, self.nband))
@@ -239,6 +244,14 @@ class Folded:
             left = left[back] if mfrac else None
         out *= (formed * scale * LNU_UNIT)[:, None]
         return out, left
+
+    def _arranged(self, p, cell):
+        """Order of the rows, by cells of metallicity; None where any is as good."""
+        return np.argsort(cell, kind="stable") if self._metals is None else None
+
+    def _seen(self, p):
+        """Which of the bands' columns some rows need."""
+        return slice(0, self.columns.nb)
 
     def surviving(self, p, n):
         """Share of the mass formed that is left, (n,)."""
@@ -259,50 +272,54 @@ class Folded:
         if self._metals is None:
             metals = f.astype(np.float32)[:, None], cell, runs(cell)
         gas = self._gas_weights(p) if self._gas_varies else None
+        seen = self._seen(p)
         (old, warms), (young, warms_young) = (
-            half(share, metals, gas) for half in (self._old, self._young)
+            half(share, metals, gas, seen) for half in (self._old, self._young)
         )
-        self._past_gas(p, old, young)
+        self._past_gas(p, seen, old, young)
         torus = dust = None
         if self._torus is not None:
-            torus = self._agn(p, raw, n) @ self._torus
+            torus = self._agn(p, raw, n) @ self._torus[:, seen]
+        # Columns with dust emission, of those seen.
+        first, last = max(self._warm.start, seen.start), min(self._warm.stop, seen.stop)
+        warm = slice(first - seen.start, max(last, first) - seen.start)
         if self._plain:
             old += young
-            if c.emits:
+            if last > first:
                 lost = (warms + warms_young)[:, 0]
-                old[:, self._warm] += self._warm_dust(p, lost, formed)
+                old[:, warm] += self._warm_dust(p, lost, formed, first, last)
             if torus is not None:
                 old += torus
-            return self._bands(p, old)
+            return self._bands(p, seen, old)
         law = {k: p[k].astype(np.float32) for k in c.ranges}
-        through, absorbed, leaving = c.law.in_turn(law, c.nb, c.nl)
-        if c.emits:
+        through, absorbed, leaving = c.law.in_turn(law, seen, slice(c.nb, c.nl), slice(c.nl, None))
+        if last > first:
             warms *= absorbed[1]
             warms_young *= absorbed[0]
             warms += warms_young
             lost = warms.sum(axis=1)
             lost = np.where(c.law.emits(law), lost, 0.0)
-            dust = self._warm_dust(p, lost, formed, leaving)
+            dust = self._warm_dust(p, lost, formed, first, last, leaving)
         young *= through.young
         if through.diffuse is through.old is through.agn:
             if dust is not None:
-                old[:, self._warm] += dust
+                old[:, warm] += dust
             if torus is not None:
                 old += torus
             old *= through.old
         else:
             old *= through.old
             if dust is not None:
-                old[:, self._warm] += dust * through.diffuse[:, self._warm]
+                old[:, warm] += dust * through.diffuse[:, warm]
             if torus is not None:
                 old += torus * through.agn
         old += young
-        return self._bands(p, old)
+        return self._bands(p, seen, old)
 
-    def _past_gas(self, p, *light):
+    def _past_gas(self, p, seen, *light):
         """Intergalactic absorption in place; at one redshift it is in the columns."""
 
-    def _bands(self, p, light):
+    def _bands(self, p, seen, light):
         """Bands (n, nband) from light at the nodes (n, nb)."""
         if self._plain:
             return light
@@ -320,16 +337,18 @@ class Folded:
         order = np.argsort(cell, kind="stable")
         return order, runs(cell[order]), weight[order]
 
-    def _warm_dust(self, p, lost, formed, leaves=None):
-        """Dust emission (n, nwarm) for light absorbed, Lsun per Msun formed."""
+    def _warm_dust(self, p, lost, formed, first, last, leaves=None):
+        """Dust emission in columns `first` to `last` for light absorbed, Lsun per Msun formed."""
         n, k = len(lost), self._warm.stop - self._warm.start
         shape = self._dust[0] if self._dust.ndim == 3 else self._dust_mixture(p, n)
-        shape = shape @ self._warmth
+        if self._warmth is not None:
+            shape = shape @ self._warmth
         leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
         leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
         power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
         power = np.where(lost > 0.0, power, 0.0)
-        return shape[:, :k] * (power / norm).astype(np.float32)[:, None]
+        shape = shape[:, first - self._warm.start : last - self._warm.start]
+        return shape * (power / norm).astype(np.float32)[:, None]
 
     def _dust_mixture(self, p, n):
         """`emission.mixture` of the first factor of the templates, (n, r)."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import ModelMismatchError, RangeError
-from ..parameters import BASIS, DEFAULTS, FIXED, INGREDIENTS, misspelt
+from ..parameters import BASIS, DEFAULTS, FIXED, INGREDIENTS, OUTPUT, PARAMETERS, misspelt
 from . import ages, attenuation
 from .ingredients import different
 
@@ -12,6 +12,8 @@ SETTINGS = (
     "sfh", "dust_type", "dust_tesc", "add_neb_emission", "add_neb_continuum", "nebemlineinspec",
     "add_dust_emission", "add_igm_absorption",
 )  # fmt: skip
+# Of no effect on the light.
+_NO_LIGHT = tuple(k for k, v in PARAMETERS.items() if v.acts_on == OUTPUT)
 # By how much ranges of a prior may be wider than the prior.
 SLACK = 0.03
 
@@ -23,7 +25,7 @@ def check_names(params):
             meant = misspelt(name)
             what = f"write {meant!r}" if meant else "check its spelling, or drop it"
             raise ModelMismatchError(
-                f"{name!r} is no parameter of FSPS (nor mass, agebins or a table); {what}."
+                f"{name!r} is not a parameter of FSPS (nor mass, agebins or a table); {what}."
             )
     for name, value in FIXED.items():
         if name in params and np.any(np.asarray(params[name]) != value):
@@ -129,7 +131,7 @@ class Rows:
         given = {
             k: np.asarray(v)
             for k, v in params.items()
-            if k not in BASIS and k not in SETTINGS and k not in INGREDIENTS
+            if k not in (*BASIS, *SETTINGS, *INGREDIENTS, *_NO_LIGHT)
         }
         mass = np.asarray(params.get("mass", 1.0), dtype=float)
         if self.binned:
@@ -200,10 +202,14 @@ class Rows:
         """
         one = np.ones(self.n * self.ncomponent)
         if self.binned:
-            shares = ages.step_weights(log_age, self.params["agebins"])
-            form = "nk,ka->na" if shares.ndim == 2 else "nk,nka->na"
+            bins = np.asarray(self.params["agebins"], dtype=float)
             mass = np.broadcast_to(self.mass, (self.n, self.mass.shape[1]))
-            return np.einsum(form, mass, shares), mass.sum(axis=1) * one, one
+            if bins.ndim == 2:
+                weights = mass @ ages.step_weights(log_age, bins)
+            else:
+                bins = np.broadcast_to(bins, (self.n, *bins.shape[1:]))
+                weights = ages.step_sums(log_age, bins, mass)
+            return weights, mass.sum(axis=1) * one, one
         if self.table:
             time, sfr = self.params["tabular_time"], self.params["tabular_sfr"]
             weights = ages.tabular_weights(log_age, time, sfr, self.get("tage"))

@@ -14,6 +14,7 @@ from ..observe.photometry import Curves
 from . import igm
 from .columns import Targets
 from .compiled import Folded
+from .sampled_bands import SampledBands
 
 # Step of the tables in ln(lambda).
 STEP = 2e-5
@@ -30,34 +31,25 @@ _OPAQUE = 1e-25
 
 
 class BandIntegrals:
-    """Bands of spectra whose redshifts differ, as `FilterProjector` defines them.
+    """Bands of spectra whose redshifts differ, with `FilterProjector`'s converged quadrature.
 
     Parameters
     ----------
     filters : sequence of sedpy.observate.Filter
     x : ndarray, shape (m,)
         ln(lambda) of the samples at rest, increasing.
-    quadrature : {"converged", "sedpy", "gridded", "lines"}
-        What multiplies a sample: the weights of `FilterProjector`, for "sedpy" without its
-        dlambda / lambda; those of `GriddedBands` without 1 / lambda^2; or for "lines" maggies
-        per luminosity over wavelength, see `prospect_emu.sps.columns.line_weights`.
     grids : list of (ndarray, ndarray), optional
-        `GriddedBands.grids`, for "gridded".
+        `GriddedBands.grids`, whose sums are integrals of hat functions too, in wavelength; a
+        sample's weight is then without 1 / lambda^2.
     """
 
-    def __init__(self, filters, x, quadrature, grids=None):
+    def __init__(self, filters, x, grids=None):
         curves = Curves(filters)
-        zero = np.array([f.ab_zero_counts for f in filters]) / curves.peak
         self._grids = grids
-        # A sum over a grid is an integral of hat functions too, in wavelength.
-        self._converged = quadrature in ("converged", "gridded")
         self.x = x
-        self.scale = {
-            "gridded": np.full(len(curves.norm), LIGHTSPEED * MAGGIE),
-            "converged": 1.0 / curves.norm,
-            "sedpy": LIGHTSPEED * MAGGIE / zero,
-            "lines": MAGGIE / zero,
-        }[quadrature]
+        self.scale = 1.0 / curves.norm
+        if grids is not None:
+            self.scale = np.full(len(curves.norm), LIGHTSPEED * MAGGIE)
         self._gap = 1.0 / np.diff(x if grids is None else np.exp(x))
         self._bands = [self._band(curves, b) for b in range(len(filters))]
 
@@ -74,24 +66,23 @@ class BandIntegrals:
             c0, c1 = (np.append(0.0, np.cumsum(v)) for v in (trans, lam * trans))
             value = np.exp(node) * c0[at] - c1[at]
             last = value[-1], 0.0
-        elif self._converged:
+        else:
             # Twice the integral of the curve; its slope beyond the band is the whole.
             c0, c1 = curves.integrals(node, band)
             value = (node - low) * (c0 - c0[0]) - (c1 - c1[0])
             last = value[-1], curves.norm[b] * step
-        else:
-            ends = curves.lam[[curves.first[b], curves.last_cell[b] + 1]]
-            lam = np.clip(np.exp(node), *ends)
-            value, last = curves.transmission(lam, band), (0.0, 0.0)
-        kind = float if self._converged else np.float32
-        start = np.concatenate([[0.0], value[:-1], last[:1]]).astype(kind)
-        slope = np.concatenate([[0.0], np.diff(value), last[1:]]).astype(kind)
+        start = np.concatenate([[0.0], value[:-1], last[:1]])
+        slope = np.concatenate([[0.0], np.diff(value), last[1:]])
         ends = np.searchsorted(self.x, self.x + (high - low), side="right")
         width = int((ends - np.arange(self.x.size)).max()) + 2 * _PAD + 1
         width = min(width, self.x.size)
         return low, step, (self.x - low) / step + 1.0, start, slope, width
 
-    def __call__(self, light, lnz):
+    def seen(self, low, high):
+        """Samples that some band sees between two ln(1 + z): all, for any."""
+        return slice(0, self.x.size)
+
+    def __call__(self, light, lnz, begin=0):
         """Maggies (n, nband) per unit of light, at the distance of the light.
 
         Parameters
@@ -99,6 +90,8 @@ class BandIntegrals:
         light : ndarray, shape (n, m)
         lnz : ndarray, shape (n,)
             ln(1 + z).
+        begin : int
+            First of the samples; zero here.
         """
         n, m = light.shape
         out, flat = np.empty((n, len(self._bands))), np.ascontiguousarray(light).reshape(-1)
@@ -112,7 +105,7 @@ class BandIntegrals:
             np.clip(cell, 0, start.size - 1, out=cell)
             at -= cell
             weight = slope[cell]
-            weight *= at if self._converged else at.astype(np.float32)
+            weight *= at
             weight += start[cell]
             if self._grids is not None:
                 # Beyond the band its double integral is linear in wavelength.
@@ -120,11 +113,9 @@ class BandIntegrals:
                 seen = np.exp(self.x[node] + lnz[:, None])
                 beyond = seen * trans.sum() - lam @ trans
                 np.copyto(weight, beyond, where=cell == start.size - 1)
+            weight = self._hats(weight, node)
             node += row
-            if self._converged:
-                weight = self._hats(weight, node - row)
-                node = node[:, 1:-1]
-            out[:, b] = np.einsum("nk,nk->n", flat[node], weight)
+            out[:, b] = np.einsum("nk,nk->n", flat[node[:, 1:-1]], weight)
         if self._grids is not None:
             # Of the distance between samples, and of what f_lambda is in f_nu.
             out *= np.exp(-3.0 * lnz)[:, None]
@@ -160,8 +151,8 @@ class Redshifts(Folded):
         Redshifts that are covered.
     """
 
-    # The rows' spectra stay in cache.
-    chunk = 64
+    # Few enough that spectra stay in cache, enough for products by cells of metallicity.
+    chunk = 128
     # Single wavelengths and lines: nothing averages over a band.
     gas_tolerance, dust_tolerance = 1e-5, 1e-7
 
@@ -178,7 +169,11 @@ class Redshifts(Folded):
         if quadrature == "gridded":
             weight /= g.wave**2
         grids = projector.grids if quadrature == "gridded" else None
-        self._spectral = BandIntegrals(filters, x, quadrature, grids)
+        lnz = np.log1p(self.zred)
+        if quadrature == "sedpy":
+            self._spectral = SampledBands(filters, x, lnz)
+        else:
+            self._spectral = BandIntegrals(filters, x, grids)
         self._spread = None
         if projector is not None and projector.smooth is not None:
             self._spread = diags(weight[at]) @ projector.smooth[at]
@@ -191,7 +186,7 @@ class Redshifts(Folded):
             seen = seen[lines[seen]]
         self._emission = None
         if seen.size:
-            self._emission = BandIntegrals(filters, np.log(g.line_wave[seen]), "lines")
+            self._emission = SampledBands(filters, np.log(g.line_wave[seen]), lnz, lines=True)
         nothing = np.zeros(0, dtype=int)
         targets = Targets(
             [(nothing, np.zeros(0))] * seen.size + runs,
@@ -202,8 +197,9 @@ class Redshifts(Folded):
         self._nline = seen.size
         self._igm = None
         if settings["add_igm_absorption"]:
-            self._igm = igm.terms(g.wave)
-            self._blue = at[at < self._igm[1].shape[1]]
+            exponent, vector = igm.terms(g.wave)
+            self._igm = exponent, vector.astype(np.float32)
+            self._blue = at[at < vector.shape[1]]
         super().__init__(ingredients, targets, fixed, free, ranges, settings)
 
     def _sum_nodes(self):
@@ -221,24 +217,39 @@ class Redshifts(Folded):
             out &= (p["zred"] >= self.zred[0]) & (p["zred"] <= self.zred[1])
         return out
 
-    def _past_gas(self, p, *light):
-        if self._igm is None or not self._blue.size:
-            return
-        n, k = len(light[0]), len(self._of_lines)
-        zred = np.broadcast_to(p.get("zred", self._value("zred")), (n,))
-        factor = p["igm_factor"] if "igm_factor" in p else self._value("igm_factor")
-        past = igm.transmission(self._igm, zred, factor)[:, self._blue]
-        past = np.where(past > _OPAQUE, past, 0.0).astype(np.float32)
-        for part in light:
-            part[:, k : k + self._blue.size] *= past
+    def _arranged(self, p, cell):
+        """By redshift from chunk to chunk, and in each by cells of metallicity."""
+        if "zred" not in p:
+            return super()._arranged(p, cell)
+        chunk = np.empty(len(cell), dtype=int)
+        chunk[np.argsort(p["zred"])] = np.arange(len(cell)) // self.chunk
+        return np.lexsort((cell, chunk))
 
-    def _bands(self, p, light):
+    def _seen(self, p):
+        if self._nline or self._spread is not None or "zred" not in p:
+            return super()._seen(p)
+        return self._spectral.seen(*np.log1p([p["zred"].min(), p["zred"].max()]))
+
+    def _past_gas(self, p, seen, *light):
+        k = len(self._of_lines)
+        first = max(seen.start - k, 0)
+        if self._igm is None or first >= self._blue.size:
+            return
+        zred = np.broadcast_to(p.get("zred", self._value("zred")), (len(light[0]),))
+        factor = p["igm_factor"] if "igm_factor" in p else self._value("igm_factor")
+        past = igm.transmission(self._igm, zred, factor)[:, self._blue[first : seen.stop - k]]
+        past[past < _OPAQUE] = 0.0
+        at = max(k - seen.start, 0)
+        for part in light:
+            part[:, at : at + past.shape[1]] *= past
+
+    def _bands(self, p, seen, light):
         k = len(self._of_lines)
         lnz = np.log1p(np.broadcast_to(p.get("zred", self._value("zred")), (len(light),)))
         samples = light[:, k:]
         if self._spread is not None:
             samples = samples @ self._spread.T
-        out = self._spectral(samples, lnz)
+        out = self._spectral(samples, lnz, seen.start)
         if k:
             out += self._emission(light[:, :k] @ self._of_lines, lnz)
         return out

@@ -172,7 +172,7 @@ def test_wings_of_a_curve_count(sps):
 @pytest.mark.parametrize("lumdist", [0.0, -1.0, np.nan, "far", [1.0, 2.0]])
 def test_distances_that_are_none(obs, sps, lumdist):
     p = params("ssp") | {"lumdist": {"N": np.size(lumdist), "isfree": False, "init": lumdist}}
-    with pytest.raises(ModelMismatchError, match=r"lumdist = .* is no distance; give Mpc"):
+    with pytest.raises(ModelMismatchError, match=r"lumdist = .* is not a distance; give Mpc"):
         BatchedPosterior(SpecModel(p), obs, sps)
 
 

@@ -182,9 +182,9 @@ def test_each_column_keeps_its_own_unit(tmp_path, name):
         (("nJy", "nJy"), "", {"unit": "uJy"}, r"leave catalog.bands.vista_vircam_Ks.unit out"),
         (("uJy", "mag"), "", {}, "'flux' in 'uJy' and 'error' in 'mag'; either both or neither"),
         ((None, None), "", {}, "does not say the unit of column 'flux'"),
-        (("uJy", None), "", {"floor": -1}, "floor = -1 is no fraction"),
-        (("uJy", None), "", {"floor": float("nan")}, "floor = nan is no fraction"),
-        (("uJy", None), "", {"floor": "0.1"}, "floor = '0.1' is no fraction"),
+        (("uJy", None), "", {"floor": -1}, "floor = -1 is not a fraction"),
+        (("uJy", None), "", {"floor": float("nan")}, "floor = nan is not a fraction"),
+        (("uJy", None), "", {"floor": "0.1"}, "floor = '0.1' is not a fraction"),
         (("uJy", None), "", {"flux": 3}, "vista_vircam_Ks.flux = 3 must be a text"),
     ],
 )

@@ -71,7 +71,7 @@ def test_units_are_converted(form, obs):
 @pytest.mark.parametrize("unit", [u.m, u.ABmag, u.Unit("erg / (s cm2 AA)"), u.Unit("Jy / beam")])
 def test_other_units_are_refused(unit, obs):
     values = np.full(obs["maggies"].size, 20.0)
-    with pytest.raises(DataError, match=r"maggies of obs is in .* no flux density"):
+    with pytest.raises(DataError, match=r"maggies of obs is in .* not a flux density"):
         observation.photometry({**obs, "maggies": values * unit})
 
 

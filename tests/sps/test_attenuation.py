@@ -126,7 +126,7 @@ def test_prepared_forms_agree(dust_type):
     np.testing.assert_allclose(1.0 - absorbed[0], whole.young, rtol=0, atol=1e-14)
     np.testing.assert_allclose(1.0 - absorbed[1], whole.old, rtol=0, atol=1e-14)
     law = prepare(dust_type, WAVE)
-    seen, gone, diffuse = law.in_turn(PARAMS, 40, 90)
+    seen, gone, diffuse = law.in_turn(PARAMS, slice(0, 40), slice(40, 90), slice(90, None))
     parts = [slice(0, 40)] * 4 + [slice(40, 90)] * 2 + [slice(90, None)]
     for a, b, at in zip(
         (*seen, *gone, diffuse), (*whole, *absorbed, whole.diffuse), parts, strict=True

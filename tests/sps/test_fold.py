@@ -177,7 +177,7 @@ def test_bad_input(kroupa, filters):
     compiled = compile_sps(kroupa, filters, STEPS, ("mass", "dust2"))
     for call, message in (
         (lambda: compile_sps(kroupa, filters, STEPS, ("mass", "zred")), "both fixed and free"),
-        (lambda: compile_sps(kroupa, filters, STEPS, ("mass", "dustt")), "no parameter of FSPS"),
+        (lambda: compile_sps(kroupa, filters, STEPS, ("mass", "dustt")), "not a parameter of FSPS"),
         (lambda: compile_sps(kroupa, filters, STEPS | {"imf_type": 1}, ("mass",)), "imf_type"),
         (lambda: compile_sps(kroupa, filters, STEPS, ("mass", "dust_type")), "cannot vary"),
         (lambda: compiled.maggies({"mass": np.ones((2, 7))}), "dust2 is missing"),

@@ -15,6 +15,7 @@ from prospect_emu.observe.magnitudes import maggies_to_arsinh  # noqa: E402
 from prospect_emu.training import train  # noqa: E402
 from prospect_emu.training.evaluate import Residuals  # noqa: E402
 from prospect_emu.training.generate import SampleStore  # noqa: E402
+from prospect_emu.training.packaging import train_emulator  # noqa: E402
 from prospect_emu.training.recipe import Recipe  # noqa: E402
 
 SETTINGS = train.Settings(
@@ -46,7 +47,7 @@ def stores(tmp_path_factory, toy_emulator):
 def student(stores, tmp_path_factory):
     torch.set_num_threads(1)
     data = stores[0].load()
-    return train.train_emulator(
+    return train_emulator(
         train.FixedSamples(data["theta"], data["maggies"]),
         (data["theta"], data["mfrac"]),
         stores[1],
