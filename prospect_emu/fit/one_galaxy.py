@@ -51,6 +51,7 @@ def prepare(
     wave_unit: str | None = None,
     air: bool | None = None,
     degrade: bool = False,
+    spectrum_floor: float = 0.0,
 ) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
@@ -68,6 +69,8 @@ def prepare(
     degrade : bool
         Whether the spectrum is smoothed to the library's resolution where it is sharper, see
         `prospect_emu.observe.degrade.degraded`.
+    spectrum_floor : float
+        Fraction of the spectrum's flux added to each error in quadrature.
 
     Returns
     -------
@@ -92,7 +95,9 @@ def prepare(
         raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
-        return *_with_spectrum(obs, data, model, resolution, polyorder, degrade), EmulatorSPS()
+        return *_with_spectrum(
+            obs, data, model, resolution, polyorder, degrade, spectrum_floor
+        ), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
         params = model_params(zred=obs["zred"], zred_prior=prior)
@@ -123,7 +128,7 @@ def _zred_prior(zred, text):
     return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
 
 
-def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False):
+def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor=0.0):
     """An obs with a spectrum as it was read, and the model of both."""
     dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
     if resolution:
@@ -141,6 +146,9 @@ def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False):
             f"Its {pixels} pixels were smoothed to the library's resolution; "
             f"{data['mask'].sum()} with nearly independent noise are fitted."
         )
+    if not 0.0 <= floor < np.inf:
+        raise SetupError(f"--spectrum-floor {floor} is not a fraction; give 0 or more (0.02, say).")
+    data["unc"] = np.hypot(data["unc"], floor * data["spectrum"])
     if not 0 <= polyorder < data["mask"].sum():
         raise SetupError(
             f"--polyorder {polyorder} does not suit a spectrum of {data['mask'].sum()} pixels; "
@@ -181,6 +189,7 @@ def fit_table(
     wave_unit: str | None = None,
     air: bool | None = None,
     degrade: bool = False,
+    spectrum_floor: float = 0.0,
     seed: int | None = None,
     progress: bool = False,
     **settings: Any,
@@ -208,7 +217,7 @@ def fit_table(
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
         the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
         computed exactly, unless an `emulator` is named.
-    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     seed : int, optional
         The same seed gives the same result.
@@ -229,6 +238,7 @@ def fit_table(
     spectral: dict[str, Any] = {
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
         "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
+        "spectrum_floor": spectrum_floor,
     }  # fmt: skip
     obs, built, sps = prepare(
         table, zred, model, emulator, unit, error_floor, zred_prior, **spectral

@@ -73,6 +73,7 @@ def test_fit_with_a_spectrum(files, tmp_path, monkeypatch, capsys):
         (["--resolution", "nothing.csv"], "Cannot read nothing.csv"),
         (["--resolution", "R=100", "--polyorder", "-1"], "does not suit a spectrum of 117 pixels"),
         (["--resolution", "R=100", "--polyorder", "117"], "does not suit a spectrum of 117"),
+        (["--resolution", "R=100", "--spectrum-floor", "-1"], "is not a fraction"),
     ],
 )
 def test_one_sentence(files, tmp_path, capsys, more, match):
@@ -93,11 +94,12 @@ def test_degraded_and_of_another_brightness(files, tmp_path):
     obs, model, _ = prepare(*args, **spectral)
     assert any("40 times as bright" in n and "jwst_f115w, jwst_f200w" in n for n in obs["notes"])
     assert any("Use --degrade" in n for n in obs["notes"])
-    obs, model, _ = prepare(*args, **spectral, degrade=True)
+    obs, model, _ = prepare(*args, **spectral, degrade=True, spectrum_floor=0.02)
     assert any("3000 pixels were smoothed" in n for n in obs["notes"])
     assert not any("Use --degrade" in n for n in obs["notes"])
     assert 50 < obs["mask"].sum() < 100
     np.testing.assert_allclose(obs["spectrum"][obs["mask"]], 40.0 / 3631e6, rtol=1e-6)
+    assert np.all(obs["unc"][obs["mask"]] > 0.02 * 40.0 / 3631e6)
     # Lines as wide as the library: 1273 km/s.
     np.testing.assert_allclose(np.median(model.params["eline_sigma"]), 1273.0, rtol=1e-2)
 
