@@ -122,6 +122,14 @@ def register_fit(subparsers):
         "table of wavelength and R or dispersion (default: the spectrum's own column R)",
     )  # fmt: skip
     p.add_argument(
+        "--degrade", action="store_true",
+        help="smooth the spectrum to the library's resolution where it is sharper",
+    )  # fmt: skip
+    p.add_argument(
+        "--spectrum-floor", type=float, default=0.0, metavar="F",
+        help="fraction of the spectrum's flux added to each of its errors in quadrature (0)",
+    )  # fmt: skip
+    p.add_argument(
         "--polyorder", type=int, default=10, metavar="N",
         help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
     )  # fmt: skip
@@ -195,6 +203,7 @@ def _fit(args):
     spectral = {
         "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
         "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
+        "degrade": args.degrade, "spectrum_floor": args.spectrum_floor,
     }  # fmt: skip
     obs, model, sps = prepare(
         table, args.zred, args.model, args.emulator, args.unit, args.error_floor,

@@ -90,7 +90,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
     if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
         sed = model_sed(predicted, some, np.concatenate(reach))
-    info["problems"] = problems(model, samples, weights, photometry, priors)
+    info["problems"] = problems(model, samples, weights, photometry, priors, spectrum)
     return dict(
         parameters=_free_names(model),
         samples=samples,

@@ -4,9 +4,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, SetupError
+import numpy as np
+
+from ..errors import DataError, RangeError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
+from ..observe.degrade import degraded
+from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
@@ -23,6 +27,8 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# A spectrum and photometry that differ by more than this factor are told of.
+_ALIKE = 1.5
 
 
 def mock_galaxy() -> Path:
@@ -44,6 +50,8 @@ def prepare(
     spectrum_unit: str | None = None,
     wave_unit: str | None = None,
     air: bool | None = None,
+    degrade: bool = False,
+    spectrum_floor: float = 0.0,
 ) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
@@ -58,6 +66,11 @@ def prepare(
         default that of the file.
     polyorder : int
         Of the polynomial that calibrates the spectrum; 0 for none.
+    degrade : bool
+        Whether the spectrum is smoothed to the library's resolution where it is sharper, see
+        `prospect_emu.observe.degrade.degraded`.
+    spectrum_floor : float
+        Fraction of the spectrum's flux added to each error in quadrature.
 
     Returns
     -------
@@ -82,7 +95,9 @@ def prepare(
         raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
-        return *_with_spectrum(obs, data, model, resolution, polyorder), EmulatorSPS()
+        return *_with_spectrum(
+            obs, data, model, resolution, polyorder, degrade, spectrum_floor
+        ), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
         params = model_params(zred=obs["zred"], zred_prior=prior)
@@ -113,7 +128,7 @@ def _zred_prior(zred, text):
     return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
 
 
-def _with_spectrum(obs, data, model, resolution, polyorder):
+def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor=0.0):
     """An obs with a spectrum as it was read, and the model of both."""
     dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
     if resolution:
@@ -122,10 +137,40 @@ def _with_spectrum(obs, data, model, resolution, polyorder):
     if model != PRESET:
         params, more = template_params(model, obs["zred"])
     imf = int(params.get("imf_type", {"init": DEFAULTS["imf_type"]})["init"])
-    built, said = spectral_model(
-        params, data["wavelength"], dispersion, find_ingredients(imf_type=imf), polyorder
-    )
-    return obs | data | {"notes": [*obs["notes"], *notes, *more, *said]}, built
+    ingredients, pixels = find_ingredients(imf_type=imf), data["wavelength"].size
+    if degrade and dispersion is not None:
+        rest = data["wavelength"] / (1.0 + obs["zred"])
+        library = np.interp(rest, ingredients.wave, np.abs(np.ravel(ingredients.resolution)))
+        data, dispersion = degraded(data, dispersion, library)
+        notes.append(
+            f"Its {pixels} pixels were smoothed to the library's resolution; "
+            f"{data['mask'].sum()} with nearly independent noise are fitted."
+        )
+    if not 0.0 <= floor < np.inf:
+        raise SetupError(f"--spectrum-floor {floor} is not a fraction; give 0 or more (0.02, say).")
+    data["unc"] = np.hypot(data["unc"], floor * data["spectrum"])
+    if not 0 <= polyorder < data["mask"].sum():
+        raise SetupError(
+            f"--polyorder {polyorder} does not suit a spectrum of {data['mask'].sum()} pixels; "
+            "give 0 (no calibration) or more, and fewer than there are pixels."
+        )
+    built, said = spectral_model(params, data["wavelength"], dispersion, ingredients, polyorder)
+    obs = obs | data
+    notes = [*obs["notes"], *notes, *more, *said, *_brightness(obs, polyorder)]
+    return obs | {"notes": notes}, built
+
+
+def _brightness(obs, polyorder):
+    """A note where spectrum and photometry are of different brightness."""
+    ratios = spectrum_over_photometry(obs)
+    middle = float(np.median(list(ratios.values()))) if ratios else 1.0
+    if 1.0 / _ALIKE < middle < _ALIKE:
+        return []
+    cure = "the polynomial takes that up" if polyorder else "give --polyorder if that may be"
+    return [
+        f"The spectrum is {middle:.3g} times as bright as the photometry in {', '.join(ratios)}; "
+        f"{cure}. Check apertures, units and whether both are of this galaxy."
+    ]
 
 
 def fit_table(
@@ -143,6 +188,8 @@ def fit_table(
     spectrum_unit: str | None = None,
     wave_unit: str | None = None,
     air: bool | None = None,
+    degrade: bool = False,
+    spectrum_floor: float = 0.0,
     seed: int | None = None,
     progress: bool = False,
     **settings: Any,
@@ -170,7 +217,7 @@ def fit_table(
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
         the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
         computed exactly, unless an `emulator` is named.
-    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     seed : int, optional
         The same seed gives the same result.
@@ -190,7 +237,8 @@ def fit_table(
     """
     spectral: dict[str, Any] = {
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
+        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
+        "spectrum_floor": spectrum_floor,
     }  # fmt: skip
     obs, built, sps = prepare(
         table, zred, model, emulator, unit, error_floor, zred_prior, **spectral
