@@ -69,10 +69,13 @@ class VectorErrors:
         Parameter vectors (n, ndim) -> weights (n, node) that sum to 1.
     variance : ndarray, shape (node, nband)
         Of data and emulator, in units of the data's.
+    table : ErrorTable
+        Whose nodes these are.
     """
 
     weights: object
     variance: np.ndarray
+    table: object
 
     def __call__(self, theta):
         """Shape (n, nband)."""
