@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/free_redshift.py [--fit] [--nlive 500]
 
-All in one run, so that a busy machine slows all alike. Bands of HST and JWST as UNCOVER has
-them (27) and from the ultraviolet to the far infrared (12); the model has step bins that vary
-with redshift, dust emission and an AGN.
+All in one run, so that a busy machine slows all alike; times are of the processor. Bands of HST
+and JWST as UNCOVER has them (27) and from the ultraviolet to the far infrared (12); the model has
+step bins up to the age of the universe at each row's redshift, which is uniform in ln(1 + z) from
+0.01 to 15, dust emission and an AGN.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import time
 
 import numpy as np
 
+from prospect_emu.cosmology import age_of_universe
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.sps.fold import compile_sps, relative_error
 from prospect_emu.sps.ingredients import find_ingredients
@@ -35,25 +37,35 @@ FREE = (
 RANGES = {"dust1": (0.0, 4.0), "dust2": (0.0, 4.0), "dust_index": (-1.2, 0.4), "zred": (0.01, 15.0)}
 
 
-def seconds(call, repeat=7):
-    """Shortest wall time of a call."""
+def seconds(call, repeat=30):
+    """Shortest processor time of a call."""
     spent = []
     for _ in range(repeat):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        spent.append(time.perf_counter() - start)
+        spent.append(time.process_time() - start)
     return min(spent)
+
+
+def rows(compiled, n, seed=0):
+    """Draws of the free parameters, with redshifts and age bins as above."""
+    p = compiled.draw(n, seed)
+    low, high = np.log1p(RANGES["zred"])
+    p["zred"] = np.expm1(np.random.default_rng(seed).uniform(low, high, n))
+    edges = np.linspace(7.0, np.log10(age_of_universe(p["zred"])), p["mass"].shape[1]).T
+    edges = np.concatenate([np.zeros((n, 1)), edges], axis=1)
+    return p | {"agebins": np.stack([edges[:, :-1], edges[:, 1:]], axis=-1)}
 
 
 def vectors(names, batch=256):
     """Print microseconds per vector and errors in some bands."""
     filters, g = load_filters(names), find_ingredients(imf_type=2)
-    start = time.perf_counter()
+    start = time.process_time()
     free = compile_sps(g, filters, FIXED, (*FREE, "zred"), RANGES, quadrature="sedpy")
-    made = time.perf_counter() - start
+    made = time.process_time() - start
     at_one = {k: v for k, v in RANGES.items() if k != "zred"}
     one = compile_sps(g, filters, FIXED | {"zred": 2.0}, FREE, at_one, quadrature="sedpy")
-    p, q = free.draw(batch), one.draw(batch)
+    p, q = rows(free, batch), one.draw(batch)
     exact = free.direct(p)
     error = relative_error(free.maggies(p), exact)
     bright = exact > 1e-4 * exact.max(axis=1, keepdims=True)
@@ -63,7 +75,8 @@ def vectors(names, batch=256):
         f"{len(names)} bands: free {us * seconds(lambda: free.maggies(p)):.0f} us, fixed "
         f"{us * seconds(lambda: one.maggies(q)):.0f} us, whole spectra "
         f"{us * seconds(lambda: free.direct(p), 1):.0f} us; made in {made:.1f} s; error "
-        f"{error.max():.1e} at most, {np.median(error):.1e} median"
+        f"{error.max():.1e} at most, {np.quantile(error, 0.999):.1e} for 99.9 %, "
+        f"{np.median(error):.1e} median"
     )
 
 

@@ -159,7 +159,10 @@ def _results(run, rng, seed, told):
         ("niter", int(index.size)),
         ("ncall", np.full(index.size, run.n_call / index.size)),
         ("eff", efficiency),
+        ("nlive", 0),
         ("samples", run.theta[index]),
+        # Places in the unit cube, which nobody has asked for.
+        ("samples_u", np.full(run.theta[index].shape, np.nan)),
         ("samples_id", index),
         ("logl", logl),
         ("logvol", log_weights + run.logz - logl),

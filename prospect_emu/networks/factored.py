@@ -71,8 +71,11 @@ class FactoredEmulator(EmulatorBase):
         return out / reference_scale(REFERENCE_LOGMASS, theta[:, _ZRED])[:, None]
 
     def at_redshift(self, zred):
-        """The emulator at one redshift: microseconds per parameter vector."""
-        return _AtRedshift(self, float(zred))
+        """The emulator at one redshift: microseconds per parameter vector; the last one is kept."""
+        if zred not in self._folded:
+            self._folded.clear()
+            self._folded[zred] = _AtRedshift(self, float(zred))
+        return self._folded[zred]
 
     def spectrum(self, theta, check=True):
         """Rest-frame spectra, IGM absorption included.
@@ -113,6 +116,10 @@ class FactoredEmulator(EmulatorBase):
     @property
     def _how(self):
         return {"quadrature": self.manifest["recipe"].get("quadrature", "converged")}
+
+    @cached_property
+    def _folded(self):
+        return {}
 
     @cached_property
     def _curves(self):

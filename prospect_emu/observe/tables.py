@@ -7,6 +7,7 @@ column's unit, from brackets in the column's name (``flux [uJy]``) or from the
 caller.
 """
 
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def apply_floor(maggies, unc, floor):
     DataError
         If `floor` is not in [0, 1).
     """
-    if not (np.isfinite(floor) and 0 <= floor < 1):
+    if not (isinstance(floor, Real) and 0 <= floor < 1):
         raise DataError(f"The error floor {floor!r} is not a fraction; give a number like 0.05.")
     return np.hypot(unc, floor * np.abs(maggies))
 
@@ -272,7 +273,7 @@ def _find_flags(table, role, path):
 
 def _redshift(value):
     try:
-        zred = float(value)
+        zred = np.nan if isinstance(value, bool) or value is np.ma.masked else float(value)
     except (TypeError, ValueError):
         zred = np.nan
     if not (np.isfinite(zred) and zred > 0):

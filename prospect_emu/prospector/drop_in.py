@@ -21,6 +21,8 @@ from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
+# Calls at one redshift after which folding an exact emulator there, for half a second, is worth it.
+_FOLD_AFTER = 20
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
@@ -121,7 +123,7 @@ class NetworkSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
-        # A redshift at which more calls are to be expected, and the emulator there.
+        # Redshift of the last call, how many there were, and the emulator there.
         self._held: dict = {}
         if model is not None:
             self.check_model(model)
@@ -141,8 +143,6 @@ class NetworkSPS:
             such parameters are listed.
         """
         emulated_model.check_model(self.emulator, model)
-        if "zred" not in model.free_params:
-            self._held = {"zred": scalar(model.params["zred"])}
 
     def theta_from_params(self, params: dict) -> np.ndarray:
         """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
@@ -175,10 +175,12 @@ class NetworkSPS:
         return maggies, float(emulator.mfrac(theta, check=False))
 
     def _maggies(self, emulator, theta, zred):
-        """Fluxes; from the emulator at one redshift where the model or the last call had it."""
+        """Fluxes; from the emulator at one redshift where enough calls have had it."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
-            self._held = {"zred": zred}
+            self._held = {"zred": zred, "calls": 0}
+        self._held["calls"] += 1
+        if self._held["calls"] <= _FOLD_AFTER:
             return emulator.maggies(theta)
         if self._held.get("emulator") is not emulator:
             # Folding costs as much as a hundred vectors: a check of a few is no reason for it.

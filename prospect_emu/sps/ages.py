@@ -62,11 +62,45 @@ def step_weights(log_age, agebins):
     RangeError
         If bins overlap, leave gaps or are not in order.
     """
+    edges, rate = _steps(agebins)
+    return np.diff(constant_since(log_age, edges), axis=-2) * rate[..., None]
+
+
+def step_sums(log_age, agebins, mass):
+    """``mass @ step_weights(log_age, agebins)`` for rows of bins of their own.
+
+    Parameters
+    ----------
+    log_age : ndarray, shape (nage,)
+    agebins : ndarray, shape (n, nbin, 2)
+    mass : ndarray, shape (n, nbin)
+
+    Returns
+    -------
+    ndarray, shape (n, nage)
+    """
+    edges, rate = _steps(agebins)
+    # What one Msun/yr up to each edge counts for.
+    jump = -np.diff(mass * rate, axis=1, prepend=0.0, append=0.0)
+    full, cell, young, share = _since(log_age, edges)
+    n, size = len(edges), len(log_age)
+    at = (cell + size * np.arange(n)[:, None]).ravel()
+    whole, young, older = (
+        np.bincount(place, (jump * part).ravel(), n * size).reshape(n, size)
+        for place, part in ((at, 1.0), (at, young), (at + 1, share))
+    )
+    # Whole intervals are those younger than the one an edge lies in.
+    before = np.cumsum(whole[:, ::-1], axis=1)[:, ::-1] - whole
+    return before * full + young + older
+
+
+def _steps(agebins):
+    """Edges (..., nbin + 1) in years as FSPS is given them, and 1 / length (..., nbin)."""
     edges = 10.0 ** bin_edges(agebins)
     rate = 1.0 / np.diff(edges, axis=-1)
     edges[..., 0] *= 1.0 + EDGE
     edges[..., -1] *= 1.0 - EDGE
-    return np.diff(constant_since(log_age, edges), axis=-2) * rate[..., None]
+    return edges, rate
 
 
 def constant_since(log_age, t):
@@ -74,6 +108,17 @@ def constant_since(log_age, t):
 
     Both of numpy or both of torch.
     """
+    xp = namespace(t)
+    full, c, young, share = _since(log_age, t)
+    out = xp.where(log_age < log_age[c][..., None], full, 0.0)
+    put = np.put_along_axis if xp is np else _scatter
+    put(out, c[..., None], young[..., None], -1)
+    put(out, c[..., None] + 1, share[..., None], -1)
+    return out
+
+
+def _since(log_age, t):
+    """Of `constant_since`: whole intervals (nage,); the interval of t, its young and old node."""
     xp = namespace(t)
     x, node = log_age, 10.0**log_age
     t = xp.clip(t, 1.0, None)
@@ -85,16 +130,12 @@ def constant_since(log_age, t):
     cell = xp.searchsorted(node, t, side="right") - 1
     # The interval that t lies in gives a part; beyond the oldest node nothing.
     c = xp.clip(cell, 0, len(x) - 2)
-    out = xp.where(x < x[c][..., None], full, 0.0)
     end = xp.minimum(t, node[-1])
     part = end - node[c]
     share = (end * (xp.log10(end) - x[c]) - _LOG_E * part) / dx[c]
     inside = cell >= 0
     young = xp.where(inside, left[c] + part - share, end - 1.0)
-    put = np.put_along_axis if xp is np else _scatter
-    put(out, c[..., None], young[..., None], -1)
-    put(out, c[..., None] + 1, xp.where(inside, share, 0.0)[..., None], -1)
-    return out
+    return full, c, young, xp.where(inside, share, 0.0)
 
 
 def _scatter(out, index, value, axis):

@@ -202,10 +202,14 @@ class Rows:
         """
         one = np.ones(self.n * self.ncomponent)
         if self.binned:
-            shares = ages.step_weights(log_age, self.params["agebins"])
-            form = "nk,ka->na" if shares.ndim == 2 else "nk,nka->na"
+            bins = np.asarray(self.params["agebins"], dtype=float)
             mass = np.broadcast_to(self.mass, (self.n, self.mass.shape[1]))
-            return np.einsum(form, mass, shares), mass.sum(axis=1) * one, one
+            if bins.ndim == 2:
+                weights = mass @ ages.step_weights(log_age, bins)
+            else:
+                bins = np.broadcast_to(bins, (self.n, *bins.shape[1:]))
+                weights = ages.step_sums(log_age, bins, mass)
+            return weights, mass.sum(axis=1) * one, one
         if self.table:
             time, sfr = self.params["tabular_time"], self.params["tabular_sfr"]
             weights = ages.tabular_weights(log_age, time, sfr, self.get("tage"))

@@ -122,7 +122,7 @@ class Stars:
         # Bands apart: passes over an array of their own are quicker. By cell of metallicity.
         halves = [np.ascontiguousarray(half) for half in (table[:, :, :nb], table[:, :, nb:])]
         self._pairs = [
-            [half[c : c + 2].reshape(2 * len(light), half.shape[2]) for half in halves]
+            [half[c : c + 2].swapaxes(0, 1).reshape(-1, half.shape[2]) for half in halves]
             for c in range(len(table) - 1)
         ]
         if self.gas is not None:
@@ -163,10 +163,13 @@ class Stars:
         nodes = nodes[which]
         out = np.zeros((len(nodes), log_age.size, kinds[0][1].shape[1]), np.float32)
         for table, columns in kinds:
+            if gas[1].fixed:
+                table = nebular.at_logu(self.g, table, gas[1].nodes)
             for i, (logz, logu) in enumerate(nodes):
                 if i == 0 or logz != nodes[i - 1, 0]:
                     at = nebular.at_ages(self.g, table, logz, log_age)
-                out[i] += nebular.at_logu(self.g, at, logu) @ columns
+                log = at if gas[1].fixed else nebular.at_logu(self.g, at, logu)
+                out[i] += nebular.from_log10(log) @ columns
         return out
 
     def _fold_gas(self, gas, log_age, kinds, amount):
@@ -183,14 +186,19 @@ class Stars:
         """
         # Few directions of the columns hold all light: those of some nodes.
         nnode = gas[0].nodes.size * gas[1].nodes.size
-        few = slice(None, None, max(nnode // _FEW_NODES, 1))
-        few = self._gas(gas, few, log_age, kinds).reshape(-1, self.ncol)
+        step = max(nnode // _FEW_NODES, 1)
+        some = self._gas(gas, slice(None, None, step), log_age, kinds)
+        few = some.reshape(-1, self.ncol)
         scale = np.abs(few).max(axis=0).astype(float)
         scale = np.maximum(scale, _DARK * scale.max())
         basis = low_rank((few / scale).T, 0.3 * self._tolerance)[0]
         inwards = (basis / scale[:, None]).astype(np.float32)
-        kinds = [(table, columns @ inwards) for table, columns in kinds]
-        light = self._gas(gas, slice(None), log_age, kinds).transpose(1, 0, 2).astype(float)
+        if step == 1:
+            light = some @ inwards
+        else:
+            kinds = [(table, columns @ inwards) for table, columns in kinds]
+            light = self._gas(gas, slice(None), log_age, kinds)
+        light = light.transpose(1, 0, 2).astype(float)
         nage, _, ncol = light.shape
         each = np.repeat(np.linalg.norm(light, axis=2).max(axis=0), ncol)
         light = light.reshape(nage, -1)
@@ -272,13 +280,16 @@ class Stars:
 
     def _by_cells(self, share, f, cell, runs, seen):
         """Bands and other columns, each cell of metallicity by itself."""
-        pair = np.concatenate([share * (1.0 - f), share * f], axis=1)
+        # Up to the oldest that has light in any row: at high redshift few are that old.
+        n, old = len(share), int(np.flatnonzero(share.any(axis=0)).max(initial=0)) + 1
+        sides = np.concatenate([1.0 - f, f], axis=1)
+        pair = (share[:, :old, None] * sides[:, None]).reshape(n, -1)
+        used = slice(0, pair.shape[1])
         first, second = self._pairs[0]
-        bands, rest = (
-            np.empty((len(share), a.shape[1]), np.float32) for a in (first[:, seen], second)
-        )
+        bands, rest = (np.empty((n, a.shape[1]), np.float32) for a in (first[:, seen], second))
         for at, a, b in runs:
             first, second = self._pairs[at]
+            first, second = first[used], second[used]
             np.dot(pair[a:b], first[:, seen], out=bands[a:b])
             np.dot(pair[a:b], second, out=rest[a:b])
         return bands, rest

@@ -14,8 +14,10 @@ from ..observe.photometry import Curves
 from . import igm
 from .columns import Targets
 from .compiled import Folded
-from .sampled_bands import STEP, SampledBands
+from .sampled_bands import SampledBands
 
+# Step of the tables in ln(lambda).
+STEP = 2e-5
 # Where nothing is known about redshifts.
 ZRED = (0.0, 20.0)
 # Margin in 1 + z: draws of a prior do not reach its ends.

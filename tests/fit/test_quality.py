@@ -50,4 +50,4 @@ def test_copies_count_once(model):
     # One sample of weight 3/4 and a hundred of 1/400.
     assert effective_size(samples, weights) == pytest.approx(1 / (0.75**2 + 100 / 400**2))
     (text,) = problems(model, samples, weights, photometry(6.0))
-    assert "of 400 effective samples 2 are no copies" in text
+    assert "of 400 effective samples 2 are not copies" in text

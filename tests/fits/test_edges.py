@@ -105,6 +105,21 @@ def test_kept_columns_called_like_results(workshop, inline, table):
     assert Table.read(write_results(results, config.output)[1])["catalog_chi2"][0] == -1.0
 
 
+def test_ids_whose_capitals_differ(workshop, inline, table):
+    """Some disks take ``A.h5`` and ``a.h5`` for one file; other ids keep their plain names."""
+    rows, write = table
+    rows["id"] = ["A", "a"]
+    write()
+    config = kept(workshop)
+    run_campaign(config, executor=inline)
+    files = [p.name for p in workshop.folder.glob("c/fits/toy/*.h5")]
+    assert len({name.lower() for name in files}) == 2
+    store = Store(config.output)  # finds them again, as another process does
+    for galaxy in ("A", "a"):
+        assert store.record(Key("toy", galaxy, 0))["galaxy"] == galaxy
+    assert store.fit_path(Key("toy", "B", 0)).name == "B_r0.h5"
+
+
 def test_names_of_files_are_safe_and_differ(workshop, inline, table):
     """Ids of 260 characters, and ids whose SEDs had one file."""
     assert file_name("a" * 260) != file_name("a" * 259 + "b")

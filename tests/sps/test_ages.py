@@ -139,6 +139,10 @@ def test_batches():
     assert shared.shape == (5, LOG_AGE.size)
     each = ages.step_weights(LOG_AGE, np.stack([BINS, BINS]))
     assert np.array_equal(each[1], shared)
+    # Rows of masses and bins at once: to rounding, of masses that span ten decades.
+    mass = 10.0 ** np.random.default_rng(1).uniform(0.0, 10.0, (2, 5))
+    got = ages.step_sums(LOG_AGE, np.stack([BINS, BINS]), mass)
+    np.testing.assert_allclose(got, mass @ shared, rtol=0, atol=1e-14 * mass.sum())
     table = ages.tabular_weights(
         LOG_AGE, [0.0, 5.0], [[1.0, 1.0], [1.0, 2.0]], np.array([5.0, 5.0])
     )
