@@ -100,6 +100,11 @@ class Emulated:
     observed: np.ndarray
     errors: VectorErrors
 
+    @property
+    def log_norm(self):
+        """As of a `Gaussian` with the typical errors."""
+        return Gaussian(self.flux, self.unc).log_norm
+
     def __call__(self, maggies, theta):
         """Log likelihood (n,) of fluxes (n, nband), overwritten, of vectors (n, ndim)."""
         var, chi = self.errors(theta), maggies
