@@ -18,6 +18,7 @@ from ..observe.filters import load_filters
 from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
 from ..observe.table_files import flags, missing, numbers, read_table, single
 from ..observe.tables import make_obs
+from ..prospector.magnification import describe_magnification
 from ..prospector.redshift_prior import check_normal, describe_prior
 from . import threedhst
 from .fields import FIELDS
@@ -284,6 +285,9 @@ def _from_columns(config, table, columns, truth=()):
     free, same = (near | ~_known(zred) if config.zred_prior else near), None
     if config.zred_prior and "{id}" not in config.zred_prior:
         same = describe_prior(config.zred_prior)
+    mu = None
+    if config.magnification in table.colnames:
+        mu = numbers(table, config.magnification, config.path)
     # Each of shape (ngalaxy, nband).
     maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
     used, limits, floors = ~used.astype(bool), limits.astype(bool), []
@@ -317,6 +321,11 @@ def _from_columns(config, table, columns, truth=()):
         elif free[row]:
             own = config.zred_prior.replace("{id}", ids[row])
             more["zred_prior"] = same or describe_prior(own)
+        if mu is not None and not np.isnan(mu[row]):
+            more["magnification"] = describe_magnification(mu[row])
+        elif mu is None and config.magnification:
+            own = config.magnification.replace("{id}", ids[row])
+            more["magnification"] = describe_magnification(own)
         obs = make_obs(
             filters, maggies[row], unc[row], "free" if free[row] else zred[row], config.floor,
             used[row], left_out, id=ids[row], **more,

@@ -42,6 +42,10 @@ class CatalogConfig:
     zred_prior : str
         Of a table: prior of the redshift of galaxies without one, as in ``prospect-emu fit
         --zred-prior``. ``{id}`` in a file's name stands for the galaxy's id.
+    magnification : str
+        Of a table: a column of magnifications by lensing (missing is none), a number, or a file
+        with the columns z and magnification; ``{id}`` in its name stands for the galaxy's id.
+        Masses, rates and luminosities are then those of the source.
     unit : str
         Of flux columns that have none of their own.
     bands : dict
@@ -64,6 +68,7 @@ class CatalogConfig:
     zred_column: str = "zred"
     zred_error_column: str = ""
     zred_prior: str = ""
+    magnification: str = ""
     unit: str = ""
     bands: dict | None = None
 
@@ -262,7 +267,16 @@ _CHOICES = {
 _OF_KIND = dict.fromkeys(
     ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
 ) | dict.fromkeys(
-    ("id_column", "zred_column", "zred_error_column", "zred_prior", "unit", "bands"), "table"
+    (
+        "id_column",
+        "zred_column",
+        "zred_error_column",
+        "zred_prior",
+        "magnification",
+        "unit",
+        "bands",
+    ),
+    "table",
 )
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
@@ -306,6 +320,8 @@ def parse_config(data, folder=".", where="the configuration"):
     catalog = replace(config.catalog, path=str(folder / config.catalog.path))
     if catalog.zred_prior and not catalog.zred_prior.startswith(WORDS):
         catalog = replace(catalog, zred_prior=str(folder / catalog.zred_prior))
+    if "." in catalog.magnification and not catalog.magnification[0].isdigit():
+        catalog = replace(catalog, magnification=str(folder / catalog.magnification))
     for name in data["catalog"]:
         if _OF_KIND.get(name, catalog.kind) != catalog.kind:
             raise SetupError(
