@@ -48,6 +48,9 @@ class CatalogConfig:
         Masses, rates and luminosities are then those of the source.
     unit : str
         Of flux columns that have none of their own.
+    band_columns : tuple of str
+        Of a table, instead of `bands`: how columns of flux and error are named, such as
+        ``["f_{band}", "e_{band}"]``, with names of HST and JWST (f444w) or sedpy's.
     bands : dict
         Of a table: filter -> ``flux`` and ``error``, its columns; optionally ``unit``, ``floor``
         (instead of `error_floor`), ``use`` and ``upper_limit``, columns of true and false.
@@ -70,6 +73,7 @@ class CatalogConfig:
     zred_prior: str = ""
     magnification: str = ""
     unit: str = ""
+    band_columns: tuple = ()
     bands: dict | None = None
 
     @property
@@ -274,6 +278,7 @@ _OF_KIND = dict.fromkeys(
         "zred_prior",
         "magnification",
         "unit",
+        "band_columns",
         "bands",
     ),
     "table",
