@@ -30,7 +30,17 @@ _CHOICES = {
 _OF_KIND = dict.fromkeys(
     ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
 ) | dict.fromkeys(
-    ("id_column", "zred_column", "zred_error_column", "zred_prior", "unit", "bands"), "table"
+    (
+        "id_column",
+        "zred_column",
+        "zred_error_column",
+        "zred_prior",
+        "magnification",
+        "unit",
+        "band_columns",
+        "bands",
+    ),
+    "table",
 )
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
@@ -74,6 +84,8 @@ def parse_config(data, folder=".", where="the configuration"):
     catalog = replace(config.catalog, path=str(folder / config.catalog.path))
     if catalog.zred_prior and not catalog.zred_prior.startswith(WORDS):
         catalog = replace(catalog, zred_prior=str(folder / catalog.zred_prior))
+    if "." in catalog.magnification and not catalog.magnification[0].isdigit():
+        catalog = replace(catalog, magnification=str(folder / catalog.magnification))
     for name in data["catalog"]:
         if _OF_KIND.get(name, catalog.kind) != catalog.kind:
             raise SetupError(

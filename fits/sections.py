@@ -29,8 +29,15 @@ class CatalogConfig:
     zred_prior : str
         Of a table: prior of the redshift of galaxies without one, as in ``prospect-emu fit
         --zred-prior``. ``{id}`` in a file's name stands for the galaxy's id.
+    magnification : str
+        Of a table: a column of magnifications by lensing (missing is none), a number, or a file
+        with the columns z and magnification; ``{id}`` in its name stands for the galaxy's id.
+        Masses, rates and luminosities are then those of the source.
     unit : str
         Of flux columns that have none of their own.
+    band_columns : tuple of str
+        Of a table, instead of `bands`: how columns of flux and error are named, such as
+        ``["f_{band}", "e_{band}"]``, with names of HST and JWST (f444w) or sedpy's.
     bands : dict
         Of a table: filter -> ``flux`` and ``error``, its columns; optionally ``unit``, ``floor``
         (instead of `error_floor`), ``use`` and ``upper_limit``, columns of true and false.
@@ -51,7 +58,9 @@ class CatalogConfig:
     zred_column: str = "zred"
     zred_error_column: str = ""
     zred_prior: str = ""
+    magnification: str = ""
     unit: str = ""
+    band_columns: tuple = ()
     bands: dict | None = None
 
     @property

@@ -15,6 +15,7 @@ from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
+from ..prospector.magnification import describe_magnification
 from ..prospector.mathews23 import model_params
 from ..prospector.redshift_prior import DEFAULT as DEFAULT_PRIOR
 from ..prospector.redshift_prior import describe_prior, redshift_prior
@@ -52,12 +53,13 @@ def prepare(
     air: bool | None = None,
     degrade: bool = False,
     spectrum_floor: float = 0.0,
+    magnification: float | str | Path | None = None,
 ) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
     Parameters
     ----------
-    table, zred, model, emulator, unit, error_floor, zred_prior
+    table, zred, model, emulator, unit, error_floor, zred_prior, magnification
         As in `fit_table`.
     spectrum, spectrum_unit, wave_unit, air
         A file, and the arguments of `prospect_emu.observe.spectrum_files.read_spectrum`.
@@ -93,6 +95,13 @@ def prepare(
         )
     if prior and spectrum is not None:
         raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
+    if magnification is not None:
+        magnification = describe_magnification(magnification)
+        if spectrum is not None or (prior and emulator):
+            raise SetupError(
+                "A magnification is not taken with a spectrum, nor with an emulator at a free "
+                "redshift; leave out the spectrum or the emulator."
+            )
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
         return *_with_spectrum(
@@ -100,7 +109,7 @@ def prepare(
         ), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
-        params = model_params(zred=obs["zred"], zred_prior=prior)
+        params = model_params(obs["zred"], prior, magnification)
         if prior and not emulator:
             # No network covers all redshifts.
             return obs, adapter.SpecModel(params), EmulatorSPS()
@@ -111,7 +120,7 @@ def prepare(
         built = EmulatorSpecModel(params)
         sps.check_model(built)
         return sps.inflate(obs), built, sps
-    built, notes = template_model(model, obs["zred"], prior)
+    built, notes = template_model(model, obs["zred"], prior, magnification)
     obs["notes"] = [*obs["notes"], *notes]
     return obs, built, EmulatorSPS()
 
@@ -190,6 +199,7 @@ def fit_table(
     air: bool | None = None,
     degrade: bool = False,
     spectrum_floor: float = 0.0,
+    magnification: float | str | Path | None = None,
     seed: int | None = None,
     progress: bool = False,
     **settings: Any,
@@ -219,6 +229,9 @@ def fit_table(
         computed exactly, unless an `emulator` is named.
     spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
+    magnification : float or path-like, optional
+        Of a lensed galaxy: a number, or a table with the columns z and magnification. Masses,
+        rates and luminosities are then those of the source.
     seed : int, optional
         The same seed gives the same result.
     progress : bool
@@ -241,12 +254,15 @@ def fit_table(
         "spectrum_floor": spectrum_floor,
     }  # fmt: skip
     obs, built, sps = prepare(
-        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral
-    )
+        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral,
+        magnification=magnification,
+    )  # fmt: skip
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
     if zred_prior is not None:
         described["zred_prior"] = str(zred_prior)
+    if magnification is not None:
+        described["magnification"] = str(magnification)
     if spectrum is not None:
         described |= spectral | {"spectrum": str(spectrum)}
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)

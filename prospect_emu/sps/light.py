@@ -122,7 +122,10 @@ class Stars:
         # Bands apart: passes over an array of their own are quicker. By cell of metallicity.
         halves = [np.ascontiguousarray(half) for half in (table[:, :, :nb], table[:, :, nb:])]
         self._pairs = [
-            [half[c : c + 2].swapaxes(0, 1).reshape(-1, half.shape[2]) for half in halves]
+            [
+                half[c : c + 2].swapaxes(0, 1).reshape(2 * len(light), half.shape[2])
+                for half in halves
+            ]
             for c in range(len(table) - 1)
         ]
         if self.gas is not None:

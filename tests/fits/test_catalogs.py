@@ -150,6 +150,28 @@ def test_faults_of_a_column_map(tmp_path, change, message):
         read_sample(table_config(tmp_path, **change))
 
 
+def test_columns_named_by_band(tmp_path):
+    """As UNCOVER's catalogs have them; what is left out, and what is doubtful, is said."""
+    names = ("f444w", "f606w", "f160w", "jwst_f140m", "color")
+    table = Table({"id": [1], "z_spec": [2.0], "faper_f444w": [9.0], "f_f090w": [1.0]})
+    for i, name in enumerate(names):
+        table[f"f_{name}"], table[f"e_{name}"] = [1.0 + i], [0.1]
+    table.write(tmp_path / "t.fits")
+    shape = {"zred_column": "z_spec", "unit": "nJy", "band_columns": ("f_{band}", "e_{band}")}
+    config = CatalogConfig(kind="table", path=str(tmp_path / "t.fits"), **shape)
+    sample = read_sample(config)
+    assert sample.bands == ("jwst_f444w", "acs_wfc_f606w", "wfc3_ir_f160w", "jwst_f140m")
+    np.testing.assert_allclose(sample.make(0)["maggies"], np.arange(1.0, 5.0) / 3631e9)
+    assert "f_f444w is jwst_f444w." in sample.notes
+    assert {n.split()[0] for n in sample.notes if "not used" in n} == {"f_f090w", "f_color"}
+    table["f_jwst_f444w"], table["e_jwst_f444w"] = [1.0], [0.1]
+    table.write(tmp_path / "t.fits", overwrite=True)
+    with pytest.raises(DataError, match="are both jwst_f444w"):
+        read_sample(config)
+    with pytest.raises(DataError, match="or the like"):
+        read_sample(CatalogConfig(kind="table", path="t.fits", band_columns=("f_{band}",)))
+
+
 def band_config(tmp_path, table, name="t.ecsv", unit="", **entry):
     """A catalog whose columns flux and error are one filter's; f2 and e2, in uJy, another's."""
     table["id"], table["zred"] = np.arange(len(table)), 1.0
