@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, RangeError, SetupError
+from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.degrade import degraded
