@@ -125,12 +125,12 @@ def of_campaign(config, snr, size, seed):
     low, high = (float(np.clip(z, *backend.zred_range)) for z in (
         zreds.min() * 0.99, zreds.max() * 1.01))  # fmt: skip
 
-    def posterior_at(zred):
+    def posterior_at(zred, flux=None, unc=None, mask=None):
         ones = np.ones(len(bands))
-        obs = {"filters": filters, "maggies": 1e-9 * ones, "maggies_unc": 1e-10 * ones,
-               "phot_mask": ones > 0, "wavelength": None, "spectrum": None}  # fmt: skip
-        model, sps = backend.model(config.fit, zred), backend.sps(filters)
-        return BatchedPosterior(model, obs, sps)
+        flux, unc = (1e-9 * ones, 1e-10 * ones) if flux is None else (flux, unc)
+        obs = {"filters": filters, "maggies": flux, "maggies_unc": unc, "wavelength": None,
+               "phot_mask": ones > 0 if mask is None else mask, "spectrum": None}  # fmt: skip
+        return BatchedPosterior(backend.model(config.fit, zred), obs, backend.sps(filters))
 
     told = {
         "bands": bands,

@@ -92,7 +92,8 @@ class Simulator:
     Parameters
     ----------
     posterior_at : callable
-        Redshift -> `BatchedPosterior` of all bands of the catalog at that redshift.
+        Redshift, and if given fluxes, errors and mask (nband,) -> `BatchedPosterior`; without
+        them any of all bands.
     noise : Noise
     zred_range : (float, float)
     size : int
@@ -103,6 +104,10 @@ class Simulator:
     def __init__(self, posterior_at, noise, zred_range, size=32768, seed=0):
         self._posterior_at, self.noise, self.zred_range = posterior_at, noise, zred_range
         self.size, self.seed = size, seed
+
+    def posterior_of(self, zred, flux, unc, mask):
+        """The posterior of one galaxy: fluxes, errors and mask, each (nband,)."""
+        return self._posterior_at(zred, flux, unc, mask)
 
     def redshift(self, index):
         """Of a chunk: any number of chunks covers the range evenly in ln(1 + z)."""

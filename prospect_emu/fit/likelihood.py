@@ -69,10 +69,13 @@ class VectorErrors:
         Parameter vectors (n, ndim) -> weights (n, node) that sum to 1.
     variance : ndarray, shape (node, nband)
         Of data and emulator, in units of the data's.
+    table : ErrorTable
+        Whose nodes these are.
     """
 
     weights: object
     variance: np.ndarray
+    table: object
 
     def __call__(self, theta):
         """Shape (n, nband)."""
@@ -97,6 +100,11 @@ class Emulated:
     observed: np.ndarray
     errors: VectorErrors
 
+    @property
+    def log_norm(self):
+        """As of a `Gaussian` with the typical errors."""
+        return Gaussian(self.flux, self.unc).log_norm
+
     def __call__(self, maggies, theta):
         """Log likelihood (n,) of fluxes (n, nband), overwritten, of vectors (n, ndim)."""
         var, chi = self.errors(theta), maggies
@@ -105,7 +113,9 @@ class Emulated:
         chi *= chi
         chi /= var
         norm = np.log(self.observed).sum() + 0.5 * self.flux.size * _LN_2PI
-        return -0.5 * (chi.sum(axis=1) + np.log(var).sum(axis=1)) - norm
+        # Logarithms of products: fewer, and of eight ratios they cannot overflow.
+        log_var = np.log(np.multiply.reduceat(var, np.arange(0, self.flux.size, 8), axis=1))
+        return -0.5 * (chi.sum(axis=1) + log_var.sum(axis=1)) - norm
 
 
 @dataclass(frozen=True)

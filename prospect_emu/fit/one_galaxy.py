@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, RangeError, SetupError
+from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.degrade import degraded
@@ -106,7 +106,7 @@ def prepare(
             return obs, adapter.SpecModel(params), EmulatorSPS()
         network = load_emulator(emulator or DEFAULT_EMULATOR)
         if not prior:
-            _check_redshift(obs["zred"], network)
+            network.check_redshift(obs["zred"])
         sps = NetworkSPS(network, filters=obs["filters"])
         built = EmulatorSpecModel(params)
         sps.check_model(built)
@@ -259,13 +259,4 @@ def _check_truth(truth, table):
         raise DataError(
             f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
             f"{', '.join(known)}."
-        )
-
-
-def _check_redshift(zred, emulator):
-    low, high = emulator.bounds[emulator.index("zred")]
-    if not low <= zred <= high:
-        raise RangeError(
-            f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
-            f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
         )

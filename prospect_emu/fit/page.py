@@ -24,6 +24,15 @@ img {{ max-width: 100%; }} h2 {{ margin-top: 2em; }} li.problem {{ color: #B04A0
 """
 
 
+# What a figure shows, for readers who do not see it.
+_SHOWN = {
+    "sed": "Photometry, the fit and its residuals",
+    "spectrum": "Spectrum, the fit and its residuals",
+    "sfh": "Star-formation rate against lookback time",
+    "corner": "Posterior of all pairs of parameters",
+}
+
+
 def document(title, parts):
     """A whole HTML page of a title, which is text, and parts, which are HTML."""
     return _PAGE.format(title=html.escape(title), body="\n".join(parts))
@@ -85,7 +94,7 @@ def page(result, title, parameters=None):
     body.append(_rows((k, v) for k, v in facts.items()))
     for name, (draw, dpi) in figures(result, parameters).items():
         image = base64.b64encode(figure_bytes(draw(result), dpi=dpi)).decode()
-        body.append(f'<p><img alt="{name}" src="data:image/png;base64,{image}"></p>')
+        body.append(f'<p><img alt="{_SHOWN[name]}" src="data:image/png;base64,{image}"></p>')
     body.append(_summary(result))
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in info.get("notes", []))
     body.append(f"<ul>{notes}</ul>" if notes else "")
@@ -137,4 +146,5 @@ def _summary(result):
             f"<td>{html.escape(v)}</td>" if isinstance(v, str) else f'<td class="n">{v:.4g}</td>'
             for v in values
         ))  # fmt: skip
-    return "<table>" + "".join(f"<tr>{r}</tr>" for r in rows) + "</table>"
+    table = "<table>" + "".join(f"<tr>{r}</tr>" for r in rows) + "</table>"
+    return f'<div style="overflow-x: auto">{table}</div>'

@@ -48,7 +48,7 @@ class ProposalCoordinates:
         likelihood = posterior.likelihood
         every = np.ones((1, likelihood.flux.size), dtype=bool)
         # Of the galaxy that the posterior is of.
-        self._snr = float(signal_to_noise(likelihood.flux[None], likelihood.unc[None], every)[0])
+        self.snr = float(signal_to_noise(likelihood.flux[None], likelihood.unc[None], every)[0])
 
     def _ranges(self):
         """Lowest value and width of each of `others`, from the corners of their prior."""
@@ -96,12 +96,12 @@ class ProposalCoordinates:
             Of `w`, normalised.
         """
         y = w.copy()
-        y[:, self.mass] = w[:, self.mass] / (_LN10 * self._snr)
+        y[:, self.mass] = w[:, self.mass] / (_LN10 * self.snr)
         y[:, self.others] = self._low + self._width * ndtr(w[:, self.others])
         theta, density, logl = self._inner.evaluate(y)
         others = w[:, self.others]
         log_prior = density + self._inner.cheap_density(y) - _HALF_LN_2PI * self.rest.size
         # Of a logarithm to base 10; where the mass is none, the density is that of ln(mass).
-        log_prior -= np.log((_LN10 if self._is_log else 1.0) * self._snr)
+        log_prior -= np.log((_LN10 if self._is_log else 1.0) * self.snr)
         log_prior += (np.log(self._width) - 0.5 * others**2 - _HALF_LN_2PI).sum(axis=1)
         return theta, logl, log_prior

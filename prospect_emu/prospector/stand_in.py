@@ -28,6 +28,8 @@ from .population import Population
 from .version import adapter
 
 _LOG = logging.getLogger("prospect_emu")
+# Libraries that were named there.
+_LOGGED: set[str] = set()
 # Arguments of Prospector's classes that neither of the two uses.
 _UNUSED = ("interp_type", "flux_interp", "mint_log", "compute_vega_mags", "reserved_params")
 # Light that another of Prospector's bases adds.
@@ -104,9 +106,9 @@ class ExactBasis:
         """Take the ingredients with these stellar parameters."""
         if stars == self._stars:
             return
-        before, self.ingredients = self.ingredients, find_ingredients(**stars)
-        self._stars = stars
-        if self.ingredients is not before:
+        self.ingredients, self._stars = find_ingredients(**stars), stars
+        if self.label not in _LOGGED:
+            _LOGGED.add(self.label)
             _LOG.info("Spectra are those of FSPS with %s.", self.label)
 
     @property

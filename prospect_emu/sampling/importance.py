@@ -19,9 +19,9 @@ GOOD, GROWN, REFIT = "good", "grown", "refit"
 _PER_DIMENSION = 10
 # After so many mixtures this share of the draws that are wanted is a sign of growth.
 _PATIENCE, _HOPE = 8, 0.05
-# A draw of the learnt proposal that would carry more of the evidence, had a mixture made it,
-# lies where the mixtures do not reach.
-_MISSED = 0.1
+# Draws that would carry more than the first of the evidence lie where proposals do not reach;
+# the second is how much of the posterior may lie there.
+_HEAVY, _MISSED = 0.01, 0.05
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ImportanceSettings:
 
     n_eff: int = 1000
     first: int = 8192
-    most: int = 24576
+    most: int = 40960
     rounds: int = 24
     draws: int = 8192
     window: int = 12
@@ -157,10 +157,14 @@ class _Draws:
         return log_mean_ratio(self.log_ratio, self.log_weights)
 
     def misses(self, first):
-        """Whether proposals reach too little of where the draws `first` found the posterior."""
+        """Whether a share of the posterior, as `first` draws found it, is out of reach here.
+
+        There a draw, had it been made, would outweigh many others.
+        """
         log_q = np.stack([p.log_density(first.arrays["w"]) for p in self.proposals], axis=1)
         log_ratio = first.arrays["log_target"] - self._mixed(log_q)
-        return log_ratio.max() - self.logz()[0] > np.log(_MISSED * self.log_ratio.size)
+        far = log_ratio - self.logz()[0] > np.log(_HEAVY * self.log_ratio.size)
+        return np.exp(first.log_weights[far]).sum() > _MISSED
 
 
 def importance_sample(target, proposal, rng, settings=None):

@@ -20,6 +20,8 @@ from .nodes import family, law_ranges, skeleton
 TOLERANCE = 6e-5
 _DUST_TOLERANCE = 3e-5
 LINES_TOLERANCE = 0.05
+# Below this the light of old stars is far from even across a band: at its end all may be.
+_STEEP, _STEEP_TOLERANCE = 2000.0, 0.1
 
 
 def line_weights(filters, line_wave, zred):
@@ -155,6 +157,8 @@ class Columns:
             else:
                 # A line at a band's edge may be all that is seen there.
                 tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
+                if wave[at[0]] < _STEEP:
+                    tolerance *= _STEEP_TOLERANCE
                 pick, matrix = skeleton(curves[:, at], count, tolerance)
             nodes.append(at[pick])
             parts.append((b, at, full, matrix))

@@ -104,7 +104,7 @@ class Stars:
         table = self._stars(weights, gas, outside, share, metals)
         self.gas, amplitudes = None, np.zeros((*share.shape[:1], len(light), 0))
         neb = self._ages < g.nneb
-        if gas is not None and neb.any():
+        if gas is not None and light[:, neb].any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
             kinds = [(g.neb_logline, lines.astype(np.float32))]
             if continuum:

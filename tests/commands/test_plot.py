@@ -38,7 +38,7 @@ def test_corner_of_derived_quantities(folder, tmp_path, capsys):
     assert cli.main([*command, "log_stellar_mass", "mass_weighted_age", "dust2"]) == 0
     result = prospect_emu.FitResult.read(folder / "posterior.h5")
     figure = result.plot_corner(parameters=["log_stellar_mass", "dust2"], draws=200)
-    assert len(figure.axes) == 4 and "star" in figure.axes[2].get_xlabel()
+    assert len(figure.axes) == 4 and "M_*" in figure.axes[2].get_xlabel()
     capsys.readouterr()
     assert cli.main([*command, "age", "--overwrite"]) == 2
     err = capsys.readouterr().err

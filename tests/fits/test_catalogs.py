@@ -13,10 +13,11 @@ from prospect_emu.errors import DataError, SetupError
 from prospect_emu.fits import catalogs, identity, work
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalogs import read_sample, select
-from prospect_emu.fits.config import CatalogConfig, FitConfig, SelectConfig, parse_config
+from prospect_emu.fits.config import parse_config
 from prospect_emu.fits.fields import FIELDS
 from prospect_emu.fits.mocks import MockRecipe, mock_catalog
 from prospect_emu.fits.results import read_results
+from prospect_emu.fits.sections import CatalogConfig, FitConfig, SelectConfig
 from prospect_emu.fits.threedhst import galaxy_obs, read_catalog
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.table_files import read_table

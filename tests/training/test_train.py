@@ -69,6 +69,16 @@ def test_learns_the_teacher(student, stores):
     assert (student.mfrac(data["theta"]) - data["mfrac"]).std() < 0.01
 
 
+def test_goes_on_from_a_network(student, stores, tmp_path):
+    """At a rate of zero where it starts decides: the same magnitudes to single precision."""
+    data = stores[0].load()
+    samples = train.FixedSamples(data["theta"][:2000], data["maggies"][:2000])
+    still = replace(SETTINGS, schedule=((0.0, 500, 1),))
+    net, _ = train.train_flux(samples, still, tmp_path / "c.safetensors", student.flux_net)
+    x = data["theta"][:50, 1:]
+    np.testing.assert_allclose(net(x), student.flux_net(x), atol=1e-5)
+
+
 def test_statistics_are_those_of_the_test_set(student, stores):
     data = stores[1].load()
     r = Residuals.of(student, data["theta"], data["maggies"]).values
