@@ -123,9 +123,9 @@ def report(result, out, written, told):
     print()
     print("\n".join(summary.pformat(max_lines=-1, max_width=-1)))
     print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f}")
-    told = result.info["diagnostics"].get("amortised")
-    if told is not None:
-        print(f"Learnt proposal {told['proposal']}: {told['verdict']}, {told['reason']}")
+    tried = result.info["diagnostics"].get("amortised")
+    if tried is not None:
+        print(f"Learnt proposal {tried['proposal']}: {tried['verdict']}, {tried['reason']}")
     p = result.photometry
     print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
     info = result.info

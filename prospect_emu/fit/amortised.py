@@ -16,8 +16,8 @@ from ..workers import single_thread
 from .likelihood import Emulated, Gaussian
 from .proposal_coordinates import ProposalCoordinates
 
-# Best fits that are worse, or better, than one in so many of independent Gaussian errors.
-_UNLIKELY = 1e-3
+# Best fits that this share of galaxies with Gaussian errors has, on either side, are doubted.
+_UNLIKELY = 1e-2
 # Samples of a result: of many light ones some are kept, with the weight of all.
 _KEPT = 5000
 
@@ -142,9 +142,10 @@ def _misfit(posterior, logl):
     """Chi2 of the best draw, and what is wrong with it, if anything."""
     nband = posterior.likelihood.flux.size
     best = float(2.0 * (posterior.likelihood.log_norm - logl.max()))
-    if chi2.sf(best, nband) < _UNLIKELY:
+    # Most priors tell as much as the data: half of the parameters, about, are fitted.
+    free = max(1, nband - posterior.ndim // 2)
+    if chi2.sf(best, free) < _UNLIKELY:
         return best, f"no draw fits the data (chi2 {best:.0f} for {nband} bands)"
-    free = max(1, nband - posterior.ndim)
     if chi2.cdf(best, free) < _UNLIKELY:
         return best, f"the errors are too large (chi2 {best:.1f} for {nband} bands)"
     return best, None

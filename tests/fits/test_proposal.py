@@ -11,6 +11,7 @@ from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.config import read_config
 from prospect_emu.fits.proposal_commands import of_campaign
 from prospect_emu.fits.results import read_results
+from prospect_emu.sampling.importance import ImportanceSettings
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,14 @@ def trained(tmp_path_factory, make_workshop):
     return shop
 
 
-def test_a_campaign_samples_by_it(trained, inline):
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Toy posteriors need no more."""
+    few = ImportanceSettings(n_eff=200, first=1024, most=2048, rounds=6, draws=1024)
+    monkeypatch.setattr("prospect_emu.fit.amortised.ImportanceSettings", lambda: few)
+
+
+def test_a_campaign_samples_by_it(trained, inline, few_draws):
     """Hardly trained, it is mended by mixtures or gives way; the table says which."""
     fit = 'sampler = "amortised"\nproposal = "p.safetensors"'
     config = read_config(trained.toml("a", fit=fit))
@@ -34,7 +42,7 @@ def test_a_campaign_samples_by_it(trained, inline):
     assert set(table["verdict"]) <= {"good", "grown", "refit"}
     assert all(len(reason) > 10 for reason in table["verdict_reason"])
     assert np.isfinite(table["logz"]).all()
-    assert (table["n_eff"][table["verdict"] == "grown"] >= 700).all()
+    assert (table["n_eff"][table["verdict"] == "grown"] >= 150).all()
 
 
 def test_it_belongs_to_its_sampler(trained):
@@ -73,7 +81,7 @@ def test_the_prior_of_coordinates_is_normalised(trained):
     assert ratio.mean() == pytest.approx(1.0, abs=5.0 * ratio.std() / np.sqrt(n))
 
 
-def test_a_fit_of_one_galaxy_takes_it(trained, tmp_path, capsys):
+def test_a_fit_of_one_galaxy_takes_it(trained, tmp_path, capsys, few_draws):
     cat = Table.read(trained.folder / "cat.ecsv")
     table = Table({"band": trained.emulator.filters})
     for name in ("flux", "error"):
