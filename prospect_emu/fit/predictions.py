@@ -283,8 +283,9 @@ class ExactFluxes:
         # One row each even where nothing of the history varies.
         given = {**self.fixed, **params, "zred": np.zeros(len(theta))}
         given = {k: v for k, v in given.items() if k != "lumdist"}
+        of_each = surviving(self.ingredients, given, components=True)
         mfrac = surviving(self.ingredients, given)
-        return History(given, self.ingredients.log_age, mfrac), mfrac
+        return History(given, self.ingredients.log_age, of_each), mfrac
 
     def sed(self, theta, **switches):
         """Whole spectra with their lines, as observed, in maggies.

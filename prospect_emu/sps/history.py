@@ -37,7 +37,7 @@ class History:
     log_age : ndarray
         Ages of the ingredients' populations, log10(years); FSPS's ``sfh=5`` without
         truncation reaches to the oldest.
-    mfrac : array_like, shape (n,), optional
+    mfrac : array_like, shape (n,) or (n * ncomponent,), optional
         Needed where ``mass_units`` is "mstar".
 
     Attributes
@@ -61,7 +61,7 @@ class History:
             self.formed = self._sum(self._mass)
         if np.all(np.asarray(params.get("mass_units", "mformed")) == "mstar"):
             self._mass = self._mass / np.reshape(mfrac, (-1, *[1] * (self._mass.ndim - 1)))
-            self.formed = self.formed / mfrac
+            self.formed = self._mass.sum(axis=1) if rows.binned else self._sum(self._mass)
 
     def _sum(self, values):
         """Sums over components, (n, ...) of (n * ncomponent, ...)."""

@@ -145,7 +145,7 @@ def spectrum(ingredients, params, parts=False):
     )
 
 
-def surviving(ingredients, params):
+def surviving(ingredients, params, components=False):
     """Share of the mass formed that is left in stars and remnants, (n,); as `spectrum` has it.
 
     Parameters
@@ -153,11 +153,15 @@ def surviving(ingredients, params):
     ingredients : Ingredients
     params : dict
         As for `spectrum`.
+    components : bool
+        Of each component by itself, (n * ncomponent,).
     """
     rows = Rows(params)
     weights, formed, scale = rows.star_formation(ingredients.log_age)
     cell, f = find_cell(ingredients.logz, rows.get("logzsol"), extrapolate=True)
     mfrac = (between(ingredients.stars_mass, cell, f) * weights).sum(axis=1) / formed
+    if components:
+        return mfrac
     formed = np.broadcast_to(formed * scale, mfrac.shape)
     if np.all(np.asarray(params.get("mass_units", "mformed")) == "mstar"):
         formed = formed / mfrac

@@ -92,3 +92,8 @@ def test_surviving_mass_units(log_age):
     burst = {"sfh": 0, "tage": 2.0, "mass": 1e10, "mass_units": "mstar"}
     history = History(burst, log_age, mfrac=np.array([0.5]))
     assert history.formed[0] == 2e10 and history.mean_age()[0] == 2.0
+    # Each component by its own share.
+    both = burst | {"tage": np.array([[1.0, 5.0]]), "mass": np.array([[1e10, 2e10]])}
+    history = History(both, log_age, mfrac=np.array([0.8, 0.5]))
+    assert history.formed[0] == pytest.approx(1.25e10 + 4e10)
+    assert history.mean_age()[0] == pytest.approx((1.25 + 5.0 * 4.0) / 5.25)
