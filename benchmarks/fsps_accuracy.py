@@ -26,6 +26,7 @@ from sedpy.observate import Filter, getSED, load_filters
 from prospect_emu import BatchedPosterior, EmulatorSPS
 from prospect_emu.cosmology import LIGHTSPEED, MAGGIE, age_of_universe, flux_factor
 from prospect_emu.errors import RangeError
+from prospect_emu.fit.predictions import ModelFluxes
 from prospect_emu.parameters import DEFAULTS
 from prospect_emu.prospector.templates import template_params
 from prospect_emu.sps.fold import compile_sps
@@ -301,7 +302,7 @@ class Reference:
 
 
 def differences(config, reference, filters, draws, rng, what):
-    """Relative differences (draws, nband) of drop-in and compiled fluxes, NaN where faint.
+    """Relative differences (draws, nband) of drop-in and compiled fluxes, NaN where faint; a note.
 
     With `what` "compiled" these are the drop-in's from itself and the compiled from the drop-in.
     """
@@ -330,7 +331,14 @@ def differences(config, reference, filters, draws, rng, what):
     dropped = predict(emulated)
     exact = dropped if what == "compiled" else predict(reference(model.params))
     batched = exact if posterior is None else posterior.maggies(theta)
-    return [relative(flux, exact) for flux in (dropped, batched)]
+    note = ""
+    if posterior is not None:
+        exactly = posterior.predictions
+        if isinstance(exactly, ModelFluxes):
+            note = "(not compiled)"
+        elif not exactly.compiled.folded:
+            note = "(whole spectra)"
+    return [relative(flux, exact) for flux in (dropped, batched)], note
 
 
 def relative(flux, exact):
@@ -367,7 +375,7 @@ def tabular(reference, filters, draws, rng, logz):
     )  # fmt: skip
     given = {"tabular_sfr": sfr}
     flux = compiled.direct(given), compiled.maggies(given)
-    return [relative(f, np.array(exact)) for f in flux]
+    return [relative(f, np.array(exact)) for f in flux], ""
 
 
 def limit_metallicity(config, logz):
@@ -427,10 +435,10 @@ def main():
         zred = "" if config is None else f"{float(np.squeeze(config['zred']['init'])):.2f}"
         try:
             if config is None:
-                off = tabular(reference, filters, args.draws, rng, logz)
+                off, note = tabular(reference, filters, args.draws, rng, logz)
             else:
                 limit_metallicity(config, logz)
-                off = differences(config, reference, filters, args.draws, rng, args.only)
+                off, note = differences(config, reference, filters, args.draws, rng, args.only)
         except Exception as err:
             print(f"{name:60s} fails: {type(err).__name__}: {err}", flush=True)
             continue
@@ -438,7 +446,7 @@ def main():
         if np.isnan(off[0]).all():
             worst = [np.nan, np.nan]
         band = names[int(np.argmax(np.nan_to_num(off[args.only != "drop-in"])) % len(names))]
-        print(f"{name:60s} {worst[0]:8.1e} {worst[1]:8.1e}  {zred} {band}", flush=True)
+        print(f"{name:60s} {worst[0]:8.1e} {worst[1]:8.1e}  {zred} {band} {note}", flush=True)
 
 
 if __name__ == "__main__":

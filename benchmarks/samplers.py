@@ -37,8 +37,7 @@ def problem(name, catalog):
 
     emulator = load_emulator("mathews23-factored")
     if name == "mock":
-        calibration.FLOOR = 0.02
-        obs, model, sps = calibration.make_mock(emulator, 0)[:3]
+        obs, model, sps = calibration.make_mock(emulator, 0, floor=0.02)[:3]
     else:
         obs = galaxy_obs(read_catalog(catalog), galaxy=int(name))
         sps = EmulatorSPS(emulator, filters=obs["filters"])
@@ -62,14 +61,16 @@ def chains(posterior, starts, rng):
     """Parameters (nkept, nchain, ndim) of chains at the posterior, every 20th step."""
     from prospect_emu.fit.mass_coordinates import mass_coordinates
     from prospect_emu.sampling import walks
-    from prospect_emu.sampling.quadratic_map import QuadraticMap
+    from prospect_emu.sampling.quadratic_map import GroupedMap, QuadraticMap
 
     coordinates, kept = mass_coordinates(posterior), []
+    # Each half moves in a map of the other one.
+    group = np.arange(len(starts)) % 2
     y, v, density, logl = coordinates.start(starts)
     cheap = coordinates.cheap_density(y)
     for i in range(STEPS):
         if i in (0, STEPS // 6):
-            learnt = QuadraticMap.fit(y)
+            learnt = GroupedMap([QuadraticMap.fit(y[group != g]) for g in (0, 1)], group)
             z = learnt.forward(y)
         if i % 5 == 4:
             new, change = z + walks._differences(z.copy(), 1, rng)[0], 0.0
@@ -141,6 +142,8 @@ def score(results, reference):
 
 
 def main():
+    import calibration
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("catalog", type=Path)
     parser.add_argument("settings", nargs="*", help="nested_NAME=VALUE")
@@ -155,10 +158,7 @@ def main():
             references[name] = make(name, args.catalog)
             REFERENCES.write_text(json.dumps(references) + "\n")
         return
-    settings = {"preset": args.preset}
-    for text in args.settings:
-        key, value = text.split("=")
-        settings[key] = value if value.isalpha() else json.loads(value)
+    settings = {"preset": args.preset, **calibration.parse_settings(args.settings)}
     print("galaxy  seed   CPU s   calls  rms error  worst  stated  width     ln Z  +-    status")
     for name in args.galaxies:
         obs, model, sps, _ = problem(name, args.catalog)

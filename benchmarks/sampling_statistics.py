@@ -6,8 +6,8 @@
 Two problems of 17 dimensions: a correlated Gaussian in the unit box, whose evidence
 and moments are known, and a galaxy: a mock one in 45 bands, or a table of photometry. Each is
 run statically from several seeds by dynesty as it comes, by lockstep with queues of 1, 16, 64
-and 256 and dynesty's own moves and settings, and by lockstep with the default moves, along
-differences. One file per run in OUT; a second call makes what is missing.
+and 256 and dynesty's own moves and settings, and by lockstep in learnt coordinates, the default,
+and along differences. One file per run in OUT; a second call makes what is missing.
 """
 
 import argparse
@@ -69,14 +69,17 @@ class Galaxy:
 
 
 def lockstep(problem, queue, nlive, walks, seed):
-    """Results of one run with dynesty's moves and a queue size, or the default of both."""
+    """Results of one run with dynesty's moves and a queue size, or with moves of that name."""
     from prospect_emu.sampling.nested import NestedSettings, run_nested
 
-    own = {} if queue == "default" else {"moves": "ellipsoid", "facc": 0.5}
-    settings = NestedSettings(nlive_init=nlive, walks=walks, maxbatch=0, dlogz_init=0.05, **own)
+    named = isinstance(queue, str)
+    own = {"moves": queue} if named else {"moves": "ellipsoid", "facc": 0.5}
+    settings = NestedSettings(
+        nlive_init=nlive, walks=walks, maxbatch=0, dlogz_init=0.05, max_runs=1, **own
+    )
     return run_nested(
         problem.transform, problem.log_likelihood, problem.ndim, settings, seed=seed,
-        queue_size=None if queue == "default" else queue,
+        queue_size=None if named else queue,
     )  # fmt: skip
 
 
@@ -168,6 +171,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--nlive", type=int, default=500)
     parser.add_argument("--walks", type=int, default=NestedSettings().walks)
+    parser.add_argument("--moves", nargs="*", default=["learnt", "differences"])
     parser.add_argument("--queues", type=int, nargs="*", default=QUEUES)
     parser.add_argument("--emulator", default="mathews23-256")
     parser.add_argument("--problems", nargs="+", default=["gaussian", "galaxy"])
@@ -189,7 +193,7 @@ def main():
     if settings_file.exists() and json.loads(settings_file.read_text()) != settings:
         parser.error(f"{args.out} holds runs with other settings; choose another folder")
     write_atomic(settings_file, json.dumps(settings).encode())
-    methods = {"differences": "default"} | {f"queue {q}": q for q in args.queues}
+    methods = {m: m for m in args.moves} | {f"queue {q}": q for q in args.queues}
     if not args.without_dynesty:
         methods["dynesty"] = None
     for name in args.problems:

@@ -17,6 +17,7 @@ from ..fit.certificate import find_engine
 from ..fit.predictions import ExactFluxes
 from ..fit.result import FitResult
 from ..networks.loading import load_emulator
+from ..networks.proposal import load_proposal
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.parameter_file import ParameterFile
@@ -81,6 +82,8 @@ class Backend:
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
+        if config.proposal:
+            more["proposal"] = load_proposal(config.proposal)
         if config.queue_size is not None:
             more["queue_size"] = config.queue_size
         if config.certificate and self.certifiable:

@@ -24,14 +24,16 @@ def register_campaign(subparsers):
     p.add_argument("--out", type=Path, metavar="DIR", help="another output folder")
     p.add_argument(
         "--refit", action="store_true",
-        help="fit again what was made with other settings, data, emulators or versions",
+        help="repeat fits that were made with other settings, data, emulators or versions",
     )  # fmt: skip
     p.add_argument(
         "--accept", action="append", default=[], metavar="FIELD",
-        help="take results that differ in this field, such as versions.numpy; may be repeated",
+        help="accept results that differ in this field, such as versions.numpy; may be repeated",
     )  # fmt: skip
-    p.add_argument("--retry-failed", action="store_true", help="fit again what failed for good")
-    p.add_argument("--retry-stalled", action="store_true", help="fit again what used up its budget")
+    p.add_argument("--retry-failed", action="store_true", help="repeat fits that failed")
+    p.add_argument(
+        "--retry-stalled", action="store_true", help="repeat fits that used up their budget"
+    )
     p.add_argument(
         "--verify", action="store_true", help="check all checksums, not those of new files only"
     )
@@ -150,7 +152,7 @@ def _status(args, folder):
             if progress["running"]:
                 print(f"  now: {', '.join(progress['running'])}")
     elif states["pending"] or states["damaged"]:
-        print("Not running; the campaign's command goes on with it.")
+        print("Not running; run prospect-emu campaign again to resume.")
     for key, entry in status["entries"].items():
         if entry.detail and entry.state in ("failed", "damaged", "pending"):
             print(f"  {key.name} ({entry.state}, {entry.attempts} attempts): {entry.detail}")
@@ -186,7 +188,7 @@ class _Line:
             return
         if progress["interrupted"] and not self.told:
             self.told = True
-            self.stream.write(f"Going on after an interruption ({progress['interrupted']}).\n")
+            self.stream.write(f"Resuming after an interruption ({progress['interrupted']}).\n")
         if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + self.every
@@ -215,7 +217,9 @@ def register_compare(subparsers):
         ),
     )
     p.add_argument(
-        "reference", metavar="REFERENCE", help="FOLDER[:EMULATOR[:REPEAT]], say exact/ or c:fsps"
+        "reference",
+        metavar="REFERENCE",
+        help="FOLDER[:EMULATOR[:REPEAT]], for example exact/ or c:fsps",
     )
     p.add_argument("others", nargs="*", metavar="OTHER", help="likewise; every emulator in it")
     p.add_argument("--out", type=Path, default=Path("comparison"), metavar="DIR")

@@ -123,7 +123,7 @@ def _worst(results, rows, store, out, number):
     for i in index[np.argsort(-ratio)][:number]:
         row = table[int(i)]
         key = Key(str(row["emulator"]), str(row["galaxy"]), int(row["repeat"]))
-        file = out / f"{key.name}.png"
+        file = out / f"{store.name(key)}.png"
         try:
             save_figure(sed_figure(FitResult.read(store.fit_path(key))), file, dpi=110)
         except ProspectEmuError as err:

@@ -181,7 +181,7 @@ def _tests(sample, config, zred_range):
         if isinstance(value, str) != (values.dtype.kind == "U"):
             raise DataError(
                 f"select.equal.{name} = {value!r}, but that column holds values like "
-                f"{values.data[0]!r}; write it alike."
+                f"{values.data[0]!r}; give it in the same form."
             )
         # What is missing equals nothing: filled, a boolean would be true.
         tests.append((np.ma.getmaskarray(values), lambda row, n=name: f"{n} is missing"))
@@ -341,7 +341,7 @@ def _from_columns(config, table, columns, truth=()):
                 out[:, i] = flags(table, entry[key], config.path)
         floor = entry.get("floor", config.floor)
         if not (type(floor) in (int, float) and 0.0 <= floor < 1.0):
-            raise DataError(f"{where}.floor = {floor!r} is no fraction; 5 % is written 0.05.")
+            raise DataError(f"{where}.floor = {floor!r} is not a fraction; 5 % is written 0.05.")
         floors.append(float(floor))
 
     def make(row):
@@ -375,7 +375,7 @@ def _read_mocks(config):
     bands = table.meta.get("bands")
     if not bands:
         raise DataError(
-            f"{config.path} is no catalog of mocks; make one with python -m "
+            f"{config.path} is not a catalog of mocks; make one with python -m "
             "prospect_emu.fits.mocks catalog."
         )
     columns = {b: {"flux": f"f_{b}", "error": f"e_{b}", "unit": "mgy"} for b in bands}

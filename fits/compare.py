@@ -83,7 +83,9 @@ def read_sides(spec):
     table = read_table(folder)
     done = np.asarray(table["state"]) == DONE
     if repeat and not repeat.isdecimal():
-        raise SetupError(f"{spec!r}: the repeat {repeat!r} is no number; write FOLDER:EMULATOR:0.")
+        raise SetupError(
+            f"{spec!r}: the repeat {repeat!r} is not a number; write FOLDER:EMULATOR:0."
+        )
     named = zip(map(str, table["emulator"][done]), map(int, table["repeat"][done]), strict=True)
     pairs = dict.fromkeys(named)
     sides = {}

@@ -132,7 +132,7 @@ def rank_figure(table, names):
         ax.hist(rank, np.linspace(0, 1, bins + 1), color=MODEL, alpha=0.6)
         ax.set_title(name, fontsize=9)
         ax.set_xticks([0, 0.5, 1])
-    figure.supxlabel("share of the posterior below the truth", fontsize=9)
+    figure.supxlabel("fraction of the posterior below the truth", fontsize=9)
     figure.supylabel("mocks", fontsize=9)
     return figure
 

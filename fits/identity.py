@@ -15,6 +15,7 @@ import numpy as np
 
 from ..files import fingerprint as hash_of
 from ..fit.description import package_versions
+from ..networks.proposal import load_proposal
 
 # A result changes with these; with Python, h5py or scipy it does not, to rounding.
 _PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "numpy")
@@ -22,6 +23,7 @@ _PACKAGES = ("prospect_emu", "astro-prospector", "astro-sedpy", "dynesty", "nump
 BUDGETS = ("settings.max_calls", "settings.max_seconds")
 CERTIFICATE = "settings.certificate"
 _MODEL = ("model", "params", "params_options")
+_SAMPLER = ("sampler", "proposal")
 # What changes no posterior.
 _STORAGE = ("tables", "draws", "restframe")
 _LONGEST = 180  # characters; file systems take 255, and temporary names are longer
@@ -127,7 +129,9 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
 
 def settings_fields(fit):
     """The part of a fingerprint that a `FitConfig` decides."""
-    out = {k: v for k, v in asdict(fit).items() if k not in (*_MODEL, *_STORAGE)}
+    out = {k: v for k, v in asdict(fit).items() if k not in (*_MODEL, *_SAMPLER, *_STORAGE)}
+    if fit.sampler != "nested":
+        out |= {"sampler": fit.sampler, "proposal": load_proposal(fit.proposal).manifest["sha256"]}
     if fit.restframe:
         out["restframe"] = " ".join(fit.restframe)
     if fit.other_model:

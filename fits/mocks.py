@@ -203,7 +203,7 @@ def main(argv=None):
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(description="Writes mock galaxies.")
     parser.add_argument("path")
-    parser.add_argument("--n", type=int, default=100, help="so many mocks (%(default)s)")
+    parser.add_argument("--n", type=int, default=100, help="number of mocks (%(default)s)")
     parser.add_argument(
         "--fluxes", default="mathews23-factored", help="emulator that makes them (%(default)s)"
     )

@@ -59,7 +59,7 @@ def make_plan(config, store):
         If the catalog, an emulator or a setting is at fault.
     """
     specs = {label_of(spec): spec for spec in config.emulators}
-    if len(specs) < len(config.emulators):
+    if len({label.lower() for label in specs}) < len(config.emulators):
         raise SetupError(f"Two emulators have the same name ({', '.join(specs)}); rename a file.")
     backends = {label: load_backend(spec) for label, spec in specs.items()}
     sample = read_sample(config.catalog)
@@ -70,6 +70,7 @@ def make_plan(config, store):
     rows, observed, left_out = select(sample, config.select, zred_range)
     columns_of(config.fit.restframe)  # an unknown filter is no galaxy's fault
     used, tasks = identity.versions(), {}
+    store.tell_apart(sample.ids[row] for row in rows)
     photometry = {row: identity.photometry_of(observed[row]) for row in rows}
     untimed = [label for label, b in backends.items() if not b.keeps_time]
     if untimed and config.fit.max_seconds is not None:
@@ -122,7 +123,7 @@ def _unknown_bands(sample, backends, policy):
                 f"{', '.join(unknown)}. Remove them from the catalog's bands, set "
                 "select.unknown_bands = 'mask', or use another emulator."
             )
-        reason = f"is left out of the fits with {label}, which does not know it."
+        reason = f"is left out of the fits with {label}, which does not have it."
         notes += [f"{band} {reason}" for band in unknown]
     return notes
 

@@ -92,5 +92,5 @@ def _load(path):
         with np.load(path) as f:
             out = {name: f[f"column {i}"] for i, name in enumerate(f["names"].tolist())}
             return {**out, "fit": f["fit"], "stamp": f["stamp"]}
-    except Exception:  # a torn copy may be anything; the files are the truth
+    except Exception:  # an incomplete copy may hold anything; the result files decide
         return {}

@@ -99,5 +99,7 @@ def parse_chunk(text):
     index, _, number = text.partition("/")
     pair = int(index), int(number)
     if not 0 <= pair[0] < pair[1]:
-        raise ValueError(f"{text} is no part: the first number counts from 0 to the second less 1")
+        raise ValueError(
+            f"{text} is not a part: the first number counts from 0 to the second less 1"
+        )
     return pair

@@ -15,10 +15,12 @@
 The files are the truth: the index only spares reading them all.
 """
 
+import hashlib
 import json
 import os
 import socket
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +33,7 @@ from ..files import write_atomic
 from ..fit.result import FitResult
 from ..fit.result_file import GROUP
 from . import rows
-from .identity import Key, changed_fields, remaining
+from .identity import Key, changed_fields, file_name, remaining
 from .locks import take_lock
 
 DONE, FAILED, STALLED, PENDING, CHANGED, DAMAGED = STATES = (
@@ -73,6 +75,7 @@ class Store:
 
     folder: Path
     _index: dict = field(default_factory=dict, repr=False)
+    _alike: set | None = field(default=None, repr=False)
 
     def __post_init__(self):
         self.folder = Path(self.folder)
@@ -85,11 +88,24 @@ class Store:
 
     # ---- names ------------------------------------------------------------------
 
+    def tell_apart(self, galaxies):
+        """Names of their own for ids whose capitals alone differ: some disks take them for one."""
+        names = {galaxy: file_name(galaxy).lower() for galaxy in galaxies}
+        count = Counter(names.values())
+        self._alike = {galaxy for galaxy, name in names.items() if count[name] > 1}
+
+    def name(self, key):
+        """For files: `Key.name`, and a sign for each of two ids that are alike."""
+        if self._alike is None:
+            self.tell_apart((self.read_json("plan.json") or {}).get("catalog", ()))
+        sign = hashlib.sha256(key.galaxy.encode()).hexdigest()[:8]
+        return f"{key.name}~{sign}" if key.galaxy in self._alike else key.name
+
     def fit_path(self, key):
-        return self.folder / "fits" / f"{key.name}.h5"
+        return self.folder / "fits" / f"{self.name(key)}.h5"
 
     def failure_path(self, key):
-        return self.folder / "failed" / f"{key.name}.json"
+        return self.folder / "failed" / f"{self.name(key)}.json"
 
     def path(self, name):
         return self.folder / name
@@ -249,7 +265,7 @@ class Store:
     def set_aside(self, key):
         """Move a damaged result away, where it can be looked at."""
         path = self.fit_path(key)
-        target = self.folder / "damaged" / f"{key.name}.{time.time_ns()}.h5"
+        target = self.folder / "damaged" / f"{self.name(key)}.{time.time_ns()}.h5"
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
         self._index.pop(key.name, None)
@@ -339,5 +355,5 @@ def write_file(path, data):
         write_atomic(path, data)
     except OSError as err:
         raise OutputError(
-            f"Writing {path} failed ({err}); see to space and permissions, and start again."
+            f"Writing {path} failed ({err}); check free space and permissions, and start again."
         ) from err

@@ -280,7 +280,7 @@ def _find(catalog, galaxy, row):
 def _one(folder, *endings, optional=False):
     """The one file of a kind: name ends in one of `endings`, '.fits' may follow."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give the one that holds the 3D-HST catalog.")
+        raise DataError(f"{folder} is not a folder; give the one that holds the 3D-HST catalog.")
     names = sorted(p for p in folder.iterdir() if p.is_file())
     found = [p for p in names if p.name.lower().removesuffix(".fits").endswith(endings)]
     if len(found) == 1:

@@ -25,9 +25,9 @@ from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
 from . import identity
 from .backends import load_backend
-from .config import FitConfig
 from .identity import CERTIFICATE, Key, changed_fields, remaining
 from .locks import take_lock
+from .sections import FitConfig
 from .store import read_record
 
 # Percentiles of the results table, and how its columns end.
@@ -213,7 +213,15 @@ def row_of(result):
         "zred": row.get("zred_p50") if info["zred"] is None else info["zred"],
         "problems": "; ".join(info["problems"]) or "none",
         "seed": info["seed"],
+        **_of_proposal(info["diagnostics"].get("amortised")),
     }
+
+
+def _of_proposal(told):
+    """Columns of a fit by a learnt proposal."""
+    if told is None:
+        return {}
+    return {"verdict": told["verdict"], "verdict_reason": told["reason"]}
 
 
 def bands_of(result):

@@ -185,7 +185,7 @@ def find_bundled(name, known, what):
     path = known.get(str(name), name)
     if not Path(path).is_file():
         raise ModelFileError(
-            f"There is no {what} {str(name)!r}: it is no file, and the bundled ones are "
+            f"There is no {what} {str(name)!r}: it is not a file, and the bundled ones are "
             f"{', '.join(known) or '(none)'}."
         )
     return str(path)

@@ -68,7 +68,7 @@ def double_emulator():
     return random_emulator(dtype="f8")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_emulator():
     return random_emulator
 

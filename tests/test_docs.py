@@ -42,6 +42,25 @@ def test_every_page_is_in_the_menu():
     assert all(page.name in menu for page in [*PAGES[1:], *TUTORIALS])
 
 
+def test_what_gotchas_name_is_tested():
+    """Every test that the page names is there."""
+    sources = "".join(p.read_text() for p in (ROOT / "tests").rglob("test_*.py"))
+    page = (ROOT / "docs" / "gotchas.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "| test |" not in line]
+    assert len(rows) > 40
+    for name in re.findall(r"`(test_\w+)`", page):
+        assert f"def {name}(" in sources, name
+    for path in re.findall(r"`(tests/[\w/]+\.py)`", page):
+        assert (ROOT / path).exists(), path
+
+
+def test_scripts_that_pages_name_exist():
+    """Of the repository: every `benchmarks/...py` of a page."""
+    for page in PAGES:
+        for path in re.findall(r"benchmarks/\w+\.\w+", page.read_text()):
+            assert (ROOT / path).exists(), (page.name, path)
+
+
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """A folder with the files that the pages name, and short fits."""

@@ -195,10 +195,12 @@ def package(kind, name, test_store, label, training, **fields):
 def measured(emulator, test_store):
     """The emulator with its `residual_statistics` on FSPS samples, which its manifest names."""
     test = test_store.load()
+    mass = emulator.mfrac(test["theta"]) - test["mfrac"]
     emulator.manifest["test"] = {
         "samples": len(test["theta"]),
         "source": "python-fsps",
         "fingerprint": test_store.fingerprint,
-        "mfrac_std": float(np.std(emulator.mfrac(test["theta"]) - test["mfrac"])),
+        "mfrac_std": float(mass.std()),
+        "mfrac_bias": float(mass.mean()),
     }
     return replace(emulator, **residual_statistics(emulator, test["theta"], test["maggies"]))

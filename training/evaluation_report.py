@@ -9,7 +9,6 @@ import numpy as np
 
 from prospect_emu.errors import FilterError, ProspectEmuError
 from prospect_emu.files import check_writable, save_figure, write_atomic
-from prospect_emu.networks.emulator import Emulator
 from prospect_emu.networks.loading import load_emulator
 from prospect_emu.observe.filters import load_filters
 
@@ -43,9 +42,9 @@ class Scored:
 
     @cached_property
     def width(self):
-        """Nodes per hidden layer; None for what is no network, or one of uneven layers."""
-        net = self.emulator
-        hidden = set(net.flux_net.widths[1:-1]) if isinstance(net, Emulator) else ()
+        """Nodes per hidden layer; None for what is not a network, or one of uneven layers."""
+        net = getattr(self.emulator, "flux_net", None)
+        hidden = set(net.widths[1:-1]) if net is not None else ()
         return hidden.pop() if len(hidden) == 1 else None
 
     @cached_property

@@ -166,7 +166,7 @@ def population(parameters, zcontinuous=0):
     unknown = [k for k in parameters if k not in INGREDIENTS]
     if unknown:
         raise SetupError(
-            f"{unknown[0]} is no parameter of the stars; they have {', '.join(INGREDIENTS)}."
+            f"{unknown[0]} is not a parameter of the stars; they have {', '.join(INGREDIENTS)}."
         )
     pop = fsps.StellarPopulation(zcontinuous=zcontinuous, **parameters)
     if pop.n_afe > 1:

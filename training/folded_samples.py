@@ -49,7 +49,7 @@ def check_source(emulator, low, high):
     return emulator
 
 
-def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096):
+def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096, seen=0):
     """Make (or complete) a store of samples in `folder`; resumable like `generate`.
 
     Stored per sample: ``theta`` (18,), ``reference_mag`` (nband,), arsinh
@@ -64,11 +64,13 @@ def generate_folded(recipe, emulator, folder, n_samples, shard_size=4096):
     n_samples : int
         Shards are whole, but no more samples are read.
     shard_size : int
+    seen : int
+        Shards from the first on that are left out.
     """
     emulator = check_source(emulator, *recipe.zred_range).select(recipe.filters)
     versions = {**emulator.manifest["versions"], "emulator": fingerprint(emulator.manifest)}
     store = FoldedStore(folder, recipe, "train", shard_size, versions)
-    n_shards, todo = store.reserve(n_samples)
+    n_shards, todo = store.reserve(n_samples, seen)
     for index in tqdm(todo, initial=n_shards - len(todo), total=n_shards, unit="shard"):
         theta = store.draw(index)
         folded = emulator.at_redshift(store.redshift(index))
@@ -102,7 +104,7 @@ class FoldedSamples:
         return self.tensors[0][every].double().numpy(), self._mfrac[every].astype(float)
 
 
-def folded_samples(recipe, emulator, folder, n_samples):
+def folded_samples(recipe, emulator, folder, n_samples, seen=0):
     """Make or complete the store, read it, and say what it is.
 
     Returns
@@ -111,12 +113,12 @@ def folded_samples(recipe, emulator, folder, n_samples):
     dict
         For the manifest of what is trained on them.
     """
-    store = generate_folded(recipe, emulator, folder, n_samples)
+    store = generate_folded(recipe, emulator, folder, n_samples, seen=seen)
     samples = FoldedSamples(store)
     described = {
         "source": f"{type(emulator).__name__} {emulator.name}, folded",
         "samples": len(samples.tensors[0]),
-        "redshifts": len(store.indices()),
+        "redshifts": seen + len(store.indices()),
         "emulator": store.manifest["versions"]["emulator"],
     }
     return samples, described

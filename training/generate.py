@@ -134,7 +134,7 @@ class SampleStore(ShardStore):
             "versions": versions,
         }
         super().__init__(folder, manifest)
-        self.n_samples = None
+        self.n_samples, self.first = None, 0
 
     @classmethod
     def open(cls, folder):
@@ -146,15 +146,20 @@ class SampleStore(ShardStore):
         stream = (STREAMS[self.stream], index)
         return draw_parameters(self.recipe, self.shard_size, stream)
 
-    def reserve(self, n_samples):
-        """Number of shards that hold `n_samples`, which are read from now on; those missing."""
-        self.n_samples, n_shards = n_samples, -(-n_samples // self.shard_size)
-        return n_shards, [i for i in range(n_shards) if not self.is_good(i)]
+    def reserve(self, n_samples, first=0):
+        """Number of shards that hold `n_samples`, which are read from now on; those missing.
+
+        The shards before `first` are left out.
+        """
+        self.n_samples, self.first = n_samples, first
+        indices = self.indices()
+        return len(indices), [i for i in indices if not self.is_good(i)]
 
     def indices(self):
         """Indices of the shards to read."""
         if self.n_samples is not None:
-            return list(range(-(-self.n_samples // self.shard_size)))
+            last = self.first + -(-self.n_samples // self.shard_size)
+            return list(range(self.first, last))
         indices = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-*.safetensors"))
         if not indices:
             raise ProspectEmuError(f"{self.folder} holds no shards; generate samples there first.")

@@ -46,7 +46,7 @@ def _ingredients(args):
     from prospect_emu.sps.installed import installed_fsps
 
     if args.test < 0:
-        raise SetupError(f"--test {args.test} is no number of spectra; give 0 or more.")
+        raise SetupError(f"--test {args.test} is not a number of spectra; give 0 or more.")
     if args.label is not None and not (args.label.strip() and args.label.isprintable()):
         raise SetupError(f"--label {args.label!r} is empty or not printable; give a short name.")
     if args.out is not None and args.out.suffix != ".safetensors":
@@ -58,14 +58,14 @@ def _ingredients(args):
         name, _, value = text.partition("=")
         if name not in INGREDIENTS:
             raise SetupError(
-                f"{name} is no parameter of the stars; theirs are {', '.join(INGREDIENTS)}."
+                f"{name} is not a parameter of the stars; theirs are {', '.join(INGREDIENTS)}."
             )
         try:
             parameters[name] = json.loads(value.strip().lower())
         except ValueError as err:
-            raise SetupError(f"{text!r} is no NAME=VALUE, such as imf_type=0.") from err
+            raise SetupError(f"{text!r} is not NAME=VALUE, such as imf_type=0.") from err
         if not isinstance(parameters[name], (bool, int, float)):
-            raise SetupError(f"{text!r} is no NAME=VALUE, such as imf_type=0.")
+            raise SetupError(f"{text!r} is not NAME=VALUE, such as imf_type=0.")
     if args.dsps is not None:
         from .dsps_ingredients import make_from_dsps
 

@@ -103,7 +103,7 @@ class Recipe:
         low, high = self.zred_range
         if not 0.0 < low < high < np.inf:
             raise ProspectEmuError(
-                f"Redshifts from {low:g} to {high:g} are no range; give 0 < lowest < highest "
+                f"Redshifts from {low:g} to {high:g} are not a range; give 0 < lowest < highest "
                 "(--zmin 0.5 --zmax 3)."
             )
         object.__setattr__(self, "filters", tuple(self.filters))

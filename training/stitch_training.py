@@ -106,7 +106,7 @@ def train_stitched(
 
 def _train_part(source, n_samples, test, settings, name, work, label):
     from .folded_samples import folded_samples
-    from .train import train_emulator
+    from .packaging import train_emulator
 
     domain = "z{:g}-{:g}".format(*test.recipe.zred_range)
     folder = work / domain

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +13,13 @@ from tqdm import tqdm
 
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import fingerprint, load_tensors, save_tensors
-from prospect_emu.networks import sfh
-from prospect_emu.networks.emulator import Emulator
 from prospect_emu.networks.emulator_base import reference_scale
 from prospect_emu.networks.network import MLP
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.magnitudes import U0, A, maggies_to_arsinh
 
-from .evaluate import package
-
 CHECKPOINT_KIND = "prospect_emu training checkpoint"
-LOGMASS, LOGZSOL, ZRED = (PARAMETERS.index(p) for p in ("logmass", "logzsol", "zred"))
+LOGMASS, ZRED = (PARAMETERS.index(p) for p in ("logmass", "zred"))
 
 
 @dataclass(frozen=True)
@@ -64,13 +59,13 @@ class Settings:
     epoch: int | None = None
 
 
-def long_schedule(epochs, batch=512, epoch=2**18):
+def long_schedule(epochs, batch=512, epoch=2**18, rate=0.03):
     """Settings for training on millions of samples, each seen a few times.
 
     The recipe of the bundled networks; docs/training.md tells what else was tried.
     """
     return {
-        "schedule": ((0.03, batch, epochs),),
+        "schedule": ((rate, batch, epochs),),
         "patience": epochs,
         "validation": 0.005,
         "optimizer": "muon",
@@ -91,6 +86,13 @@ class Network(nn.Module):
         for layer in self.layers[:-1]:
             x = nn.functional.gelu(layer(x), approximate="tanh")
         return self.layers[-1](x)
+
+    def start_from(self, mlp):
+        """Take the weights of a NumPy network of the same sizes."""
+        with torch.no_grad():
+            for layer, w, b in zip(self.layers, mlp.weights, mlp.biases, strict=True):
+                layer.weight.copy_(torch.from_numpy(w.T.copy()))
+                layer.bias.copy_(torch.from_numpy(b.copy()))
 
     def to_mlp(self, in_mean, in_std, out_mean, out_std):
         """NumPy network with the current weights."""
@@ -288,7 +290,7 @@ def apparent_rmse(predicted, target, log_scale, rng):
     return torch.sqrt(torch.mean((apparent(predicted) - apparent(target)) ** 2))
 
 
-def _standard(a):
+def standard(a):
     """Mean and standard deviation per column; a constant column keeps its scale."""
     return a.mean(axis=0), np.where((std := a.std(axis=0)) > 0, std, 1.0)
 
@@ -310,7 +312,7 @@ class FixedSamples:
 _N_NORMALISE = 20_000
 
 
-def train_flux(samples, settings, checkpoint):
+def train_flux(samples, settings, checkpoint, start=None):
     """Train the photometry network.
 
     Parameters
@@ -321,14 +323,21 @@ def train_flux(samples, settings, checkpoint):
         `reference_scale` at logmass 0 (n,).
     settings : Settings
     checkpoint : path-like
+    start : MLP, optional
+        Its weights and normalisation are where training starts; of the width and depth of
+        `settings`.
 
     Returns
     -------
     MLP, and the history of `fit_network`
     """
-    theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
-    in_mean, in_std = _standard(theta[:, 1:].double().numpy())
-    out_mean, out_std = _standard(mag.double().numpy())
+    if start is None:
+        theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
+        in_mean, in_std = standard(theta[:, 1:].double().numpy())
+        out_mean, out_std = standard(mag.double().numpy())
+    else:
+        in_mean, in_std = start.in_mean, start.in_std
+        out_mean, out_std = start.out_mean, start.out_std
     shift, width = torch.tensor(in_mean).float(), torch.tensor(in_std).float()
     mean, std = torch.tensor(out_mean).float(), torch.tensor(out_std).float()
 
@@ -338,63 +347,7 @@ def train_flux(samples, settings, checkpoint):
 
     torch.manual_seed(settings.seed)
     net = Network(len(in_mean), settings.width, settings.depth, len(out_mean))
+    if start is not None:
+        net.start_from(start)
     history = fit_network(net, samples.tensors, loss, settings, checkpoint)
     return net.to_mlp(in_mean, in_std, out_mean, out_std), history
-
-
-MFRAC_SETTINGS = Settings(
-    width=32, depth=2, schedule=((3e-3, 1000, 12), (3e-4, 4000, 8)), patience=8, seed=2
-)
-
-
-def train_mfrac(theta, mfrac, checkpoint):
-    """Train the network of surviving fractions per age bin, an MLP, on their sum by mass."""
-    x = theta[:, [LOGZSOL, ZRED]]
-    in_mean, in_std = _standard(x)
-    share = sfh.bin_masses(np.zeros(len(theta)), theta[:, 2 : 2 + sfh.NBINS - 1], theta[:, ZRED])
-    torch.manual_seed(MFRAC_SETTINGS.seed)
-    net = Network(2, MFRAC_SETTINGS.width, MFRAC_SETTINGS.depth, sfh.NBINS)
-    data = tuple(
-        torch.from_numpy(np.asarray(a, dtype=np.float32))
-        for a in ((x - in_mean) / in_std, share, mfrac)
-    )
-
-    def loss(net, rng, x, share, target):
-        return torch.sqrt(torch.mean(((net(x) * share).sum(dim=1) - target) ** 2))
-
-    fit_network(net, data, loss, MFRAC_SETTINGS, checkpoint, progress=False)
-    return net.to_mlp(in_mean, in_std, np.zeros(sfh.NBINS), np.ones(sfh.NBINS))
-
-
-def train_emulator(samples, mfrac, test_store, settings, name, work, source, label=None):
-    """Train, measure on FSPS samples that the network has not seen, and package.
-
-    Parameters
-    ----------
-    samples : FixedSamples or FoldedSamples
-    mfrac : tuple of ndarray
-        ``(theta, mfrac)`` to train the network of surviving fractions on.
-    test_store : SampleStore
-        FSPS samples.
-    settings : Settings
-    name : str
-    work : path-like
-        Folder for checkpoints.
-    source : dict
-        Where the training samples came from, for the manifest.
-    label : str, optional
-        See `package`.
-    """
-    work = Path(work)
-    flux_net, history = train_flux(samples, settings, work / f"{name}.checkpoint.safetensors")
-    mfrac_net = train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors")
-    training = {
-        "settings": dataclasses.asdict(settings),
-        **source,
-        "final_validation_rmse": history[-1]["val"],
-        "epochs": len(history),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-    nets = {"flux_net": flux_net, "mfrac_net": mfrac_net}
-    return package(Emulator, name, test_store, label, training, **nets)

@@ -5,6 +5,7 @@ The command line finds these through the entry-point group
 """
 
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from prospect_emu.commands.cli import positive
@@ -18,7 +19,7 @@ def register_train(subparsers):
 
     p = subparsers.add_parser(
         "train",
-        help="make an emulator: network, factored, stitched or dust",
+        help="make an emulator: network, factored, stitched or dust; or a proposal: posterior",
         description="Makes samples, trains, measures and packages an emulator. Each part resumes "
         "where a killed run stopped.",
     )
@@ -49,6 +50,12 @@ def register_train(subparsers):
         "result on FSPS's samples (needs python-fsps and SPS_HOME).",
         _train_factored,
     )
+    steps.choices["network"].add_argument(
+        "--start",
+        metavar="EMULATOR",
+        help="go on from the weights of this network, on samples that it has not seen; with "
+        "--rate 0.01 or less, and in a WORKDIR of its own",
+    )
     for name in ("network", "factored"):
         p = steps.choices[name]
         p.add_argument("--distribution", choices=("fat_tailed", "prior"), default="fat_tailed")
@@ -67,6 +74,25 @@ def register_train(subparsers):
         ), 2_097_152)  # fmt: skip
     for parent, name in ((steps, "dust"), (subparsers, "train-dust")):
         register_dust(parent, name)
+    p = steps.add_parser(
+        "errors",
+        help="measure errors of networks by redshift and dust2, and write them into their files",
+        description="Compares networks with the exact physics over redshift and dust2, and writes "
+        "the tables of errors, which fits use, into their files, together with a network of the "
+        "surviving mass that is trained anew. Prints the rms of error over stated error on other "
+        "draws. Networks given together share the exact samples.",
+    )
+    p.add_argument("files", nargs="+", type=Path, help="emulator files, which are rewritten")
+    p.add_argument(
+        "--source",
+        default="mathews23-factored",
+        metavar="EMULATOR",
+        help="factored emulator that is exact (%(default)s)",
+    )
+    p.add_argument("--check", action="store_true", help="print the pulls only, and write nothing")
+    p.set_defaults(run=_errors)
+    for entry in entry_points(group="prospect_emu.training_steps"):
+        entry.load()(steps)
 
 
 def _step(parent, name, about, description, run):
@@ -95,9 +121,29 @@ def _network_options(p, n_train, or_fsps=""):
     p.add_argument("--train", type=positive, default=n_train, help=about)
     about = "of 262,144 samples each (%(default)s)"
     p.add_argument("--epochs", type=positive, default=100, help=about)
+    about = "learning rate, which falls to zero (%(default)s)"
+    p.add_argument("--rate", type=float, default=0.03, help=about)
     about = "nodes per hidden layer (%(default)s)"
     p.add_argument("--width", type=positive, default=256, help=about)
     p.add_argument("--depth", type=positive, default=5, help="hidden layers (%(default)s)")
+
+
+def _start(args):
+    """The network that training goes on from, or None."""
+    from prospect_emu.errors import ProspectEmuError
+    from prospect_emu.networks.loading import load_emulator
+
+    if args.start is None:
+        return None
+    start = load_emulator(args.start)
+    net = getattr(start, "flux_net", None)
+    hidden = () if net is None else net.widths[1:-1]
+    if hidden != (args.width,) * args.depth:
+        raise ProspectEmuError(
+            f"--start {args.start} has hidden layers {hidden or 'of no single network'}; give "
+            "--width and --depth as they are there."
+        )
+    return start
 
 
 def _recipe(args):
@@ -127,8 +173,9 @@ def _source(args, recipe):
 def _train_network(args):
     recipe = _recipe(args)
     need("torch", "Training")
-    source = None if args.source == "fsps" else _source(args, recipe)
-    from .train import FixedSamples, train_emulator
+    source, start = None if args.source == "fsps" else _source(args, recipe), _start(args)
+    from .packaging import train_emulator
+    from .train import FixedSamples
 
     def network(test_store, name):
         if source is None:
@@ -141,10 +188,12 @@ def _train_network(args):
         else:
             from .folded_samples import folded_samples
 
-            samples, described = folded_samples(recipe, source, args.work / "folded", args.train)
+            seen = 0 if start is None else start.manifest["training"].get("redshifts", 0)
+            made = recipe, source, args.work / "folded", args.train
+            samples, described = folded_samples(*made, seen)
             mfrac = samples.mfrac()
         made = samples, mfrac, test_store, _settings(args), name, args.work, described, args.label
-        return train_emulator(*made)
+        return train_emulator(*made, start)
 
     _make(args, recipe, network)
 
@@ -173,10 +222,33 @@ def _train_stitched(args):
     _make(args, recipe, stitched)
 
 
+def _errors(args):
+    from prospect_emu.networks.loading import load_emulator
+
+    from . import network_errors as errors
+
+    made = [load_emulator(path) for path in args.files]
+    exact = load_emulator(args.source)
+    if not args.check:
+        need("torch", "The network of the surviving mass")
+        made = errors.with_errors(made, exact)
+        for path, emulator in zip(args.files, made, strict=True):
+            emulator.save(path)
+            print(f"Wrote {path}")
+    for distribution in ("fat_tailed", "prior"):
+        found = errors.pulls(made, exact, distribution)
+        for emulator, rms in zip(made, found, strict=True):
+            print(f"\n{emulator.name}, draws {distribution.replace('_', ' ')}\n")
+            print("\n".join(errors.pull_lines(rms)))
+    for emulator in made:
+        mass = errors.surviving_mass(emulator, exact)
+        print(f"{emulator.name}: " + ", ".join(f"{k} {v:.2g}" for k, v in mass.items()))
+
+
 def _settings(args):
     from .train import Settings, long_schedule
 
-    return Settings(args.width, args.depth, **long_schedule(args.epochs))
+    return Settings(args.width, args.depth, **long_schedule(args.epochs, rate=args.rate))
 
 
 def _make(args, recipe, trained):
@@ -244,7 +316,7 @@ def _evaluate(args):
         check_writable(args.out, args.overwrite)
     if args.report is not None:
         if not 0.0 < args.floor < 1.0:
-            raise ProspectEmuError(f"--floor {args.floor} is no relative error; 0.05 means 5 %.")
+            raise ProspectEmuError(f"--floor {args.floor} is not a relative error; 0.05 means 5 %.")
         check_writable(args.report / report.PAGE, args.overwrite)
     tables = args.tables or os.environ.get("PROSPECT_EMU_TABLES")
     if args.report is not None and tables:

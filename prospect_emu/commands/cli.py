@@ -25,8 +25,8 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0 done, 1 `check` found a fault, 2 an error the user can
-        mend, said in one sentence on stderr, 3 the fit did not converge, 130
+        Exit status: 0 done, 1 `check` found a fault, 2 an error that the user
+        can fix, in one sentence on stderr, 3 the fit did not converge, 130
         interrupted.
     """
     # Figures go to files; a notebook's backend, which it hands on, is not there.
@@ -127,6 +127,14 @@ def register_fit(subparsers):
         "table of wavelength and R or dispersion (default: the spectrum's own column R)",
     )  # fmt: skip
     p.add_argument(
+        "--degrade", action="store_true",
+        help="smooth the spectrum to the library's resolution where it is sharper",
+    )  # fmt: skip
+    p.add_argument(
+        "--spectrum-floor", type=float, default=0.0, metavar="F",
+        help="fraction of the spectrum's flux added to each of its errors in quadrature (0)",
+    )  # fmt: skip
+    p.add_argument(
         "--polyorder", type=int, default=10, metavar="N",
         help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
     )  # fmt: skip
@@ -138,6 +146,12 @@ def register_fit(subparsers):
         help="fraction of the flux added to each error in quadrature (%(default)s)",
     )
     fit_output.add_output_options(p, "fit_<name of TABLE>")
+    p.add_argument(
+        "--sampler", choices=("nested", "amortised"), default="nested",
+        help="nested sampling, or a learnt proposal and nested sampling where that fails "
+        "(%(default)s)",
+    )  # fmt: skip
+    p.add_argument("--proposal", metavar="NAME", help="for --sampler amortised: a name or file")
     p.add_argument(
         "--preset", choices=("quick", "standard", "careful"), default="standard",
         help="settings of the sampler that are not given (%(default)s)",
@@ -154,7 +168,9 @@ def register_fit(subparsers):
         help="repeat the run until means are known to E posterior standard deviations (0.15; quick "
         "does not repeat, careful: 0.08)",
     )  # fmt: skip
-    p.add_argument("--max-calls", type=positive, metavar="N", help="budget of likelihood calls")
+    p.add_argument(
+        "--max-calls", type=positive, metavar="N", help="largest number of likelihood calls"
+    )
     p.add_argument(
         "--certify", type=positive, metavar="N",
         help="compare with exact fluxes of N posterior draws (some hundred), and correct the "
@@ -185,6 +201,8 @@ def _fit(args):
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
+    if (args.sampler == "amortised") != bool(args.proposal):
+        raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:
         args.emulator = args.emulator or DEFAULT_EMULATOR
     table = args.table or mock_galaxy()
@@ -192,6 +210,7 @@ def _fit(args):
     spectral = {
         "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
         "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
+        "degrade": args.degrade, "spectrum_floor": args.spectrum_floor,
     }  # fmt: skip
     obs, model, sps = prepare(
         table, args.zred, args.model, args.emulator, args.unit, args.error_floor,
@@ -218,6 +237,7 @@ def _fit(args):
         "nested_target_n_effective": args.n_eff,
         "nested_max_error": args.max_error,
         "nested_maxcall": args.max_calls,
+        **({"proposal": args.proposal} if args.proposal else {}),
     }
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
     if free:

@@ -66,7 +66,7 @@ def _register_invert(actions):
         help="from a spectrum or bands to U, tau and a_min",
         description=(
             "Reads a table with the columns band or wavelength (micron), luminosity (W/Hz/kg) or "
-            "flux (Jy), and error; says what it tells of U, tau and a_min."
+            "flux (Jy), and error; estimates U, tau and a_min."
         ),
     )
     p.add_argument("table", type=Path, metavar="TABLE", help="ECSV, FITS or CSV, one row per point")
@@ -139,7 +139,7 @@ def _solar_mass(args, unit):
     from ..errors import DataError
 
     if args.mass is not None:
-        raise DataError("--free-mass asks the data for the dust mass; leave --mass out.")
+        raise DataError("--free-mass infers the dust mass from the data; leave --mass out.")
     if args.distance is None:
         return SOLAR_MASS if unit == "W/Hz" else None
     if unit != "Jy":

@@ -120,12 +120,12 @@ def report(result, out, written, told):
     summary = result.summary()
     if not result.truth:
         summary.remove_column("truth")
-    for name in summary.colnames:
-        if summary[name].dtype.kind == "f":
-            summary[name].info.format = ".4g"
     print()
     print("\n".join(summary.pformat(max_lines=-1, max_width=-1)))
     print(f"\nln Z = {result.logz:.2f} +- {result.logz_err:.2f}")
+    told = result.info["diagnostics"].get("amortised")
+    if told is not None:
+        print(f"Learnt proposal {told['proposal']}: {told['verdict']}, {told['reason']}")
     p = result.photometry
     print(f"chi2 of the best sample = {p.chi2:.1f} for {p.mask.sum()} bands")
     info = result.info
@@ -137,9 +137,9 @@ def report(result, out, written, told):
             f"sampler {d['seconds_overhead']:.1f} s"
         )
     for problem in info.get("problems", []):
-        print(f"Mind: {problem}.")
+        print(f"Warning: {problem}.")
     for note in info["notes"][told:]:
-        print(f"Mind: {note}")
+        print(f"Note: {note}")
     if result.certificate is not None:
         print(f"Certificate: {result.certificate}")
     inside, known = result.truth_inside()

@@ -23,6 +23,11 @@ def register_plot(subparsers):
         "--figures", nargs="+", choices=FIGURES, default=FIGURES, metavar="NAME",
         help=f"which figures: {', '.join(FIGURES)} (all)",
     )  # fmt: skip
+    p.add_argument(
+        "--parameters", nargs="+", metavar="NAME",
+        help="of the corner plot: free parameters and derived quantities, as summary.ecsv names "
+        "them (all free parameters)",
+    )  # fmt: skip
     p.add_argument("--overwrite", action="store_true", help="replace existing files")
     p.set_defaults(run=_plot)
 
@@ -42,10 +47,11 @@ def _plot(args):
         if args.format == "html":
             target = folder / f"{name}.html"
             check_writable(target, args.overwrite)
-            write_atomic(target, page(result, name).encode())
+            write_atomic(target, page(result, name, args.parameters).encode())
             print(target)
             continue
         for figure in args.figures:
             check_writable(folder / f"{stem}{figure}.{args.format}", args.overwrite)
-        for written in write_figures(result, folder, stem, args.format, args.figures):
-            print(written)
+        written = write_figures(result, folder, stem, args.format, args.figures, args.parameters)
+        for path in written:
+            print(path)

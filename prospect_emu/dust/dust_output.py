@@ -28,7 +28,7 @@ class Output:
     units : dict of str to str
         Of the columns that have one.
     meta : dict
-        JSON-serialisable. FITS keeps what is no list.
+        JSON-serialisable. FITS keeps what is not a list.
     more : dict of str to Output
         Further tables, which FITS alone can hold. There, columns may have rows of arrays.
     """

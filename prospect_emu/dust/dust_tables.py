@@ -41,8 +41,8 @@ def _quantity(table, column, path, default):
     except (u.UnitConversionError, ValueError, TypeError) as err:
         wanted = default.to_string() or "no unit"
         raise DataError(
-            f"{path}: column {column!r} has the unit {text!r}, which is no multiple of {wanted}; "
-            "correct the unit or the values."
+            f"{path}: column {column!r} has the unit {text!r}, which is not a multiple of "
+            f"{wanted}; correct the unit or the values."
         ) from err
 
 

@@ -16,13 +16,9 @@ from ..dust.dust_emulator import KIND, DustEmulator, list_dust_emulators, load_d
 from ..dust.dust_network import ERROR_RANGE, FAINTEST, LOG_SIGMA, MISFIT
 from ..errors import SetupError
 from ..files import check_writable, read_kind, write_atomic
-from ..networks.emulator import KIND as EMULATOR_KIND
 from ..networks.emulator import Emulator
-from ..networks.factored import KIND as FACTORED_KIND
 from ..networks.factored import FactoredEmulator
-from ..networks.loading import load_emulator
-from ..networks.stitched import KIND as STITCHED_KIND
-from ..networks.stitched import StitchedEmulator
+from ..networks.loading import KINDS, load_emulator
 from .fortran_factored import factored_constants, factored_tables, factored_vectors
 
 _MAGIC = 1347769681
@@ -37,7 +33,7 @@ def load_any(name):
     if str(name) in list_dust_emulators():
         return load_dust_emulator(name)
     if Path(name).is_file():
-        kind = read_kind(name, (KIND, EMULATOR_KIND, FACTORED_KIND, STITCHED_KIND))
+        kind = read_kind(name, (KIND, *KINDS))
         return (load_dust_emulator if kind == KIND else load_emulator)(name)
     return load_emulator(name)
 
@@ -47,7 +43,7 @@ def export_fortran(emulator, folder, overwrite=False):
 
     Parameters
     ----------
-    emulator : Emulator, StitchedEmulator, FactoredEmulator or DustEmulator
+    emulator : Emulator, FactoredEmulator or DustEmulator
         Its bands, all of them, are those of the module: see `Emulator.select`.
     folder : path-like
     overwrite : bool
@@ -68,12 +64,11 @@ def export_fortran(emulator, folder, overwrite=False):
         kind, weights, names = "dust", _dust_weights(emulator), _dust_names(emulator)
     elif isinstance(emulator, FactoredEmulator):
         kind, weights, names = "factored", _factored_weights(emulator), _factored_names(emulator)
-    elif isinstance(emulator, (Emulator, StitchedEmulator)):
+    elif isinstance(emulator, Emulator):
         kind, weights, names = "galaxy", _galaxy_weights(emulator), _galaxy_names(emulator)
     else:
         raise SetupError(
-            f"{emulator!r} has no Fortran form; export a network, a stitched, a factored or a "
-            "dust emulator."
+            f"{emulator!r} has no Fortran form; export a network, a factored or a dust emulator."
         )
     module = "emu_" + re.sub(r"\W", "_", emulator.name.lower())
     module = module[:60]
@@ -192,7 +187,7 @@ def _box_names(emulator):
 
 
 def _parts(emulator):
-    return getattr(emulator, "parts", (emulator,))
+    return emulator.parts or (emulator,)
 
 
 def _galaxy_weights(emulator):

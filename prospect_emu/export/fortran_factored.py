@@ -51,9 +51,10 @@ def _nebulae(g, gas_logu):
     tables = (g.neb_logcont, None), (g.neb_logline, profiles)
     nodes, ages = _gas(g).nodes, g.log_age[: g.nneb]
     out = np.zeros((nodes.size, g.nneb, g.wave.size))
-    for lnu, logz in zip(out, nodes, strict=True):
-        for table, shape in tables:
-            light = nebular.at_logu(g, nebular.at_ages(g, table, logz, ages), gas_logu)
+    for table, shape in tables:
+        at_logu = nebular.at_logu(g, table, gas_logu)
+        for lnu, logz in zip(out, nodes, strict=True):
+            light = nebular.from_log10(nebular.at_ages(g, at_logu, logz, ages))
             lnu += light if shape is None else light @ shape
     return out
 

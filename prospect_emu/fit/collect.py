@@ -15,6 +15,7 @@ from ..prospector.version import adapter
 from .description import package_versions, plain
 from .drawn import draws, fitted_spectrum, model_sed
 from .fluxes import compared
+from .network_fluxes import by_vector
 from .predictions import predictions
 from .quality import problems
 from .quantiles import weighted_quantiles
@@ -88,14 +89,17 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         if model.params["magnification"].size > 1:
             z = plain(model.params["magnification_zred"])
             info["magnification"] = [z, info["magnification"]]
-    photometry = compared(obs, model, sps, fluxes, quick, weights, best)
+    sigma = None
+    if vectors is not None and by_vector(obs, emulator):
+        sigma = emulator.sigma_at(vectors[[np.argmax(log_post)]])[0]
+    photometry = compared(obs, model, sps, fluxes, quick, weights, best, sigma)
     spectrum, sed, some = None, None, draws(samples, weights)
     if obs.get("spectrum") is not None and hasattr(adapter, "PolySpecModel"):
         spectrum = fitted_spectrum(model, obs, sps, some, best)
     reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
     if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
         sed = model_sed(predicted, some, np.concatenate(reach))
-    info["problems"] = problems(model, samples, weights, photometry, priors)
+    info["problems"] = problems(model, samples, weights, photometry, priors, spectrum)
     return dict(
         parameters=_free_names(model),
         samples=samples,
@@ -214,7 +218,8 @@ def describe_source(sps):
         emulator = sps.emulator
         return emulator.name, emulator.manifest.get("sha256"), emulator.libraries
     if isinstance(sps, ExactBasis):
-        return "exact", sps.checksum, sps.label
+        name = type(sps).__name__ if sps.has_own_spectra else "exact"
+        return name, sps.checksum, sps.label
     libraries = [getattr(x, "decode", lambda x=x: x)() for x in sps.ssp.libraries]
     return type(sps).__name__, None, ", ".join(libraries)
 

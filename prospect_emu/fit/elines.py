@@ -185,7 +185,8 @@ class Marginalised:
         if not condition < _WORST:
             raise ModelMismatchError(
                 "the spectrum does not tell some marginalised lines apart (condition number "
-                f"{condition:.0e}), so that Prospector's ln P is noise; name fewer in elines_to_fit"
+                f"{condition:.0e}), so that Prospector's ln P is dominated by rounding "
+                "errors; name fewer in elines_to_fit"
             )
         count, label = connected_components(normal != 0.0, directed=False)
         groups = [np.flatnonzero(label == i) for i in range(count)]

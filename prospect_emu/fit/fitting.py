@@ -3,26 +3,29 @@
 import difflib
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from numbers import Real
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..files import digest
+from ..networks.proposal import load_proposal
 from ..observe import observation
 from ..observe.pixels import observed_spectrum
 from ..prospector.version import adapter
-from ..sampling.nested import run_nested
+from ..sampling.nested import FitResults, run_nested
 from ..sampling.settings import NestedSettings
+from .amortised import attempt
 from .collect import describe_source
 from .description import describe_model, plain
 from .likelihood import upper_limits
 from .mass_coordinates import mass_coordinates
 from .posterior import BatchedPosterior
 
-_SLOW_ROAD = "use prospect.fitting.fit_model with the same arguments for it"
+_USE_PROSPECTOR = "use prospect.fitting.fit_model with the same arguments for it"
 
 # Other spellings that Prospector's command line has or had; the second half of Prospector 2.
 _ALIASES = {
@@ -54,15 +57,15 @@ def fit_model(
     obs,
     model,
     sps,
-    noise=(None, None),
-    lnprobfn=None,
-    optimize=False,
-    emcee=False,
-    dynesty=True,
-    nested_sampler=None,
-    likelihood=None,
-    **kwargs,
-):
+    noise: tuple = (None, None),
+    lnprobfn: Callable | None = None,
+    optimize: bool = False,
+    emcee: bool = False,
+    dynesty: bool = True,
+    nested_sampler: str | None = None,
+    likelihood: str | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
     """Fit photometry, a spectrum or both; `prospect.fitting.fit_model`'s signature and return.
 
     The same prior, likelihood and nested sampler as Prospector's, but hundreds
@@ -92,6 +95,10 @@ def fit_model(
         preset : str
             "quick", "standard" (default) or "careful": `nested_*` that are not given. See
             docs/accuracy.md for what each costs and how far to trust it.
+        proposal : Proposal, str or path-like
+            A learnt proposal (docs/amortised.md), by whose draws the posterior is sampled where
+            these suffice; where they do not, nested sampling follows. What happened is in
+            ``results.diagnostics["amortised"]``.
         seed : int
             The same seed gives the same result.
         queue_size : int
@@ -133,7 +140,10 @@ def fit_model(
             stacklevel=2,
         )
         return {"optimization": None, "sampling": None}
+    proposal = kwargs.pop("proposal", None)
     settings, own, functions = parse_keywords(kwargs)
+    if proposal is not None:
+        proposal = load_proposal(proposal)
     if model.ndim == 0:
         raise ModelMismatchError("The model has no free parameters; there is nothing to fit.")
     if settings.sample in ("slice", "rslice"):
@@ -165,6 +175,9 @@ def fit_model(
     if own.get("checkpoint_file") is not None:
         own["identity"] = describe_problem(data, model, sps)
     start = time.perf_counter()
+    tried = None if proposal is None else attempt(posterior, data, proposal, own.get("seed"))
+    if tried is not None and tried.results is not None:
+        return adapter.output(tried.results, time.perf_counter() - start)
     results = run_nested(
         posterior.prior_transform,
         posterior.log_likelihood,
@@ -175,6 +188,9 @@ def fit_model(
         **own,
         **functions,
     )
+    if tried is not None:
+        told = results.diagnostics | tried.diagnostics
+        results = FitResults(list(results.items()), results.status, told)
     return adapter.output(results, time.perf_counter() - start)
 
 
@@ -268,9 +284,11 @@ def parse_keywords(kwargs):
             unknown.append(key)
     _check_numbers(values)
     _check_numbers(own)
-    known = [f"nested_{n}" for n in sorted(names)] + ["preset", *_OWN, *_FUNCTIONS, *_ALIASES]
+    known = [f"nested_{n}" for n in sorted(names)]
+    known += ["preset", "proposal", *_OWN, *_FUNCTIONS, *_ALIASES]
     for key in unknown:
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
+        near = [f"nested_{key}"] * (key in names)
+        near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.75)
         if key.startswith("nested_") or near:
             hint = near or difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
             raise ProspectEmuError(
@@ -294,21 +312,21 @@ def _refuse(lnprobfn, optimize, emcee, dynesty, nested_sampler, sps, kwargs):
     if lnprobfn is not None and lnprobfn is not adapter.lnprobfn:
         raise ModelMismatchError(
             "lnprobfn is not Prospector's own, and only that one is compiled into batches; "
-            f"{_SLOW_ROAD}."
+            f"{_USE_PROSPECTOR}."
         )
     for name, given in (("optimize", optimize), ("emcee", emcee)):
         if given:
             raise ProspectEmuError(
-                f"{name}=True: fit_model here runs nested sampling alone; {_SLOW_ROAD}."
+                f"{name}=True: fit_model here runs nested sampling alone; {_USE_PROSPECTOR}."
             )
     if nested_sampler not in (None, "", "dynesty"):
         raise ProspectEmuError(
             f"nested_sampler={nested_sampler!r}: fit_model here runs dynesty; pass "
-            f"nested_sampler='dynesty', or {_SLOW_ROAD}."
+            f"nested_sampler='dynesty', or {_USE_PROSPECTOR}."
         )
     if not dynesty:
         raise ProspectEmuError(
-            f"dynesty=False leaves nothing to do here; pass dynesty=True, or {_SLOW_ROAD}."
+            f"dynesty=False leaves nothing to do here; pass dynesty=True, or {_USE_PROSPECTOR}."
         )
     if kwargs.get("pool") is not None:
         raise ProspectEmuError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..observe import observation
+from ..observe.magnitudes import arsinh_error_to_maggies
 from ..prospector.version import adapter
 from .description import plain
 from .likelihood import upper_limits
@@ -24,7 +25,8 @@ class Photometry:
     wavelength : ndarray
         Effective wavelengths in micron.
     maggies, unc : ndarray
-        Observed fluxes and the errors the fit used.
+        Observed fluxes and the errors the fit used; those at the best sample, where the
+        emulator's depends on the parameters.
     unc_observed : ndarray
         The errors before the emulator's was added; `unc` where it was not.
     mask : ndarray of bool
@@ -54,7 +56,7 @@ class Photometry:
         return float(np.sum(((self.maggies - self.best) / self.unc)[used] ** 2))
 
 
-def compared(obs, model, sps, fluxes, quick, weights, best):
+def compared(obs, model, sps, fluxes, quick, weights, best, sigma=None):
     """Observed fluxes and those of a posterior.
 
     Parameters
@@ -67,6 +69,8 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         Whether that takes microseconds a sample; if not, few are predicted.
     weights : ndarray, shape (nsample,)
     best : ndarray, shape (ndim,)
+    sigma : ndarray, shape (nband,), optional
+        The emulator's error at `best`, where each vector had its own.
 
     Returns
     -------
@@ -77,6 +81,9 @@ def compared(obs, model, sps, fluxes, quick, weights, best):
         return no_photometry()
     filters = observation.filter_list(obs["filters"])
     flux, unc, mask = observation.photometry(obs)
+    if sigma is not None:
+        slope = arsinh_error_to_maggies(1.0, flux)
+        unc = np.where(mask, np.hypot(obs["maggies_unc_observed"], slope * sigma), unc)
     # Samples of no weight cost time and change no quantile.
     keep = np.flatnonzero(weights > 1e-9 * weights.max())
     weights = weights[keep]

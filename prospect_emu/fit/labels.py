@@ -19,6 +19,12 @@ LABELS = {
     "zred": r"$z$",
     "duste_qpah": r"$Q_{\rm PAH}$ [%]",
     "log_duste_gamma": r"$\log\,\gamma_{\rm e}$",
+    "log_mass_formed": r"$\log\,M_{\rm formed}/M_\odot$",
+    "log_stellar_mass": r"$\log\,M_*/M_\odot$",
+    **{f"log_sfr_{n}": rf"$\log\,{{\rm SFR}}_{{{n}}}$" for n in (10, 30, 100)},
+    "log_ssfr_100": r"$\log\,{\rm sSFR}_{100}$",
+    "mass_weighted_age": r"$\langle t\rangle_M$ [Gyr]",
+    "t50": r"$t_{50}$ [Gyr]",
 }
 
 UNITS = {

@@ -17,7 +17,7 @@ from ..observe import observation
 _LN_2PI = float(np.log(2.0 * np.pi))
 # What a sampler is given where Prospector's likelihood is zero.
 IMPOSSIBLE = -1e300
-_SLOW_ROAD = "use prospect.fitting.fit_model for it"
+_USE_PROSPECTOR = "use prospect.fitting.fit_model for it"
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,65 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class VectorErrors:
+    """Variances that an emulator's error makes different for each vector.
+
+    Attributes
+    ----------
+    weights : callable
+        Parameter vectors (n, ndim) -> weights (n, node) that sum to 1.
+    variance : ndarray, shape (node, nband)
+        Of data and emulator, in units of the data's.
+    table : ErrorTable
+        Whose nodes these are.
+    """
+
+    weights: object
+    variance: np.ndarray
+    table: object
+
+    def __call__(self, theta):
+        """Shape (n, nband)."""
+        return self.weights(theta) @ self.variance
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """`Gaussian` with the emulator's error where each vector is.
+
+    Attributes
+    ----------
+    flux, unc : ndarray, shape (nband,)
+        `unc` with the emulator's typical error, as in the data that were fitted.
+    observed : ndarray, shape (nband,)
+        Errors without it.
+    errors : VectorErrors
+    """
+
+    flux: np.ndarray
+    unc: np.ndarray
+    observed: np.ndarray
+    errors: VectorErrors
+
+    @property
+    def log_norm(self):
+        """As of a `Gaussian` with the typical errors."""
+        return Gaussian(self.flux, self.unc).log_norm
+
+    def __call__(self, maggies, theta):
+        """Log likelihood (n,) of fluxes (n, nband), overwritten, of vectors (n, ndim)."""
+        var, chi = self.errors(theta), maggies
+        chi -= self.flux
+        chi /= self.observed
+        chi *= chi
+        chi /= var
+        norm = np.log(self.observed).sum() + 0.5 * self.flux.size * _LN_2PI
+        # Logarithms of products: fewer, and of eight ratios they cannot overflow.
+        log_var = np.log(np.multiply.reduceat(var, np.arange(0, self.flux.size, 8), axis=1))
+        return -0.5 * (chi.sum(axis=1) + log_var.sum(axis=1)) - norm
+
+
+@dataclass(frozen=True)
 class Correlated:
     """Gaussian errors with a covariance between the bands, shape (nband, nband)."""
 
@@ -97,6 +156,8 @@ class Independent:
         empty for ``unc**2``.
     outliers : tuple of (Scalar, Scalar), optional
         The fraction f of bands whose errors are nsigma times as large, and nsigma.
+    errors : VectorErrors, optional
+        In units of ``unc**2``, where an emulator's error follows the vector.
     """
 
     flux: np.ndarray
@@ -104,12 +165,15 @@ class Independent:
     upper: np.ndarray
     noise: tuple = ()
     outliers: tuple | None = None
+    errors: VectorErrors | None = None
 
     def __call__(self, maggies, theta):
         """Log likelihood (n,) of fluxes (n, nband) at parameter vectors (n, ndim)."""
         var = self.unc**2
         if self.noise:
             var = sum(amplitude(theta) ** 2 * weight**2 for amplitude, weight in self.noise)
+        elif self.errors is not None:
+            var = var * self.errors(theta)
         var = np.broadcast_to(var, maggies.shape)
         delta = self.flux - maggies
         lnl = log_normal(delta, var)
@@ -340,7 +404,7 @@ def _scalar(model, name, used):
     if model.config_dict.get(name, {}).get("depends_on"):
         raise ModelMismatchError(
             f"{name} depends on other parameters, which is not compiled; make it free or fix it, "
-            f"or {_SLOW_ROAD}."
+            f"or {_USE_PROSPECTOR}."
         )
     value = np.squeeze(model.params[name])
     if value.ndim:

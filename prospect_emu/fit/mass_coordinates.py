@@ -31,9 +31,9 @@ class MassCoordinates:
     def __init__(self, posterior, scale):
         self._posterior, (self._mass, self._is_log) = posterior, scale
         columns = np.arange(posterior.ndim)
-        self._prior = next(p for p in posterior.priors if self._mass in columns[p.columns])
-        self._own = columns[self._prior.columns]
-        self._rest = np.setdiff1d(columns, self._own)
+        self.prior = next(p for p in posterior.priors if self._mass in columns[p.columns])
+        self.own = columns[self.prior.columns]
+        self.rest = np.setdiff1d(columns, self.own)
         likelihood = posterior.likelihood
         # The flux of a band with an upper limit is none.
         use = (likelihood.flux > 0) & ~getattr(likelihood, "upper", np.zeros(1, dtype=bool))
@@ -43,22 +43,22 @@ class MassCoordinates:
     def start(self, u):
         v = self._posterior.prior_transform(u)
         y = ndtri(u)
-        y[:, self._own] = v[:, self._own]
+        y[:, self.own] = v[:, self.own]
         maggies = self._posterior.maggies(v)
         with np.errstate(invalid="ignore"):
             y[:, self._mass] = np.log10(maggies @ self._weight)
         return y, v, self._density(v), self._posterior.of_maggies(maggies, v)
 
     def cheap_density(self, y):
-        x = y[:, self._rest]
+        x = y[:, self.rest]
         inside = (np.abs(x) < FARTHEST).all(axis=1)
         return np.where(inside, -0.5 * np.einsum("ij,ij->i", x, x), -np.inf)
 
     def evaluate(self, y):
         u = np.full_like(y, 0.5)
-        u[:, self._rest] = ndtr(y[:, self._rest])
+        u[:, self.rest] = ndtr(y[:, self.rest])
         v = self._posterior.prior_transform(u)
-        others = self._own[self._own != self._mass]
+        others = self.own[self.own != self._mass]
         v[:, others] = y[:, others]
         # Beyond the range of the parameters that share the prior, models have no meaning.
         possible = np.isfinite(self._density(v))
@@ -81,11 +81,11 @@ class MassCoordinates:
 
     def unit(self, y, v):
         u = ndtr(y)
-        u[:, self._own] = self._cumulative(v[:, self._own])
+        u[:, self.own] = self._cumulative(v[:, self.own])
         return u
 
     def _density(self, v):
-        density = self._prior.log_density(v[:, self._own])
+        density = self.prior.log_density(v[:, self.own])
         if not self._is_log:
             with np.errstate(invalid="ignore", divide="ignore"):
                 density = density + np.log(v[:, self._mass])
@@ -98,7 +98,7 @@ class MassCoordinates:
         for k in range(v.shape[1]):
             for _ in range(_BISECTIONS):
                 u[:, k] = 0.5 * (low[:, k] + high[:, k])
-                below = self._prior.quantile(u)[:, k] < v[:, k]
+                below = self.prior.quantile(u)[:, k] < v[:, k]
                 low[below, k] = u[below, k]
                 high[~below, k] = u[~below, k]
         return u

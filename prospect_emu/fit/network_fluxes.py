@@ -1,5 +1,7 @@
 """Photometry of a Prospector model by an emulator of the 18-parameter model."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import ModelMismatchError
@@ -7,13 +9,24 @@ from ..networks import sfh
 from ..networks.emulator_base import REFERENCE_LOGMASS, reference_scale
 from ..networks.vector import RATIO_NAMES, derived_quantities
 from ..observe import observation
+from ..observe.magnitudes import arsinh_error_to_maggies
 from ..prospector.batched_priors import prior_draws
+from .likelihood import Emulated, Gaussian, Independent, VectorErrors
 
 # Free parameters of a Prospector model -> parameters of the emulator.
 VECTORS = {"massmet": ("logmass", "logzsol"), "logsfr_ratios": RATIO_NAMES}
 _LOGARITHMS = {"fagn": "log_fagn", "agn_tau": "log_agn_tau", "duste_gamma": "log_duste_gamma"}
 SLOW_ROAD = "use prospect.fitting.fit_model for it"
 _MAP_TOLERANCE = 1e-10
+
+
+def by_vector(obs, emulator):
+    """Whether the emulator's error in a fit of `obs` follows redshift and dust2."""
+    return (
+        emulator.errors is not None
+        and obs.get("emulator") == emulator.name
+        and obs.get("maggies_covariance") is None
+    )
 
 
 class NetworkFluxes:
@@ -71,6 +84,46 @@ class NetworkFluxes:
         maggies = self._reference(full)
         maggies *= scale[:, None]
         return maggies
+
+    def with_errors(self, likelihood, obs, mask):
+        """A likelihood with the emulator's error where each vector is.
+
+        Parameters
+        ----------
+        likelihood : Gaussian or Independent
+            Others, and those with a noise model, keep the typical error.
+        obs : dict
+            What `EmulatorSPS.inflate` gave; of another `obs` nothing changes.
+        mask : ndarray of bool, shape (nfilter,)
+        """
+        plain = type(likelihood) is Gaussian
+        if not plain and (type(likelihood) is not Independent or likelihood.noise):
+            return likelihood
+        if not by_vector(obs, self.emulator):
+            return likelihood
+        observed = np.asarray(obs["maggies_unc_observed"], dtype=float)[mask]
+        flux, unc, table = likelihood.flux, likelihood.unc, self.emulator.errors
+        dust2 = self.emulator.index("dust2")
+        if self._zred not in self._target:
+            table = table.at_redshift(self._template[self._zred])
+        slope = arsinh_error_to_maggies(1.0, flux)
+        variance = observed**2 + slope**2 * table.variance
+        places = [np.flatnonzero(self._target == i) for i in (self._zred, dust2)]
+        columns = [self._source[p[0]] if p.size else None for p in places]
+        fixed = [self._template[i] for i in (self._zred, dust2)]
+
+        def weights(theta):
+            theta = np.asarray(theta, dtype=float)
+            at = (
+                np.full(len(theta), value) if column is None else theta[:, column]
+                for column, value in zip(columns, fixed, strict=True)
+            )
+            return table.weights(*at)
+
+        if plain:
+            errors = VectorErrors(weights, variance / observed**2, table)
+            return Emulated(flux, unc, observed, errors)
+        return replace(likelihood, errors=VectorErrors(weights, variance / unc**2, table))
 
     def quantities(self, theta):
         """Surviving mass fraction (n,) and `derived_quantities` by name."""

@@ -170,7 +170,7 @@ def compile_observations(model, data, sps):
     DataError
         If the data cannot be used.
     """
-    if not isinstance(sps, ExactBasis):
+    if not isinstance(sps, ExactBasis) or sps.has_own_spectra:
         raise NotCompiledError(f"spectra and lines are compiled with EmulatorSPS(), not {sps!r}")
     used: set = set()
     photometry, bands = None, np.zeros(0, dtype=bool)

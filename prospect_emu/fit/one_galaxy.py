@@ -2,14 +2,19 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from ..errors import DataError, RangeError, SetupError
+import numpy as np
+
+from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
+from ..observe.degrade import degraded
+from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
-from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
+from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
 from ..prospector.magnification import describe_magnification
 from ..prospector.mathews23 import model_params
 from ..prospector.redshift_prior import DEFAULT as DEFAULT_PRIOR
@@ -23,29 +28,33 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# A spectrum and photometry that differ by more than this factor are told of.
+_ALIKE = 1.5
 
 
-def mock_galaxy():
+def mock_galaxy() -> Path:
     """Path of the bundled mock galaxy, whose true parameters are known."""
     return Path(str(files("prospect_emu") / "data" / "mock_galaxy.ecsv"))
 
 
 def prepare(
-    table,
-    zred=None,
-    model=PRESET,
-    emulator=None,
-    unit=None,
-    error_floor=0.05,
-    zred_prior=None,
-    spectrum=None,
-    resolution=None,
-    polyorder=10,
-    spectrum_unit=None,
-    wave_unit=None,
-    air=None,
-    magnification=None,
-):
+    table: str | Path | None,
+    zred: float | str | None = None,
+    model: str = PRESET,
+    emulator: str | Path | None = None,
+    unit: str | None = None,
+    error_floor: float = 0.05,
+    zred_prior: str | Path | None = None,
+    spectrum: str | Path | None = None,
+    resolution: str | Path | None = None,
+    polyorder: int = 10,
+    spectrum_unit: str | None = None,
+    wave_unit: str | None = None,
+    air: bool | None = None,
+    degrade: bool = False,
+    spectrum_floor: float = 0.0,
+    magnification: float | str | Path | None = None,
+) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
     Parameters
@@ -59,12 +68,17 @@ def prepare(
         default that of the file.
     polyorder : int
         Of the polynomial that calibrates the spectrum; 0 for none.
+    degrade : bool
+        Whether the spectrum is smoothed to the library's resolution where it is sharper, see
+        `prospect_emu.observe.degrade.degraded`.
+    spectrum_floor : float
+        Fraction of the spectrum's flux added to each error in quadrature.
 
     Returns
     -------
     obs : dict
     model : prospect.models.SpecModel
-    sps : EmulatorSPS
+    sps : EmulatorSPS or NetworkSPS
 
     Raises
     ------
@@ -90,7 +104,9 @@ def prepare(
             )
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
-        return *_with_spectrum(obs, data, model, resolution, polyorder), EmulatorSPS()
+        return *_with_spectrum(
+            obs, data, model, resolution, polyorder, degrade, spectrum_floor
+        ), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
         params = model_params(obs["zred"], prior, magnification)
@@ -99,8 +115,8 @@ def prepare(
             return obs, adapter.SpecModel(params), EmulatorSPS()
         network = load_emulator(emulator or DEFAULT_EMULATOR)
         if not prior:
-            _check_redshift(obs["zred"], network)
-        sps = EmulatorSPS(network, filters=obs["filters"])
+            network.check_redshift(obs["zred"])
+        sps = NetworkSPS(network, filters=obs["filters"])
         built = EmulatorSpecModel(params)
         sps.check_model(built)
         return sps.inflate(obs), built, sps
@@ -121,7 +137,7 @@ def _zred_prior(zred, text):
     return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
 
 
-def _with_spectrum(obs, data, model, resolution, polyorder):
+def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor=0.0):
     """An obs with a spectrum as it was read, and the model of both."""
     dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
     if resolution:
@@ -130,32 +146,64 @@ def _with_spectrum(obs, data, model, resolution, polyorder):
     if model != PRESET:
         params, more = template_params(model, obs["zred"])
     imf = int(params.get("imf_type", {"init": DEFAULTS["imf_type"]})["init"])
-    built, said = spectral_model(
-        params, data["wavelength"], dispersion, find_ingredients(imf_type=imf), polyorder
-    )
-    return obs | data | {"notes": [*obs["notes"], *notes, *more, *said]}, built
+    ingredients, pixels = find_ingredients(imf_type=imf), data["wavelength"].size
+    if degrade and dispersion is not None:
+        rest = data["wavelength"] / (1.0 + obs["zred"])
+        library = np.interp(rest, ingredients.wave, np.abs(np.ravel(ingredients.resolution)))
+        data, dispersion = degraded(data, dispersion, library)
+        notes.append(
+            f"Its {pixels} pixels were smoothed to the library's resolution; "
+            f"{data['mask'].sum()} with nearly independent noise are fitted."
+        )
+    if not 0.0 <= floor < np.inf:
+        raise SetupError(f"--spectrum-floor {floor} is not a fraction; give 0 or more (0.02, say).")
+    data["unc"] = np.hypot(data["unc"], floor * data["spectrum"])
+    if not 0 <= polyorder < data["mask"].sum():
+        raise SetupError(
+            f"--polyorder {polyorder} does not suit a spectrum of {data['mask'].sum()} pixels; "
+            "give 0 (no calibration) or more, and fewer than there are pixels."
+        )
+    built, said = spectral_model(params, data["wavelength"], dispersion, ingredients, polyorder)
+    obs = obs | data
+    notes = [*obs["notes"], *notes, *more, *said, *_brightness(obs, polyorder)]
+    return obs | {"notes": notes}, built
+
+
+def _brightness(obs, polyorder):
+    """A note where spectrum and photometry are of different brightness."""
+    ratios = spectrum_over_photometry(obs)
+    middle = float(np.median(list(ratios.values()))) if ratios else 1.0
+    if 1.0 / _ALIKE < middle < _ALIKE:
+        return []
+    cure = "the polynomial takes that up" if polyorder else "give --polyorder if that may be"
+    return [
+        f"The spectrum is {middle:.3g} times as bright as the photometry in {', '.join(ratios)}; "
+        f"{cure}. Check apertures, units and whether both are of this galaxy."
+    ]
 
 
 def fit_table(
-    table=None,
-    zred=None,
+    table: str | Path | None = None,
+    zred: float | str | None = None,
     *,
-    model=PRESET,
-    emulator=None,
-    unit=None,
-    error_floor=0.05,
-    zred_prior=None,
-    spectrum=None,
-    resolution=None,
-    polyorder=10,
-    spectrum_unit=None,
-    wave_unit=None,
-    air=None,
-    magnification=None,
-    seed=None,
-    progress=False,
-    **settings,
-):
+    model: str = PRESET,
+    emulator: str | Path | None = None,
+    unit: str | None = None,
+    error_floor: float = 0.05,
+    zred_prior: str | Path | None = None,
+    spectrum: str | Path | None = None,
+    resolution: str | Path | None = None,
+    polyorder: int = 10,
+    spectrum_unit: str | None = None,
+    wave_unit: str | None = None,
+    air: bool | None = None,
+    degrade: bool = False,
+    spectrum_floor: float = 0.0,
+    magnification: float | str | Path | None = None,
+    seed: int | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> FitResult:
     """Fit one galaxy: a table of photometry in, a posterior out.
 
     Parameters
@@ -179,7 +227,7 @@ def fit_table(
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
         the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
         computed exactly, unless an `emulator` is named.
-    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     magnification : float or path-like, optional
         Of a lensed galaxy: a number, or a table with the columns z and magnification. Masses,
@@ -200,9 +248,10 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    spectral = {
+    spectral: dict[str, Any] = {
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
+        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
+        "spectrum_floor": spectrum_floor,
     }  # fmt: skip
     obs, built, sps = prepare(
         table, zred, model, emulator, unit, error_floor, zred_prior, **spectral,
@@ -226,13 +275,4 @@ def _check_truth(truth, table):
         raise DataError(
             f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
             f"{', '.join(known)}."
-        )
-
-
-def _check_redshift(zred, emulator):
-    low, high = emulator.bounds[emulator.index("zred")]
-    if not low <= zred <= high:
-        raise RangeError(
-            f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
-            f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
         )

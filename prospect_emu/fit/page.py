@@ -2,6 +2,7 @@
 
 import base64
 import html
+from functools import partial
 
 from ..files import figure_bytes, save_figure
 from . import plots
@@ -23,13 +24,25 @@ img {{ max-width: 100%; }} h2 {{ margin-top: 2em; }} li.problem {{ color: #B04A0
 """
 
 
+# What a figure shows, for readers who do not see it.
+_SHOWN = {
+    "sed": "Photometry, the fit and its residuals",
+    "spectrum": "Spectrum, the fit and its residuals",
+    "sfh": "Star-formation rate against lookback time",
+    "corner": "Posterior of all pairs of parameters",
+}
+
+
 def document(title, parts):
     """A whole HTML page of a title, which is text, and parts, which are HTML."""
     return _PAGE.format(title=html.escape(title), body="\n".join(parts))
 
 
-def figures(result):
-    """What can be drawn of a result: name -> (function of the result, dots per inch)."""
+def figures(result, parameters=None):
+    """What can be drawn of a result: name -> (function of the result, dots per inch).
+
+    The corner plot is of `parameters`, see `prospect_emu.fit.plots.corner_figure`.
+    """
     out = {}
     if result.photometry.bands:
         out["sed"] = plots.sed_figure, 150
@@ -37,17 +50,20 @@ def figures(result):
         out["spectrum"] = spectrum_figure, 150
     if result.vectors is not None or result.history is not None:
         out["sfh"] = plots.sfh_figure, 150
-    out["corner"] = plots.corner_figure, 100
+    corner = plots.corner_figure
+    out["corner"] = partial(corner, parameters=parameters) if parameters else corner, 100
     return out
 
 
-def page(result, title):
+def page(result, title, parameters=None):
     """One HTML page without links to other files.
 
     Parameters
     ----------
     result : FitResult
     title : str
+    parameters : sequence of str, optional
+        Of the corner plot.
 
     Returns
     -------
@@ -76,16 +92,16 @@ def page(result, title):
         lines = "".join(f'<li class="problem">{html.escape(p)}</li>' for p in problems)
         body.append(f"<ul>{lines}</ul>")
     body.append(_rows((k, v) for k, v in facts.items()))
-    for name, (draw, dpi) in figures(result).items():
+    for name, (draw, dpi) in figures(result, parameters).items():
         image = base64.b64encode(figure_bytes(draw(result), dpi=dpi)).decode()
-        body.append(f'<p><img alt="{name}" src="data:image/png;base64,{image}"></p>')
+        body.append(f'<p><img alt="{_SHOWN[name]}" src="data:image/png;base64,{image}"></p>')
     body.append(_summary(result))
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in info.get("notes", []))
     body.append(f"<ul>{notes}</ul>" if notes else "")
     return document(title, body)
 
 
-def write_figures(result, folder, stem="", suffix="png", only=None):
+def write_figures(result, folder, stem="", suffix="png", only=None, parameters=None):
     """Write the figures of a result as PNG or PDF.
 
     Parameters
@@ -97,13 +113,15 @@ def write_figures(result, folder, stem="", suffix="png", only=None):
     suffix : {"png", "pdf"}
     only : collection of str, optional
         Names of `figures`.
+    parameters : sequence of str, optional
+        Of the corner plot.
 
     Returns
     -------
     list of pathlib.Path
     """
     written = []
-    for name, (draw, dpi) in figures(result).items():
+    for name, (draw, dpi) in figures(result, parameters).items():
         if only is None or name in only:
             path = folder / f"{stem}{name}.{suffix}"
             save_figure(draw(result), path, dpi, suffix)
@@ -128,4 +146,5 @@ def _summary(result):
             f"<td>{html.escape(v)}</td>" if isinstance(v, str) else f'<td class="n">{v:.4g}</td>'
             for v in values
         ))  # fmt: skip
-    return "<table>" + "".join(f"<tr>{r}</tr>" for r in rows) + "</table>"
+    table = "<table>" + "".join(f"<tr>{r}</tr>" for r in rows) + "</table>"
+    return f'<div style="overflow-x: auto">{table}</div>'

@@ -4,6 +4,8 @@ Each function makes a `matplotlib.figure.Figure` of its own and touches no
 global state of matplotlib; ``figure.savefig(path)`` writes it without a display.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
@@ -21,7 +23,9 @@ MODEL, DATA, TRUTH, FAINT = "#0072B2", "black", "#D55E00", "0.6"
 _COMPONENTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def sed_figure(result, unit="mag", components=None):
+def sed_figure(
+    result, unit: str = "mag", components: dict[str, np.ndarray] | None = None
+) -> Figure:
     """Observed and predicted photometry with residuals, and the model's spectrum where known.
 
     Parameters
@@ -55,7 +59,7 @@ def sed_figure(result, unit="mag", components=None):
 
     figure = Figure(figsize=(8, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    _spectrum(top, result.sed, components, to_axis)
+    _spectrum(top, result.sed, components, to_axis, floor)
     for x, a, b in zip(wave, low, high, strict=True):
         top.plot(
             [x, x], np.array([a, b]) * to_axis, color=MODEL, lw=7, alpha=0.3, solid_capstyle="butt"
@@ -94,8 +98,8 @@ def sed_figure(result, unit="mag", components=None):
     return figure
 
 
-def _spectrum(ax, sed, components, to_axis):
-    """The model's SED through the photometry, and its components."""
+def _spectrum(ax, sed, components, to_axis, floor):
+    """The model's SED through the photometry, and its components that reach `floor` there."""
     if sed is not None:
         low, mid, high = sed["maggies"] * to_axis
         ax.fill_between(sed["wavelength"], low, high, color=MODEL, alpha=0.15, lw=0, zorder=1)
@@ -103,11 +107,15 @@ def _spectrum(ax, sed, components, to_axis):
     parts = dict(components or {})
     wave = parts.pop("wavelength", None)
     for (name, flux), color in zip(parts.items(), _COMPONENTS, strict=False):
+        if sed is not None:
+            inside = (wave >= sed["wavelength"][0]) & (wave <= sed["wavelength"][-1])
+            if flux[inside].max() < floor:
+                continue
         shown = np.where(flux > 0.0, flux * to_axis, np.nan)
         ax.plot(wave, shown, color=color, lw=0.9, alpha=0.9, zorder=1.5, label=name)
 
 
-def sfh_figure(result):
+def sfh_figure(result) -> Figure:
     """Star-formation rate against lookback time: median and 16-84 %.
 
     Returns
@@ -157,31 +165,50 @@ def sfh_figure(result):
     return figure
 
 
-def corner_figure(result, draws=10000, seed=0):
-    """Corner plot of the free parameters, truth marked where known.
+def corner_figure(
+    result, draws: int = 10000, seed: int = 0, parameters: Sequence[str] | None = None
+) -> Figure:
+    """Corner plot of free parameters and derived quantities, truth marked where known.
 
     Parameters
     ----------
     result : FitResult
     draws : int
         Equally weighted samples drawn with `seed`.
+    parameters : sequence of str, optional
+        Names of `FitResult.columns`; by default all free parameters.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    DataError
+        If a name is not one of them.
     """
     import corner
 
-    samples = result.samples[result.draw(draws, seed)]
+    columns = result.columns()
+    names = list(result.parameters if parameters is None else parameters)
+    unknown = [name for name in names if name not in columns]
+    if unknown or not names:
+        raise DataError(
+            f"The result has no {', '.join(unknown) or 'parameters to draw'}; choose from "
+            f"{', '.join(columns)}."
+        )
+    rows = result.draw(draws, seed)
+    samples = np.stack([columns[name][rows] for name in names], axis=1)
     n = samples.shape[1]
     # corner makes a figure through pyplot unless it is given one.
     size = 1.1 * n + 1.2
     figure = Figure(figsize=(size, size))
-    truths = [result.truth.get(name) for name in result.parameters]
+    known = result.all_truth()
+    truths = [known.get(name) for name in names]
     corner.corner(
         samples,
         fig=figure,
-        labels=[LABELS.get(name, name) for name in result.parameters],
+        labels=[LABELS.get(name, name) for name in names],
         truths=truths if any(t is not None for t in truths) else None,
         truth_color=TRUTH,
         color=MODEL,

@@ -8,6 +8,7 @@ import time
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..observe import observation
@@ -56,7 +57,9 @@ class BatchedPosterior:
         If the data cannot be used.
     """
 
-    def __init__(self, model, obs, sps, noise=(None, None), likelihood=None):
+    def __init__(
+        self, model, obs, sps, noise: tuple = (None, None), likelihood: str | None = None
+    ) -> None:
         data = adapter.observed(obs, noise, likelihood)
         self.ndim = model.ndim
         self.labels = list(model.theta_labels())
@@ -96,6 +99,8 @@ class BatchedPosterior:
         except ModelMismatchError as why:
             raise _Slow(str(why)) from why
         self.predictions = predictions(model, data, sps, mask, nuisance, self._priors)
+        if hasattr(self.predictions, "with_errors"):
+            self._likelihood = self.predictions.with_errors(self._likelihood, data, mask)
 
     def _by_rows(self, model, data, sps, why):
         """Prospector's own likelihood, for data that are not compiled."""
@@ -119,16 +124,16 @@ class BatchedPosterior:
 
     # ---- what a sampler calls ----------------------------------------------
 
-    def prior_transform(self, u):
+    def prior_transform(self, u: np.ndarray) -> np.ndarray:
         """Parameter vectors (n, ndim) at points `u` (n, ndim) of the unit cube."""
         return prior_draws(self._priors, u)
 
-    def log_prior(self, theta):
+    def log_prior(self, theta: ArrayLike) -> np.ndarray:
         """Log prior density, shape (n,), of `theta` (n, ndim)."""
         theta = np.asarray(theta, dtype=float)
         return sum(prior.log_density(theta[:, prior.columns]) for prior in self._priors)
 
-    def maggies(self, theta):
+    def maggies(self, theta: np.ndarray) -> np.ndarray:
         """Model fluxes (n, nband) in the unmasked bands."""
         if self.predictions is None:
             raise ModelMismatchError(
@@ -137,7 +142,7 @@ class BatchedPosterior:
             )
         return self.predictions.maggies(theta)
 
-    def spectrum(self, theta):
+    def spectrum(self, theta: ArrayLike) -> np.ndarray:
         """Model spectra (n, nwave of obs) in maggies, with the model's calibration."""
         if self._joint is None:
             raise ModelMismatchError(
@@ -146,7 +151,7 @@ class BatchedPosterior:
             )
         return self.predictions.spectrum(np.asarray(theta, dtype=float))
 
-    def log_likelihood(self, theta):
+    def log_likelihood(self, theta: np.ndarray) -> np.ndarray:
         """Log likelihood (n,) of `theta` (n, ndim), normalised as Prospector's.
 
         -1e300 where Prospector's is zero: where a transform of the model raises ValueError.

@@ -15,13 +15,15 @@ from ..cosmology import flux_factor
 from ..errors import ModelMismatchError, NotCompiledError
 from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
+from ..prospector.basis_parameters import fsps_parameters, too_short
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.emission_lines import lines_apart, own_photometry
 from ..prospector.parameter_map import ParameterMap
-from ..prospector.stand_in import ExactBasis, fsps_parameters, too_short
+from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
+from ..sps.inputs import SETTINGS
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum, surviving
 from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
@@ -69,6 +71,9 @@ def predictions(model, obs, sps, bands=None, nuisance=(), priors=None):
     filters = observation.filter_list(obs.get("filters"))
     bands = np.ones(len(filters), dtype=bool) if bands is None else bands
     if isinstance(sps, ExactBasis):
+        if sps.has_own_spectra:
+            why = f"{type(sps).__name__} has spectra of its own"
+            return ModelFluxes(model, obs, sps, bands, draws, why)
         try:
             fast = ExactFluxes(model, adapter.bands(model, obs, bands), sps, priors)
         except NotCompiledError as why:
@@ -103,7 +108,7 @@ def _check_distance(model):
     except (TypeError, ValueError):
         good = False
     if not good:
-        raise ModelMismatchError(f"lumdist = {given} of the model is no distance; give Mpc.")
+        raise ModelMismatchError(f"lumdist = {given} of the model is not a distance; give Mpc.")
 
 
 def prior_examples(model, priors=None, n=3):
@@ -159,12 +164,16 @@ class ExactFluxes:
         # The map has looked at the names, with the transforms that read them.
         sps.checked.update(model.params)
         fixed = fsps_parameters({**sps.given, **self.map.fixed}, self._binned(sps))
+        self._drop_mass_units(model, fixed)
         varying = fsps_parameters(dict.fromkeys(self.map.varying), self._binned(sps))
         stars = [k for k in varying if k in INGREDIENTS]
         if stars:
             raise ModelMismatchError(
                 f"{stars[0]} varies in the model, but acts on the stars themselves; fix it."
             )
+        switches = [k for k in varying if k in SETTINGS]
+        if switches:
+            raise NotCompiledError(f"{switches[0]} varies")
         chosen = {k: np.asarray(fixed[k]).item() for k in INGREDIENTS if k in fixed}
         self.ingredients = find_ingredients(**chosen)
         warn_of_other_libraries(self.ingredients, chosen)
@@ -203,6 +212,19 @@ class ExactFluxes:
                 f"Whole spectra are computed for each vector ({self.compiled.why}), milliseconds "
                 "instead of microseconds.",
                 stacklevel=4,
+            )
+
+    @staticmethod
+    def _drop_mass_units(model, fixed):
+        """`SpecModel` does not read them; of several components `CSPSpecBasis` does."""
+        single = "agebins" in model.params or np.size(model.params.get("mass", 1.0)) == 1
+        if not single or not isinstance(model, adapter.SpecModel):
+            return
+        if np.all(np.asarray(fixed.pop("mass_units", "mformed")) == "mstar"):
+            warnings.warn(
+                "mass is the mass formed, in spite of mass_units = 'mstar', which Prospector's "
+                "SedModel reads and its SpecModel does not.",
+                stacklevel=5,
             )
 
     def _targets(self, filters):

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..errors import ModelMismatchError
 from ..observe.filters import load_filters
 from ..prospector.drop_in import EmulatorSPS
 from ..prospector.stand_in import ExactBasis
@@ -75,6 +76,11 @@ class RestFrame:
     def __init__(self, model, sps, items):
         self.columns = columns_of(items)
         self._bands = list(dict.fromkeys(b for bands in self.columns.values() for b in bands))
+        if getattr(sps, "has_own_spectra", False):
+            raise ModelMismatchError(
+                f"{type(sps).__name__} has spectra of its own, and rest-frame magnitudes are those "
+                "of FSPS's parameters; use EmulatorSPS(), or leave them out."
+            )
         sps = sps if isinstance(sps, ExactBasis) else _exact()
         self._fluxes = ExactFluxes(model, load_filters(self._bands), sps, at_rest=True)
 

@@ -1,7 +1,10 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from astropy.table import Table
@@ -16,6 +19,9 @@ from .labels import UNITS
 from .predictions import predictions
 from .quality import effective_size
 from .quantiles import weighted_quantiles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PERCENTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 
@@ -68,7 +74,7 @@ class FitResult:
         AB magnitudes and colours at rest, where they were asked for.
     """
 
-    parameters: tuple
+    parameters: tuple[str, ...]
     samples: np.ndarray
     weights: np.ndarray
     log_likelihood: np.ndarray
@@ -90,8 +96,16 @@ class FitResult:
 
     @classmethod
     def from_run(
-        cls, output, model, obs, sps, status="unknown", seed=None, settings=None, restframe=()
-    ):
+        cls,
+        output: dict,
+        model,
+        obs,
+        sps,
+        status: str = "unknown",
+        seed: int | None = None,
+        settings: dict | None = None,
+        restframe: Sequence[str] = (),
+    ) -> Self:
         """Collect a fit.
 
         Parameters
@@ -126,7 +140,7 @@ class FitResult:
     # ---- numbers ----------------------------------------------------------
 
     @property
-    def n_eff(self):
+    def n_eff(self) -> float:
         """Independent samples that would give means as precise as those of this posterior.
 
         Of the parameter that is known worst, from the genealogy of the live points
@@ -137,23 +151,23 @@ class FitResult:
         return min(kish, self.info["diagnostics"].get("n_effective", kish))
 
     @property
-    def best(self):
+    def best(self) -> np.ndarray:
         """The sample of highest posterior density, shape (nfree,)."""
         return self.samples[np.argmax(self.log_posterior)]
 
     @property
-    def derived(self):
+    def derived(self) -> dict[str, np.ndarray]:
         """`quantities`, or `derived_quantities` of `vectors`, and `restframe`."""
-        quantities = self.quantities
+        quantities = self.quantities or {}
         if self.vectors is not None:
             quantities = derived_quantities(self.vectors, self.mfrac)
         return {**quantities, **(self.restframe or {})}
 
-    def columns(self):
+    def columns(self) -> dict[str, np.ndarray]:
         """Free parameters and derived quantities by name, each of shape (nsample,)."""
         return {**dict(zip(self.parameters, self.samples.T, strict=True)), **self.derived}
 
-    def draw(self, n, seed=0):
+    def draw(self, n: int, seed: int = 0) -> np.ndarray:
         """Indices of `n` samples drawn with their weights.
 
         Systematic resampling, shuffled: the counts differ from ``n * weights``
@@ -165,7 +179,7 @@ class FitResult:
         index = np.searchsorted(cumulative / cumulative[-1], points, side="right")
         return rng.permutation(np.minimum(index, self.weights.size - 1))
 
-    def certified(self, exact, **kwargs):
+    def certified(self, exact: Callable, **kwargs: Any) -> Self:
         """This result with a certificate; see `prospect_emu.fit.certificate.certify`.
 
         Raises
@@ -182,7 +196,7 @@ class FitResult:
             )
         return replace(self, certificate=certify(self, exact, **kwargs))
 
-    def all_truth(self):
+    def all_truth(self) -> dict[str, float]:
         """True values by name: those given, and the derived ones that follow from them."""
         out = dict(self.truth)
         vector = self.true_vector()
@@ -191,7 +205,7 @@ class FitResult:
             out = {**{k: float(v) for k, v in derived.items()}, **out}
         return out
 
-    def true_vector(self):
+    def true_vector(self) -> np.ndarray | None:
         """The true parameter vector, shape (18,); None unless all of it is known.
 
         A redshift held fixed in the fit stands in for one not in the truth.
@@ -200,7 +214,7 @@ class FitResult:
         values = [known.get(name) for name in PARAMETERS]
         return None if None in values else np.array(values, dtype=float)
 
-    def summary(self):
+    def summary(self) -> Table:
         """Percentiles of the free parameters and derived quantities.
 
         Returns
@@ -228,6 +242,9 @@ class FitResult:
         units = UNITS | dict.fromkeys(self.restframe or (), "mag(AB)")
         table["unit"] = [units.get(name, "1") for name in columns]
         table["truth"] = [truth.get(name, np.nan) for name in columns]
+        for name in table.colnames:
+            if table[name].dtype.kind == "f":
+                table[name].info.format = ".4g"  # as printed; the values are whole
         table.meta = {
             "logz": self.logz,
             "logz_err": self.logz_err,
@@ -251,7 +268,7 @@ class FitResult:
             }
         return table
 
-    def truth_inside(self):
+    def truth_inside(self) -> tuple[int, int]:
         """How many true parameters lie within their 95 % intervals.
 
         Returns
@@ -267,7 +284,7 @@ class FitResult:
 
     # ---- other forms ------------------------------------------------------
 
-    def table(self, draws=None, seed=0):
+    def table(self, draws: int | None = None, seed: int = 0) -> Table:
         """Free parameters and derived quantities of the samples, a column each.
 
         Parameters
@@ -283,11 +300,11 @@ class FitResult:
         """
         return conversions.samples_table(self, draws, seed)
 
-    def to_anesthetic(self):
+    def to_anesthetic(self) -> Any:
         """The weighted samples as `anesthetic.MCMCSamples`."""
         return conversions.to_anesthetic(self)
 
-    def to_arviz(self, draws=10000, seed=0):
+    def to_arviz(self, draws: int = 10000, seed: int = 0) -> Any:
         """Equally weighted samples in ArviZ's layout, one chain; needs ``arviz-base``.
 
         Returns
@@ -296,7 +313,7 @@ class FitResult:
         """
         return conversions.to_arviz(self, draws, seed)
 
-    def components(self):
+    def components(self) -> dict[str, np.ndarray]:
         """What stars, nebular emission, dust and AGN add to the best sample's SED.
 
         Returns
@@ -324,42 +341,42 @@ class FitResult:
         parts = {k: v[0] for k, v in predicted.components(best).items()}
         return {"wavelength": wave, **parts}
 
-    def plot_sed(self, **kwargs):
+    def plot_sed(self, **kwargs: Any) -> "Figure":
         """`prospect_emu.fit.plots.sed_figure` of this result."""
         from . import plots
 
         return plots.sed_figure(self, **kwargs)
 
-    def plot_spectrum(self):
+    def plot_spectrum(self) -> "Figure":
         """`prospect_emu.fit.spectrum_plot.spectrum_figure` of this result."""
         from .spectrum_plot import spectrum_figure
 
         return spectrum_figure(self)
 
-    def plot_sfh(self):
+    def plot_sfh(self) -> "Figure":
         """`prospect_emu.fit.plots.sfh_figure` of this result."""
         from . import plots
 
         return plots.sfh_figure(self)
 
-    def plot_corner(self, **kwargs):
+    def plot_corner(self, **kwargs: Any) -> "Figure":
         """`prospect_emu.fit.plots.corner_figure` of this result."""
         from . import plots
 
         return plots.corner_figure(self, **kwargs)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<FitResult: {len(self.parameters)} free parameters, {self.info['status']}, "
             f"ln Z = {self.logz:.2f} +- {self.logz_err:.2f}, {self.n_eff:.0f} effective samples>"
         )
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return conversions.as_html(self)
 
     # ---- files ------------------------------------------------------------
 
-    def write(self, path, overwrite=False):
+    def write(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the HDF5 file, atomically.
 
         Prospector's `prospect.io.read_results.results_from` opens it (as it
@@ -375,7 +392,7 @@ class FitResult:
         result_file.write(self, path, overwrite)
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | Path) -> Self:
         """Read what `write` wrote. Nothing is unpickled.
 
         Raises

@@ -53,7 +53,10 @@ def write(result, path, overwrite=False):
         warnings.simplefilter("ignore", RuntimeWarning)
         _write_group(f.create_group(GROUP), result, model)
         with _prior_of(result, model):
+            # Where the emulator's error follows the vector, that of the best sample.
             data = plain_obs(obs), obs.native
+            if len(result.photometry.bands):
+                data[0]["maggies_unc"] = result.photometry.unc
             adapter.write_hdf5(f, run_params, model, *data, results, seconds, sps)
     with h5py.File(memory, "r+") as f:  # which Prospector has closed
         # A transform that reads its own last value makes each prediction another one.

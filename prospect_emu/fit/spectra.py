@@ -307,7 +307,7 @@ def compile_spectrum(model, data, sps):
 
 def _refuse(model, sps):
     kind = type(model)
-    if not isinstance(sps, ExactBasis):
+    if not isinstance(sps, ExactBasis) or sps.has_own_spectra:
         raise ModelMismatchError(f"spectra are compiled with EmulatorSPS(), not {sps!r}")
     if not isinstance(model, adapter.SpecModel):
         raise ModelMismatchError(f"the spectrum of a {kind.__name__} is not compiled")

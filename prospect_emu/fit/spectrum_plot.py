@@ -7,16 +7,16 @@ from ..errors import DataError
 from ..observe.flux_units import JANSKY_PER_MAGGIE
 from .plots import DATA, FAINT, MODEL
 
-# Lines that are named, Angstrom in vacuum.
+# Lines that are named, Angstrom in vacuum; where two are close, the first of them.
 LINES = {
-    r"Ly$\alpha$": 1215.67, "C IV": 1549.5, "C III]": 1908.7, "Mg II": 2799.1, "[O II]": 3728.8,
-    r"H$\gamma$": 4341.7, r"H$\beta$": 4862.7, "[O III]": 5008.2, r"H$\alpha$": 6564.6,
-    "[S II]": 6725.0, "[S III]": 9533.2, "He I": 10833.3, r"Pa$\beta$": 12821.6,
-    r"Pa$\alpha$": 18756.1,
+    r"H$\alpha$": 6564.6, "[O III]": 5008.2, r"Ly$\alpha$": 1215.67, "[O II]": 3728.8,
+    r"H$\beta$": 4862.7, "[S III]": 9533.2, r"Pa$\alpha$": 18756.1, r"Pa$\beta$": 12821.6,
+    "He I": 10833.3, "C IV": 1549.5, "C III]": 1908.7, "Mg II": 2799.1, r"H$\gamma$": 4341.7,
+    "[S II]": 6725.0,
 }  # fmt: skip
 
 
-def spectrum_figure(result):
+def spectrum_figure(result) -> Figure:
     """Observed and predicted spectrum, residuals, and the calibration where there is one.
 
     Parameters
@@ -97,15 +97,15 @@ def _shade(axes, wave, mask):
 
 
 def _name_lines(ax, wave, zred):
-    """Names at the top, those that would run into the one before left out."""
+    """Names at the top, those that would run into another left out."""
     width = 0.03 * (wave[-1] - wave[0])
-    last = wave[0] - 0.5 * width
+    named = [wave[0] - 0.5 * width]
     for name, rest in LINES.items():
         at = rest * (1.0 + zred) / 1e4
-        if wave[0] < at < wave[-1] and at - last > width:
+        if wave[0] < at < wave[-1] and min(abs(at - other) for other in named) > width:
             ax.axvline(at, color=FAINT, lw=0.6, ls=":", zorder=0)
             ax.text(
                 at, 0.985, name, rotation=90, ha="right", va="top", fontsize=7.5, color="0.35",
                 transform=ax.get_xaxis_transform(),
             )  # fmt: skip
-            last = at
+            named.append(at)

@@ -1,15 +1,20 @@
 """What every emulator of the 18-parameter model has, and the scaling by mass and distance."""
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import FilterError, RangeError
-from ..files import load_model, save_tensors
+from ..files import load_model, read_kind, save_tensors
 from ..observe.filters import nearest_names
 from ..observe.magnitudes import maggies_to_arsinh
 from . import sfh
+from .error_table import ErrorTable
 from .vector import PARAMETERS
 
 # The network predicts arsinh magnitudes of a galaxy of this mass formed at this
@@ -73,38 +78,42 @@ class EmulatorBase:
     manifest : dict
         Provenance: recipe, FSPS libraries and versions, fixed parameters,
         training settings, checksums.
+    errors : ErrorTable or None
+        Errors of galaxies brighter than AB 30, by redshift and dust2; see `sigma_at`.
     """
 
     name: str
-    parameters: tuple
+    parameters: tuple[str, ...]
     bounds: np.ndarray
-    filters: tuple
-    filter_hashes: tuple
+    filters: tuple[str, ...]
+    filter_hashes: tuple[str, ...]
     bias_mag: np.ndarray
     sigma_mag: np.ndarray
     covariance: np.ndarray
     quantiles: np.ndarray
     manifest: dict
+    errors: ErrorTable | None = field(default=None, kw_only=True)
 
     KIND: ClassVar[str]
     SCHEMA: ClassVar[int]
+    OLD_KINDS: ClassVar[tuple] = ()
 
-    def index(self, parameter):
+    def index(self, parameter: str) -> int:
         """Position of a parameter in the vector."""
         return self.parameters.index(parameter)
 
     @property
-    def fixed(self):
+    def fixed(self) -> dict:
         """Fixed FSPS and Prospector parameters that the emulator assumes."""
         return self.manifest["recipe"]["fixed"]
 
     @property
-    def libraries(self):
+    def libraries(self) -> str:
         """Names of the isochrones and the spectral library."""
         label = self.manifest.get("label")
         return label or ", ".join(self.manifest["versions"]["libraries"])
 
-    def check(self, theta):
+    def check(self, theta: ArrayLike) -> None:
         """Raise `RangeError` unless all of `theta` (..., nparam) is finite and in the box."""
         theta = np.asarray(theta, dtype=float)
         n = len(self.parameters)
@@ -125,7 +134,7 @@ class EmulatorBase:
                 f"[{lo:.6g}, {hi:.6g}] of emulator {self.name!r}, which does not extrapolate."
             )
 
-    def maggies(self, theta, check=True):
+    def maggies(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Apparent fluxes.
 
         Parameters
@@ -154,7 +163,7 @@ class EmulatorBase:
         maggies = self.reference_maggies(flat) * scale[:, None]
         return maggies.reshape(*theta.shape[:-1], len(self.filters))
 
-    def reference_maggies(self, theta):
+    def reference_maggies(self, theta: np.ndarray) -> np.ndarray:
         """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, nparam), unchecked.
 
         `reference_scale` turns them into apparent fluxes; with the redshift fixed
@@ -163,21 +172,49 @@ class EmulatorBase:
         raise NotImplementedError
 
     def at_redshift(self, zred):
-        """An object with `reference_maggies` for parameter vectors at one redshift."""
+        """An object with `reference_maggies` for parameter vectors at one redshift.
+
+        Raises
+        ------
+        RangeError
+            If `zred` is no redshift, or not one of the emulator's.
+        """
+        self.check_redshift(zred)
         return self
 
-    def magnitudes(self, theta, check=True):
+    def check_redshift(self, zred):
+        """Raise `RangeError` unless `zred` is a number in the emulator's range of redshifts."""
+        low, high = self.bounds[self.index("zred")]
+        number = isinstance(zred, Real) and not isinstance(zred, bool)
+        if not (number and low <= zred <= high and zred > 0):
+            shown = f"{zred:g}" if number else repr(zred)
+            raise RangeError(
+                f"The redshift {shown} lies outside {low:g} to {high:g}, the range of emulator "
+                f"{self.name!r}; use an emulator that covers it (prospect-emu list)."
+            )
+
+    def magnitudes(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""
         return maggies_to_arsinh(self.maggies(theta, check))
 
-    def mfrac(self, theta, check=True):
+    def mfrac(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Surviving mass fraction, shape (...)."""
         theta = np.asarray(theta, dtype=float)
         if check:
             self.check(theta)
         return self._mfrac(theta.reshape(-1, len(self.parameters))).reshape(theta.shape[:-1])
 
-    def select(self, names):
+    def sigma_at(self, theta):
+        """Errors (n, nband) stated for vectors (n, nparam), arsinh magnitudes, bias included.
+
+        `sigma_mag`, whatever the vector, if the file has no `errors`.
+        """
+        theta = np.asarray(theta, dtype=float)
+        if self.errors is None:
+            return np.broadcast_to(self.sigma_mag, (len(theta), len(self.filters)))
+        return self.errors.at(theta[:, self.index("zred")], theta[:, self.index("dust2")])
+
+    def select(self, names: Iterable[str]) -> Self:
         """The emulator restricted to the bands `names`, in that order.
 
         Raises
@@ -207,12 +244,14 @@ class EmulatorBase:
             sigma_mag=self.sigma_mag[cols],
             covariance=self.covariance[np.ix_(cols, cols)],
             quantiles=self.quantiles[cols],
+            errors=None if self.errors is None else self.errors.select(cols),
             **self._outputs(cols),
         )
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the emulator into one safetensors file (atomic)."""
         tensors = self._tensors() | {k: getattr(self, v) for k, v in STATISTICS.items()}
+        tensors |= {} if self.errors is None else self.errors.tensors()
         manifest = {
             **self.manifest,
             "kind": self.KIND,
@@ -226,7 +265,7 @@ class EmulatorBase:
         save_tensors(path, tensors, manifest)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> Self:
         """Read an emulator file; see `load_emulator`."""
 
         def build(tensors, m):
@@ -238,12 +277,14 @@ class EmulatorBase:
                 "filter_hashes": tuple(m["filter_hashes"]),
                 **{v: tensors[k] for k, v in STATISTICS.items()},
                 "manifest": m,
+                "errors": ErrorTable.from_tensors(tensors),
             }
             emulator = cls._from_tensors(common, tensors, str(path))
             emulator.fixed, m["versions"]["libraries"]
             return emulator, emulator._inconsistency()
 
-        return load_model(path, cls.KIND, cls.SCHEMA, build)
+        kind = read_kind(path, (cls.KIND, *cls.OLD_KINDS))
+        return load_model(path, kind, cls.SCHEMA, build)
 
     # ---- what a kind of emulator must supply ---------------------------------
 
@@ -278,6 +319,8 @@ class EmulatorBase:
                 return f"{name} has shape {array.shape} for {npar} parameters and {nband} bands"
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
+        if self.errors is not None and (problem := self.errors.inconsistency(nband)):
+            return problem
         if len(self.filter_hashes) != nband:
             return f"{len(self.filter_hashes)} curve hashes for {nband} bands"
         return None

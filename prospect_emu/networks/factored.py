@@ -23,8 +23,6 @@ from .emulator_base import REFERENCE_LOGMASS, EmulatorBase, reference_scale
 from .factored_file import own_ingredients
 from .vector import PARAMETERS, fsps_parameters
 
-KIND = "prospect_emu factored emulator"
-_SCHEMA = 1
 _ZRED = PARAMETERS.index("zred")
 # Rows of one redshift from which on folding is cheaper than spectra.
 _FOLD_FROM = 200
@@ -73,8 +71,12 @@ class FactoredEmulator(EmulatorBase):
         return out / reference_scale(REFERENCE_LOGMASS, theta[:, _ZRED])[:, None]
 
     def at_redshift(self, zred):
-        """The emulator at one redshift: microseconds per parameter vector."""
-        return _AtRedshift(self, float(zred))
+        """The emulator at one redshift: microseconds per parameter vector; the last one is kept."""
+        self.check_redshift(zred)
+        if zred not in self._folded:
+            self._folded.clear()
+            self._folded[zred] = _AtRedshift(self, float(zred))
+        return self._folded[zred]
 
     def spectrum(self, theta, check=True):
         """Rest-frame spectra, IGM absorption included.
@@ -117,12 +119,16 @@ class FactoredEmulator(EmulatorBase):
         return {"quadrature": self.manifest["recipe"].get("quadrature", "converged")}
 
     @cached_property
+    def _folded(self):
+        return {}
+
+    @cached_property
     def _curves(self):
         return load_filters(self.filters)
 
     # ---- files ------------------------------------------------------------------
 
-    KIND, SCHEMA = KIND, _SCHEMA
+    KIND, SCHEMA = "prospect_emu factored emulator", 1
 
     def save(self, path):
         """Write all but the ingredients, which the file names, into one safetensors file."""

@@ -1,20 +1,24 @@
 """Emulators by name or file, and the bundled exact one that checks another."""
 
 from functools import partial
+from pathlib import Path
 
 from ..errors import SetupError
 from ..files import bundled, find_bundled, read_kind
 from .emulator import Emulator
+from .emulator_base import EmulatorBase
 from .factored import FactoredEmulator
-from .stitched import StitchedEmulator
+
+# What a file may hold, by the kind that it names.
+KINDS = {k: c for c in (Emulator, FactoredEmulator) for k in (c.KIND, *c.OLD_KINDS)}
 
 
-def list_emulators():
+def list_emulators() -> list[str]:
     """Names of the bundled emulators."""
     return list(bundled())
 
 
-def load_emulator(name):
+def load_emulator(name: str | Path) -> EmulatorBase:
     """Load an emulator.
 
     Parameters
@@ -24,7 +28,8 @@ def load_emulator(name):
 
     Returns
     -------
-    Emulator
+    EmulatorBase
+        `Emulator` or `FactoredEmulator`.
 
     Raises
     ------
@@ -33,8 +38,7 @@ def load_emulator(name):
         in a file is ever executed.
     """
     path = find_bundled(name, bundled(), "emulator")
-    kinds = {k.KIND: k for k in (Emulator, FactoredEmulator, StitchedEmulator)}
-    return kinds[read_kind(path, tuple(kinds))].load(path)
+    return KINDS[read_kind(path, tuple(KINDS))].load(path)
 
 
 def factored_engine(emulator, tables=None):

@@ -6,17 +6,14 @@ other (Mathews et al. 2023, eq. 11-13). Faded are fluxes: they, not magnitudes,
 add up where one of two is near zero.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from ..errors import ProspectEmuError, RangeError
-from .emulator import Emulator
-from .emulator_base import STATISTICS, EmulatorBase, unmeasured
+from ..errors import ProspectEmuError
+from .emulator_base import unmeasured
 
-KIND = "prospect_emu stitched emulator"
-_SCHEMA = 1
 # As in EmulatorBase.check: the range's own edge may sit one ulp off.
 _SLACK = 1e-9
 
@@ -68,8 +65,8 @@ def misfit(parts):
     if not parts:
         return "there are none"
     for part in parts:
-        if type(part) is not Emulator:
-            return f"{part.name!r} is a {type(part).__name__}, not a network"
+        if getattr(part, "flux_net", None) is None:
+            return f"{part!r} is not a single network"
     first = parts[0]
     for part in parts[1:]:
         pair = f"{first.name!r} and {part.name!r}"
@@ -116,7 +113,7 @@ def stitch(name, parts):
 
     Returns
     -------
-    StitchedEmulator
+    Emulator
         Its error statistics are NaN, for only a test set over the whole range
         tells them: ``dataclasses.replace(emulator, **residual_statistics(...))``
         (`prospect_emu.training.evaluate`).
@@ -134,165 +131,27 @@ def stitch(name, parts):
             f"These emulators cannot be stitched: {problem}; train the parts alike, in "
             "overlapping redshift ranges."
         )
-    first = parts[0]
-    bounds = _whole_bounds(parts)
+    first, bounds = parts[0], whole_bounds(parts)
     recipe = first.manifest["recipe"] | {"zred_range": bounds[first.index("zred")].tolist()}
-    return StitchedEmulator(
+    return replace(
+        first,
         name=name,
-        parameters=first.parameters,
         bounds=bounds,
-        filters=first.filters,
-        filter_hashes=first.filter_hashes,
         **unmeasured(len(first.filters), np.nan),
         manifest={
             "recipe": recipe,
             "versions": first.manifest["versions"],
             "label": first.manifest.get("label"),
         },
+        errors=None,
+        flux_net=None,
+        mfrac_net=None,
         parts=parts,
     )
 
 
-def _whole_bounds(parts):
+def whole_bounds(parts):
+    """Ranges (nparam, 2) of parts by increasing redshift together."""
     bounds, zred = parts[0].bounds.copy(), parts[0].index("zred")
     bounds[zred, 1] = parts[-1].bounds[zred, 1]
     return bounds
-
-
-@dataclass(frozen=True, repr=False)
-class StitchedEmulator(EmulatorBase):
-    """Networks for neighbouring redshift ranges; made by `stitch` or `load_emulator`.
-
-    The interface of `prospect_emu.networks.emulator.Emulator`. `parts` are the networks by
-    increasing redshift. Each carries the error statistics of its own domain; those
-    of the whole are over the whole range.
-    """
-
-    parts: tuple
-
-    KIND, SCHEMA = KIND, _SCHEMA
-
-    def __repr__(self):
-        edges = ", ".join(f"{lo:g}-{hi:g}" for lo, hi in self.domains)
-        return f"StitchedEmulator({self.name!r}, {len(self.filters)} bands, z {edges})"
-
-    @property
-    def domains(self):
-        """Redshift range of each part, shape (npart, 2)."""
-        zred = self.index("zred")
-        return np.array([p.bounds[zred] for p in self.parts])
-
-    def weights(self, zred):
-        """Weight (..., npart) of each part's flux at redshifts (...); see `fading_weights`."""
-        return fading_weights(zred, self.domains)
-
-    def reference_maggies(self, theta):
-        """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, 18), unchecked.
-
-        NaN outside the range of redshifts, where a network would extrapolate.
-        """
-        return self._fade(theta, len(self.filters), lambda p, rows: p.reference_maggies(rows))
-
-    def at_redshift(self, zred):
-        """The part that is alone at this redshift, or the sum of the two that overlap there.
-
-        Raises
-        ------
-        RangeError
-            If the redshift is outside the range of all parts.
-        """
-        weights = self.weights(float(zred))
-        used = np.flatnonzero(weights > 0.0)
-        if used.size == 0:
-            lo, hi = self.bounds[self.index("zred")]
-            raise RangeError(
-                f"zred = {zred:.6g} lies outside {lo:g} to {hi:g}, the range of emulator "
-                f"{self.name!r}; use an emulator that covers it."
-            )
-        folded = [self.parts[i].at_redshift(zred) for i in used]
-        return folded[0] if used.size == 1 else _Faded(weights[used], folded)
-
-    def _mfrac(self, theta):
-        return self._fade(theta, 1, lambda p, rows: p._mfrac(rows)[:, None])[:, 0]
-
-    def _fade(self, theta, ncolumn, values):
-        """Weighted sum (n, ncolumn) of ``values(part, rows)``, each part asked where it counts."""
-        weights = self.weights(theta[:, self.index("zred")])
-        used = weights > 0.0
-        total = np.zeros((len(theta), ncolumn))
-        total[~used.any(axis=1)] = np.nan
-        for part, weight, mine in zip(self.parts, weights.T, used.T, strict=True):
-            if mine.any():
-                total[mine] += weight[mine, None] * values(part, theta[mine])
-        return total
-
-    def _outputs(self, columns):
-        names = [self.filters[i] for i in columns]
-        return {"parts": tuple(p.select(names) for p in self.parts)}
-
-    # ---- files ------------------------------------------------------------------
-
-    def save(self, path):
-        """Write the emulator and all its parts into one safetensors file (atomic)."""
-        described = [
-            {"name": p.name, "bounds": p.bounds.tolist(), "manifest": p.manifest}
-            for p in self.parts
-        ]
-        whole = replace(self, manifest={**self.manifest, "parts": described})
-        super(StitchedEmulator, whole).save(path)
-
-    def _tensors(self):
-        out = {}
-        for i, part in enumerate(self.parts):
-            own = part._tensors() | {k: getattr(part, v) for k, v in STATISTICS.items()}
-            out |= {f"part_{i}/{k}": v for k, v in own.items()}
-        return out
-
-    @classmethod
-    def _from_tensors(cls, common, tensors, where):
-        parts = []
-        for i, described in enumerate(common["manifest"]["parts"]):
-            prefix = f"part_{i}/"
-            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            # Bands and parameters are those of the whole: written once.
-            part = {
-                **{k: common[k] for k in ("parameters", "filters", "filter_hashes")},
-                "name": str(described["name"]),
-                "bounds": np.array(described["bounds"], dtype=float),
-                **{v: own[k] for k, v in STATISTICS.items()},
-                "manifest": described["manifest"],
-            }
-            parts.append(Emulator._from_tensors(part, own, f"{where}, part {i}"))
-            # A manifest without them is told from a good one here, as `load` does for the whole.
-            parts[-1].fixed, described["manifest"]["versions"]["libraries"]
-        return cls(**common, parts=tuple(parts))
-
-    def _inconsistency(self):
-        problem = super()._inconsistency()
-        if problem:
-            return problem
-        for part in self.parts:
-            problem = part._inconsistency()
-            if problem:
-                return f"in its part {part.name!r}, {problem}"
-        problem = misfit(self.parts)
-        if problem:
-            return f"of its parts, {problem}"
-        if not np.array_equal(self.bounds, _whole_bounds(self.parts)):
-            return "its bounds are not those of its parts"
-        first = self.parts[0].manifest
-        libraries = self.manifest["versions"]["libraries"]
-        if self.fixed != first["recipe"]["fixed"] or libraries != first["versions"]["libraries"]:
-            return "its fixed values or libraries are not those of its parts"
-        return None
-
-
-class _Faded:
-    """Two emulators in an overlap at one redshift."""
-
-    def __init__(self, weights, emulators):
-        self._weighted = list(zip(weights, emulators, strict=True))
-
-    def reference_maggies(self, theta):
-        """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, 18), unchecked."""
-        return sum(w * e.reference_maggies(theta) for w, e in self._weighted)

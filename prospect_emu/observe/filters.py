@@ -15,7 +15,8 @@ _TOP_HATS = {"1d3mm": (1.1e7, 1.4e7, 1e2), "uv1500": (1450.0, 1550.0, 0.035)}
 
 def nearest_names(name, candidates, n=3):
     """The `n` most similar names, for error messages."""
-    return difflib.get_close_matches(name, list(candidates), n=n, cutoff=0.3)
+    known = {c.lower(): c for c in candidates}
+    return [known[c] for c in difflib.get_close_matches(name.lower(), known, n=n, cutoff=0.3)]
 
 
 def load_filters(names):

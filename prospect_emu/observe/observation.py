@@ -106,12 +106,14 @@ def plain_fluxes(values, what):
     Raises
     ------
     DataError
-        If they are not numbers, or their unit is no flux density.
+        If they are not numbers, or their unit is not a flux density.
     """
     unit = getattr(values, "unit", None)
-    masked = is_masked(values)
-    bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
     try:
+        bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
+        masked = is_masked(values)
+        if np.asarray(bare).dtype.kind in "bc":
+            raise TypeError(f"but of {np.asarray(bare).dtype}")
         plain = np.array(bare, dtype=float)
         if unit is not None and not u.Unit(unit).is_equivalent(u.dimensionless_unscaled):
             # One maggie is the flux density of AB magnitude 0.
@@ -120,7 +122,7 @@ def plain_fluxes(values, what):
         elif unit is not None:
             plain = plain * u.Unit(unit).to(u.dimensionless_unscaled)
     except u.UnitsError as err:
-        raise DataError(f"{what} is in {unit}, which is no flux density; give maggies.") from err
+        raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
     except (TypeError, ValueError) as err:
         raise DataError(f"{what} is not an array of numbers ({err}); give maggies.") from err
     plain[masked] = np.nan
@@ -236,7 +238,11 @@ def inflated(obs, emulator, covariance=False):
     # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
     slope = arsinh_error_to_maggies(1.0, flux[mask])
     total = unc.copy()
-    total[mask] = np.hypot(unc[mask], slope * bands.sigma_mag[mask])
+    sigma, zred = bands.sigma_mag, obs.get("zred")
+    if bands.errors is not None and not covariance:
+        known = isinstance(zred, (int, float, np.number))
+        sigma = bands.errors.typical(float(zred) if known else None)
+    total[mask] = np.hypot(unc[mask], slope * sigma[mask])
     out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
     if covariance:
         full = np.diag(unc**2)

@@ -1,10 +1,13 @@
 """Tables of any kind from files: what the readers of photometry, catalogs and dust models share."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import re
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ _SIGNS = {
     rb"\s*(\\|(\|.*\n)+\s*[^\s|])": "ascii.ipac", rb"(?s)Title:.*Byte-by-byte": "ascii.mrt",
     rb"#\s*1\s+[A-Z]": "ascii.sextractor",
 }  # fmt: skip
+# What compressed files begin with.
+_COMPRESSED = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 # No value, in text files.
 _BLANK = (
     "", "--", "-", "null", "NULL", "Null", "N/A", "n/a", "#N/A", "NA", "None", "none", "\\N", "...",
@@ -37,8 +42,8 @@ def read_table(path, text=()):
     path : path-like
         FITS, ECSV, VOTable, IPAC, MRT, SExtractor, or text separated by commas, semicolons, tabs
         or blanks (its column names on the first line, after a ``#`` or not; a second line may
-        hold units); gzipped or not. ``file.fits[NAME]``, or a number for the name, is one of
-        several tables in a FITS file or VOTable.
+        hold units); gzip, bzip2, xz or none. ``file.fits[NAME]``, or a number for the name, is
+        one of several tables in a FITS file or VOTable.
     text : sequence of str
         Columns of text files to keep as text: an id "007" is no 7.
 
@@ -56,14 +61,15 @@ def read_table(path, text=()):
     path, part = _split_part(path)
     try:
         data = path.read_bytes()
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    except (OSError, EOFError) as err:
+        packed = next((k for sign, k in _COMPRESSED.items() if data.startswith(sign)), None)
+        data = data if packed is None else packed.decompress(data)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as err:
         problem = getattr(err, "strerror", None) or err
         raise DataError(f"Cannot read {path} ({problem}); check the path.") from err
     data = data.removeprefix(b"\xef\xbb\xbf")  # a byte-order mark, as Excel writes it
     kind = next((k for sign, k in _SIGNS.items() if re.match(sign, data[:20000])), "text")
-    if re.search(r"\.fits?(\.gz)?$", path.name.lower()):
-        kind = "fits"
+    if re.search(r"\.fits?(\.gz)?$", path.name.lower()) and b"\n" not in data[:2880]:
+        kind = "fits"  # torn at its beginning; what has lines is text under another's name
     try:
         with warnings.catch_warnings():
             # An unknown unit is our own error, with the column's name; so is a truncated file.
@@ -83,7 +89,10 @@ def read_table(path, text=()):
 
 
 def write_table(table, path):
-    """Write a table as ECSV, atomically; it reads back exactly."""
+    """Write a table as ECSV, atomically; it reads back exactly, however it is printed."""
+    table = table.copy(copy_data=False)
+    for column in table.columns.values():
+        column.info.format = None
 
     def write(file):
         text = io.TextIOWrapper(file, "utf-8", newline="")
@@ -130,7 +139,7 @@ def numbers(table, column, path):
     out = np.full(len(values), np.nan)
     given = values.data[there]
     if given.dtype.kind in "UO":
-        given = [_without_d(str(v)) for v in given]
+        given = [_plain(str(v)) for v in given]
     try:
         out[there] = np.array(given, dtype=float)
     except (TypeError, ValueError) as err:
@@ -198,18 +207,27 @@ def _split_part(path):
 
 def _read(path, data, kind, part, text):
     if kind == "fits":
-        with fits.open(path) as hdus:
+        with fits.open(io.BytesIO(data)) as hdus:
             return Table.read(hdus[_which(hdus, part, path)])
     if kind == "votable":
         more = {} if part is None else {"table_id": int(part) if part.isdigit() else part}
         return Table.read(io.BytesIO(data), format=kind, use_names_over_ids=True, **more)
     if part is not None:
         raise DataError(f"{path} holds one table; leave out [{part}].")
-    lines = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
-    if re.search("[\0-\x08]", lines):
-        raise DataError(f"{path} is no table of a known kind; write it as {KINDS}.")
+    lines = _text(data)
+    if re.search("[\0-\x08\x0e-\x1f]", lines) or re.match(r"\s*[<{]", lines):
+        raise DataError(f"{path} is not a table of a known kind; write it as {KINDS}.")
     lines = [line for line in lines.splitlines() if line.strip(" ,;\t")]
     return _read_text(path, lines, text) if kind == "text" else Table.read(lines, format=kind)
+
+
+def _text(data):
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")  # an Angstrom sign, as older programs write it
 
 
 def _which(hdus, part, path):
@@ -253,6 +271,8 @@ def _read_text(path, lines, text):
                 f"{path} has no line with the names of its {len(cells(rows[0]))} columns; add one "
                 "before the numbers."
             )
+        if len(named) > 1 and all(map(_is_unit, cells(named[-1]))):
+            rows.insert(0, named.pop())
         rows.insert(0, named[-1])
     names = cells(rows[0])
     twice = [n for n in names if n and names.count(n) > 1]
@@ -261,7 +281,7 @@ def _read_text(path, lines, text):
     units = {}
     if len(rows) > 2 and not any(map(_is_number, cells(rows[1]))):
         three = zip(*map(cells, rows[:3]), strict=False)
-        units = {n: unit for n, unit, c in three if _is_number(c) and unit not in _BLANK}
+        units = {n: x.strip("[]()") for n, x, c in three if _is_number(c) and x not in _BLANK}
         if units:
             del rows[1]
     table = Table.read(
@@ -273,17 +293,26 @@ def _read_text(path, lines, text):
     return table
 
 
+def _is_unit(word):
+    """Whether a word in a line of units is one, or stands for none."""
+    try:
+        return word in _BLANK or bool(u.Unit(word.strip("[]()")))
+    except ValueError:
+        return False
+
+
 def _is_number(word):
     try:
-        float(_without_d(word))
+        float(_plain(word))
     except ValueError:
         return False
     return True
 
 
-def _without_d(word):
-    """1.5e-3 of 1.5D-3, as Fortran writes it."""
-    return re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word)
+def _plain(word):
+    """1.5e-3 of 1.5D-3, as Fortran writes it; with a plain minus for a typeset one."""
+    word = re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word)
+    return word.replace("\N{MINUS SIGN}", "-")
 
 
 def _decode(table):

@@ -7,6 +7,7 @@ column's unit, from brackets in the column's name (``flux [uJy]``) or from the
 caller.
 """
 
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def apply_floor(maggies, unc, floor):
     DataError
         If `floor` is not in [0, 1).
     """
-    if not (np.isfinite(floor) and 0 <= floor < 1):
+    if not (isinstance(floor, Real) and 0 <= floor < 1):
         raise DataError(f"The error floor {floor!r} is not a fraction; give a number like 0.05.")
     return np.hypot(unc, floor * np.abs(maggies))
 
@@ -106,7 +107,7 @@ def make_obs(bands, maggies, unc, zred, error_floor=0.05, mask=None, notes=(), *
     Raises
     ------
     DataError
-        If a band appears twice, all are masked, or the redshift is no positive number.
+        If a band appears twice, all are masked, or the redshift is not a positive number.
     FilterError
         If a filter is unknown.
     """
@@ -272,7 +273,7 @@ def _find_flags(table, role, path):
 
 def _redshift(value):
     try:
-        zred = float(value)
+        zred = np.nan if isinstance(value, bool) or value is np.ma.masked else float(value)
     except (TypeError, ValueError):
         zred = np.nan
     if not (np.isfinite(zred) and zred > 0):
@@ -282,8 +283,8 @@ def _redshift(value):
 
 def _truth(truth, path):
     if not isinstance(truth, dict):
-        raise DataError(f"{path}: the metadata 'truth' is no mapping of parameters to values.")
+        raise DataError(f"{path}: the metadata 'truth' is not a mapping of parameters to values.")
     try:
         return {k: float(v) for k, v in truth.items()}
     except (TypeError, ValueError) as err:
-        raise DataError(f"{path}: a value of 'truth' is no number ({err}).") from err
+        raise DataError(f"{path}: a value of 'truth' is not a number ({err}).") from err

@@ -1,13 +1,15 @@
 """Prospector's view of an emulator: `EmulatorSPS` goes where `FastStepBasis` went."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from ..cosmology import flux_factor
 from ..errors import FilterError, ModelMismatchError
 from ..networks import sfh
-from ..networks.emulator_base import reference_scale
+from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..observe import observation
 from ..observe.filters import same_curve
 from . import emulated_model
@@ -19,26 +21,69 @@ from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
+# Calls at one redshift after which folding an exact emulator there, for half a second, is worth it.
+_FOLD_AFTER = 20
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
 tolerate_missing_sps_home()
 
 
-class EmulatorSPS:
-    """An emulator behind the interface of Prospector's SPS objects.
+# Calls at one redshift before the emulator is folded there.
+_FOLD_AFTER = 8
 
-    Swap it for ``FastStepBasis()`` or ``CSPSpecBasis()`` in a Prospector 1.4 script.
-    ``EmulatorSPS()``, without an emulator, gives exact spectra of any model in
-    Prospector's own fits (`prospect_emu.prospector.stand_in.ExactBasis`); with one
-    it gives that emulator's photometry, fast in `prospect_emu.fit_model`. Then `SedModel` takes
+
+class EmulatorSPS(ExactBasis):
+    """FSPS's spectra, or an emulator, behind the interface of Prospector's SPS objects.
+
+    Swap it for ``FastStepBasis()`` or ``CSPSpecBasis()`` in a Prospector script, also where a
+    class of the script's own is derived from them. ``EmulatorSPS()`` gives exact spectra of any
+    model (`prospect_emu.prospector.stand_in.ExactBasis`); with an emulator it is a `NetworkSPS`.
+
+    Parameters
+    ----------
+    emulator : EmulatorBase, optional
+    filters, model : optional
+        See `NetworkSPS`.
+    **params
+        Without an emulator, see `ExactBasis`.
+    """
+
+    def __new__(cls, *given: Any, **named: Any) -> Any:
+        """With an emulator: `NetworkSPS`."""
+        emulator = given[0] if given else named.get("emulator")
+        if cls is not EmulatorSPS or emulator is None:
+            # Arguments of a derived class are its own.
+            return super().__new__(cls)
+        params = [k for k in named if k not in ("emulator", "filters", "model")]
+        if params:
+            raise ModelMismatchError(
+                f"{', '.join(params)} belong to EmulatorSPS() without an emulator; leave them out."
+            )
+        return NetworkSPS(*given, **named)
+
+    def __init__(
+        self, emulator: EmulatorBase | Any = None, filters=None, model=None, **params: Any
+    ) -> None:
+        if emulator is not None:
+            raise ModelMismatchError(
+                f"{type(self).__name__} is derived from EmulatorSPS, which has no emulator; derive "
+                "it from prospect_emu.prospector.drop_in.NetworkSPS."
+            )
+        super().__init__(**params)
+
+
+class NetworkSPS:
+    """An emulator behind the interface of Prospector's SPS objects: ``EmulatorSPS(emulator)``.
+
+    Its photometry is fast in `prospect_emu.fit_model`. In Prospector's own fits `SedModel` takes
     the emulated photometry directly; `SpecModel` derives photometry from a
     spectrum, so it is given a pseudo-spectrum that yields exactly the emulated
     fluxes in `filters` (and means nothing else); `EmulatorSpecModel` skips it.
 
     Parameters
     ----------
-    emulator : Emulator, optional
+    emulator : EmulatorBase
     filters : sequence of sedpy.observate.Filter, optional
         The bands to predict, as in ``obs["filters"]``; default all emulated
         bands.
@@ -57,17 +102,7 @@ class EmulatorSPS:
         If a filter is not emulated, or its curve differs from the emulated one.
     """
 
-    def __new__(cls, emulator=None, filters=None, model=None, **params):
-        """Without an emulator: `prospect_emu.prospector.stand_in.ExactBasis`."""
-        if emulator is None:
-            return ExactBasis(**params)
-        if params:
-            raise ModelMismatchError(
-                f"{', '.join(params)} belong to EmulatorSPS() without an emulator; leave them out."
-            )
-        return super().__new__(cls)
-
-    def __init__(self, emulator, filters=None, model=None):
+    def __init__(self, emulator: EmulatorBase, filters: Sequence | None = None, model=None) -> None:
         if filters is None:
             from ..observe.filters import load_filters
 
@@ -88,7 +123,7 @@ class EmulatorSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
-        # A redshift at which more calls are to be expected, and the emulator there.
+        # Redshift of the last call, how many there were, and the emulator there.
         self._held: dict = {}
         if model is not None:
             self.check_model(model)
@@ -96,7 +131,7 @@ class EmulatorSPS:
     def __repr__(self):
         return f"EmulatorSPS({self.emulator!r})"
 
-    def check_model(self, model):
+    def check_model(self, model) -> None:
         """Compare a Prospector model with what was emulated.
 
         Raises
@@ -108,14 +143,14 @@ class EmulatorSPS:
             such parameters are listed.
         """
         emulated_model.check_model(self.emulator, model)
-        if "zred" not in model.free_params:
-            self._held = {"zred": scalar(model.params["zred"])}
 
-    def theta_from_params(self, params):
+    def theta_from_params(self, params: dict) -> np.ndarray:
         """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
         return emulated_model.theta_from_params(self.emulator, params)
 
-    def photometry(self, filters=None, **params):
+    def photometry(
+        self, filters: Sequence | None = None, **params: Any
+    ) -> tuple[np.ndarray, float]:
         """Emulated photometry and surviving mass fraction of a parameter dictionary.
 
         Returns
@@ -140,12 +175,18 @@ class EmulatorSPS:
         return maggies, float(emulator.mfrac(theta, check=False))
 
     def _maggies(self, emulator, theta, zred):
-        """Fluxes; from the emulator at one redshift where the model or the last call had it."""
+        """Fluxes; from the emulator at one redshift where enough calls have had it."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
-            self._held = {"zred": zred}
+            self._held = {"zred": zred, "calls": 0}
+        self._held["calls"] += 1
+        if self._held["calls"] <= _FOLD_AFTER:
             return emulator.maggies(theta)
         if self._held.get("emulator") is not emulator:
+            # Folding costs as much as a hundred vectors: a check of a few is no reason for it.
+            self._held["calls"] = self._held.get("calls", 0) + 1
+            if self._held["calls"] <= _FOLD_AFTER:
+                return emulator.maggies(theta)
             self._held |= {"emulator": emulator, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
         return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
@@ -222,7 +263,7 @@ class EmulatorSPS:
         return wave, np.zeros_like(wave)
 
     @property
-    def wavelengths(self):
+    def wavelengths(self) -> np.ndarray:
         """Observed-frame grid of the pseudo-spectrum in Angstrom."""
         return self._pseudo_spectrum()[0]
 
@@ -245,7 +286,7 @@ class EmulatorSPS:
 
     # ---- errors -----------------------------------------------------------
 
-    def inflate(self, obs, covariance=False):
+    def inflate(self, obs, covariance: bool = False):
         """Add the emulator's error to the observed one, in quadrature.
 
         ``sigma^2 = sigma_obs^2 + sigma_x^2`` with sigma_x from Mathews et al.

@@ -62,7 +62,7 @@ def _line_file():
 
 
 def own_photometry(model):
-    """Whether a model may add to the photometry what is no parameter of FSPS.
+    """Whether a model may add to the photometry what is not a parameter of FSPS.
 
     It has methods of its own in place of those of Prospector's `SedModel` or `SpecModel`; or
     its lines have a redshift of their own.
@@ -92,5 +92,8 @@ def lines_apart(model):
     """
     if not isinstance(model, sedmodel.SpecModel):
         return False
+    if "elines_to_ignore" in model.params:
+        # Prospector reads them at the first prediction.
+        model.parse_elines()
     use = getattr(model, "_use_eline", True)
     return bool(np.all(use)) or np.array(use, dtype=bool)

@@ -9,6 +9,8 @@ import ast
 import importlib.util
 import inspect
 import sys
+import warnings
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +20,7 @@ import numpy as np
 from prospect import prospect_args
 
 from ..errors import SetupError
-from .drop_in import EmulatorSPS
+from .drop_in import EmulatorSPS, NetworkSPS
 from .version import adapter
 
 # Older scripts' names of the same functions.
@@ -26,7 +28,9 @@ _NAMES = {
     "obs": ("build_obs", "load_obs"),
     "model": ("build_model", "load_model"),
     "noise": ("build_noise", "load_gp"),
+    "sps": ("build_sps", "load_sps"),
 }
+_BASES = ("FastStepBasis", "CSPSpecBasis")
 _TYPES = {"int": int, "float": float, "str": str}
 # Samplers that scripts choose; here it is always nested sampling.
 CHOICES = ("emcee", "optimize", "dynesty", "nested")
@@ -62,7 +66,8 @@ class ParameterFile:
             tree = ast.parse(source)
         except (OSError, SyntaxError, UnicodeDecodeError) as err:
             raise SetupError(f"{path} cannot be read as Python ({err}).") from err
-        self._module = _execute(self.path, options)
+        with emulated_bases():
+            self._module = _execute(self.path, options)
         if not hasattr(self._module, "build_all"):
             for what in ("obs", "model"):
                 if self._function(what) is None:
@@ -98,16 +103,17 @@ class ParameterFile:
         Parameters
         ----------
         sps : object, optional
-            Default ``EmulatorSPS()``; takes the place of the file's ``build_sps``.
+            In place of what the file's ``build_sps`` returns, where `FastStepBasis` and
+            `CSPSpecBasis` are `EmulatorSPS`.
 
         Returns
         -------
         obs, model, sps, noise
         """
-        sps = EmulatorSPS() if sps is None else sps
+        sps = self._sps() if sps is None else sps
         module = self._module
         # What its other functions call: of mocks, and of `build_all`.
-        for name in ("build_sps", "load_sps"):
+        for name in _NAMES["sps"]:
             if hasattr(module, name):
                 setattr(module, name, lambda *args, **extras: sps)
         if hasattr(module, "build_all"):
@@ -121,6 +127,19 @@ class ParameterFile:
             called = None if build_noise is None else partial(self._call, build_noise)
             obs, noise = adapter.noise_of_file(called, obs)
         return obs, model, sps, noise or (None, None)
+
+    def _sps(self):
+        """The file's own, or `EmulatorSPS()` where it has none or it needs FSPS itself."""
+        function = self._function("sps")
+        if function is None:
+            return EmulatorSPS()
+        try:
+            with emulated_bases():
+                sps = self._call(function)
+        except (SetupError, SystemExit) as err:
+            warnings.warn(f"{err}; EmulatorSPS() takes its place.", stacklevel=3)
+            return EmulatorSPS()
+        return sps if isinstance(sps, (EmulatorSPS, NetworkSPS)) else EmulatorSPS()
 
     def model_at(self, zred):
         """The file's model of a galaxy at a redshift, for one of many.
@@ -158,12 +177,31 @@ class ParameterFile:
         return model
 
     def _call(self, function, *given, **more):
+        settings = {**self.run_params, **more}
+        takes = inspect.signature(function).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            settings = {k: v for k, v in settings.items() if k in takes}
         try:
-            return function(*given, **{**self.run_params, **more})
+            return function(*given, **settings)
         except Exception as err:
             raise SetupError(
                 f"{function.__name__} of {self.path} ended with {type(err).__name__}: {err}"
             ) from err
+
+
+@contextmanager
+def emulated_bases():
+    """Within it `EmulatorSPS` is what Prospector calls `FastStepBasis` and `CSPSpecBasis`."""
+    before = []
+    for module in [m for n, m in sys.modules.items() if n.startswith("prospect.sources")]:
+        before += [(module, k, getattr(module, k)) for k in _BASES if hasattr(module, k)]
+    try:
+        for module, name, _ in before:
+            setattr(module, name, EmulatorSPS)
+        yield
+    finally:
+        for module, name, original in before:
+            setattr(module, name, original)
 
 
 def _execute(path, options):
@@ -204,7 +242,7 @@ def _without_fsps():
                 raise AttributeError(name)
             raise SetupError(
                 f"the parameter file uses fsps.{name}, but python-fsps is not installed here; "
-                "install it with prospect_emu[fsps], or do without."
+                "install it with prospect_emu[fsps], or remove its use."
             )
 
         stub.__getattr__ = missing

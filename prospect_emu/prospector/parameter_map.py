@@ -202,7 +202,7 @@ class ParameterMap:
             now = following
         raise ModelMismatchError(
             f"The values of {', '.join(sorted(moved))} change each time that the same vector is "
-            "set, as their transforms depend on each other; break that circle."
+            "set, as their transforms depend on each other; remove the circular dependence."
         )
 
     def _compile(self, passes, draws):
@@ -352,7 +352,7 @@ def _check_spelling(model):
                 suspects.pop(name, None)
     for name, meant in suspects.items():
         raise ModelMismatchError(
-            f"The model's {name!r} is no parameter of FSPS, and no transform reads it; write "
+            f"The model's {name!r} is not a parameter of FSPS, and no transform reads it; write "
             f"{meant!r}, or drop it."
         )
 

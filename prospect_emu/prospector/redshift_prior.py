@@ -17,7 +17,7 @@ DEFAULT = "uniform:0.01,12"
 LIMITS = (0.001, 20.0)
 # Standard deviations at which a normal prior ends: a network covers so many redshifts only.
 _WIDTH = 5.0
-# How a prior begins that is no file.
+# How a prior begins that is not a file.
 WORDS = ("uniform:", "normal:")
 _COLUMNS = {"z": ("z", "zred", "redshift"), "p": ("p", "pz", "p(z)", "pdf", "density")}
 
@@ -101,7 +101,7 @@ def _table(path):
     good = z.size > 1 and np.isfinite(z).all() and np.isfinite(p).all()
     if not good or not (np.diff(z) > 0).all() or (p < 0).any() or not (p > 0).any():
         raise DataError(
-            f"{path} is no table of p(z): z must increase, and p be finite, not negative and "
+            f"{path} is not a table of p(z): z must increase, and p be finite, not negative and "
             "somewhere positive."
         )
     # The prior ends where the table's density does.

@@ -19,25 +19,29 @@ from ..observe.filters import curve_hash
 from ..parameters import BASIS, DEFAULTS, INGREDIENTS, misspelt
 from ..sps.fold import compile_sps
 from ..sps.ingredients import find_ingredients
+from ..sps.inputs import check_names
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 from ..sps.universe import older_than_universe
+from .basis_parameters import bare, bins_as_table, one_row, too_short
 from .population import Population
 from .version import adapter
 
 _LOG = logging.getLogger("prospect_emu")
+# Libraries that were named there.
+_LOGGED: set[str] = set()
 # Arguments of Prospector's classes that neither of the two uses.
 _UNUSED = ("interp_type", "flux_interp", "mint_log", "compute_vega_mags", "reserved_params")
-# Of binned histories FastStepBasis sets these itself; smoothing is done in `get_spectrum`.
-_OWN = {True: ("sfh", "tage", "sigma_smooth"), False: ("sigma_smooth",)}
 # Light that another of Prospector's bases adds.
 _AGN_DISC = (
     "fagn_bbb", "add_agn_bbb_cont", "add_agn_bbb_elines", "dust4", "dust4_index", "dust4_type"
 )  # fmt: skip
-# FastStepBasis asks for a million years; its own templates have a bin from 1 year to 1 Myr.
-_SHORTEST = 0.999e6
 # Compiled models that are kept.
 _KEPT = 4
+# What a model takes from here.
+_SPECTRAL = ("get_galaxy_spectrum", "get_galaxy_elines", "get_spectrum", "update", "smoothspec")
+# What pickles leave out: ingredients are found again by their parameters.
+_NOT_PICKLED = ("_compiled", "ingredients", "ssp", "csp", "checked")
 
 
 class ExactBasis:
@@ -57,8 +61,10 @@ class ExactBasis:
     ----------
     params : dict
         Parameters of the last call.
-    ssp : Population
-        What scripts read of python-fsps's ``StellarPopulation``.
+    ssp, csp : Population
+        What scripts use of python-fsps's ``StellarPopulation``; two names of one.
+    ingredients : Ingredients
+        Of the last call.
     label : str
 
     Raises
@@ -82,41 +88,77 @@ class ExactBasis:
         # Parameters of the script, before any model's.
         self.given = {k: v for k, v in params.items() if k not in _UNUSED}
         self.params = dict(self.given)
-        self._lines = None
+        self.reserved_params = ["sigma_smooth"]
+        self._line_specific_luminosity = None
         self._compiled = {}
-        self._stars, self._ingredients, self._told = None, None, None
+        self.ssp = self.csp = Population(self)
+        self._stars, self.ingredients, self._told = None, None, None
         # Names that were looked at, and whether impossible ages were told of.
         self.checked, self._told_ages = {*DEFAULTS, *BASIS}, False
         # Where no model has chosen any yet: wavelengths are the same for all bundled ones.
         self._use({"imf_type": 1})
-        warn_of_other_libraries(self._ingredients)
+        warn_of_other_libraries(self.ingredients)
 
     def __repr__(self):
-        return f"ExactBasis({self.label!r})"
+        return f"{type(self).__name__}({self.label!r})"
 
     def _use(self, stars):
         """Take the ingredients with these stellar parameters."""
         if stars == self._stars:
             return
-        before, self._ingredients = self._ingredients, find_ingredients(**stars)
-        self._stars = stars
-        if self._ingredients is not before:
+        self.ingredients, self._stars = find_ingredients(**stars), stars
+        if self.label not in _LOGGED:
+            _LOGGED.add(self.label)
             _LOG.info("Spectra are those of FSPS with %s.", self.label)
 
     @property
     def checksum(self):
         """Of the ingredients' file."""
-        return self._ingredients.manifest.get("sha256")
+        return self.ingredients.manifest.get("sha256")
 
     @property
     def label(self):
         """Isochrones and spectral library."""
-        return self._ingredients.label
+        return self.ingredients.label
 
     @property
-    def ssp(self):
-        """`Population` of these ingredients and the last parameters."""
-        return Population(self._ingredients, self.params)
+    def has_own_spectra(self):
+        """Whether a class derived from this one computes spectra or lines in its own way."""
+        return any(getattr(type(self), k) is not getattr(ExactBasis, k) for k in _SPECTRAL)
+
+    def set_default(self, name, value):
+        """Set a parameter of FSPS for all calls in which the model does not: ``ssp.params[name]``.
+
+        Raises
+        ------
+        ModelMismatchError, RangeError, SetupError
+            For an unknown name, or a value that only FSPS itself can compute.
+        """
+        if name == "smooth_lsf" and value:
+            raise ModelMismatchError(
+                "ssp.params['smooth_lsf'] cannot be set without FSPS, which smooths the "
+                "populations; smooth the spectrum by sigma_smooth in the model."
+            )
+        check_names({name: value} if name != "sigma_smooth" else {})
+        if name in INGREDIENTS:
+            self.ingredients_of({**self.params, name: value})
+        self.given[name] = self.params[name] = value
+
+    def ingredients_of(self, params):
+        """Ingredients for these parameters of FSPS, which are those of later calls."""
+        self._use({k: bare(params[k]) for k in INGREDIENTS if k in params})
+        return self.ingredients
+
+    def update_component(self, index):
+        """Let ``ssp.params`` be those of one of several components."""
+        self.ssp.params.component = index
+
+    convert_sfh = staticmethod(bins_as_table)
+
+    @staticmethod
+    def smoothspec(wave, spec, sigma, outwave=None, **params):
+        """Prospector's smoothing of a spectrum."""
+        return adapter.smoothspec(wave, spec, sigma, outwave=outwave, **params)
 
     def compiled(self, ingredients, filters, fixed, free, ranges, lines_apart):
         """`prospect_emu.sps.fold.compile_sps` with Prospector's quadrature, done once.
@@ -196,18 +238,17 @@ class ExactBasis:
             # What this model does not set is FSPS's default, whatever the last one set.
             self.params = dict(self.given)
         self.update(**params)
-        given = _rows(self.params)
+        given = one_row(self.params)
         self._tell(given)
         if "agebins" in given and too_short(given["agebins"]):
             # A ValueError, which Prospector's likelihood takes for impossible, as of FSPS.
             raise ValueError("an age bin is shorter than 1 Myr, where FastStepBasis stops.")
-        stars = {k: given[k] for k in INGREDIENTS if k in given}
-        self._use(stars)
-        if stars != self._told:
-            warn_of_other_libraries(self._ingredients, stars)
-            self._told = stars
-        out = spectrum(self._ingredients, given)
-        self._lines = out.line_lum[0] / out.mass[0]
+        out = spectrum(self.ingredients_of(given), given)
+        if self._stars != self._told:
+            warn_of_other_libraries(self.ingredients, self._stars)
+            self._told = self._stars
+        self.ssp.remember(out if "agebins" in given else out.per_mass())
+        self._line_specific_luminosity = None
         return out.wave.copy(), out.lnu[0] / out.mass[0], float(out.mfrac[0])
 
     def _tell(self, given):
@@ -217,7 +258,7 @@ class ExactBasis:
             meant = misspelt(name)
             if meant is None:
                 continue
-            sentence = f"{name!r} is no parameter of FSPS; write {meant!r}"
+            sentence = f"{name!r} is not a parameter of FSPS; write {meant!r}"
             if meant not in self.params:
                 self.checked.discard(name)
                 raise ModelMismatchError(f"{sentence}.")
@@ -242,12 +283,11 @@ class ExactBasis:
         ModelMismatchError
             If there was none.
         """
-        if self._lines is None:
-            raise ModelMismatchError(
-                "get_galaxy_elines gives the lines of the last spectrum; call "
-                "get_galaxy_spectrum first."
-            )
-        return self._ingredients.line_wave.copy(), self._lines.copy()
+        # A derived class may set them by itself, as with Prospector's bases.
+        lines = self._line_specific_luminosity
+        if lines is None:
+            lines = self.ssp.lines_per_mass()
+        return self.ingredients.line_wave.copy(), lines.copy()
 
     def get_spectrum(self, outwave=None, filters=None, peraa=False, **params):
         """Observed spectrum and photometry.
@@ -289,7 +329,7 @@ class ExactBasis:
         target = observed if outwave is None else np.asarray(outwave, dtype=float)
         if "sigma_smooth" in p:
             smooth = {k: v for k, v in p.items() if k != "sigma_smooth"}
-            maggies = adapter.smoothspec(
+            maggies = self.smoothspec(
                 observed, maggies, p["sigma_smooth"], outwave=target, **smooth
             )
         elif outwave is not None:
@@ -301,7 +341,7 @@ class ExactBasis:
     @property
     def wavelengths(self):
         """Rest-frame wavelengths in Angstrom, shape (nwave,)."""
-        return self._ingredients.wave.copy()
+        return self.ingredients.wave.copy()
 
     @property
     def spectral_resolution(self):
@@ -309,71 +349,32 @@ class ExactBasis:
 
         As FSPS has it: negative where the library is theoretical.
         """
-        return self._ingredients.resolution.copy()
+        return self.ingredients.resolution.copy()
 
     @property
     def logage(self):
         """log10(years) of the simple stellar populations."""
-        return self._ingredients.log_age.copy()
+        return self.ingredients.log_age.copy()
 
     def __getstate__(self):
-        # Small, for pools: the ingredients are found again by their parameters.
+        # Small, for pools.
         return {
-            "given": self.given, "params": self.params, "lines": self._lines,
-            "stars": self._stars, "label": self.label, "checksum": self.checksum,
+            **{k: v for k, v in vars(self).items() if k not in _NOT_PICKLED},
+            "label": self.label, "checksum": self.checksum, "last": self.ssp.last,
         }  # fmt: skip
 
     def __setstate__(self, state):
-        self.given, self.params = state["given"], state["params"]
-        self._lines, self._compiled = state["lines"], {}
-        self._stars, self._ingredients = None, None
-        self._told = state["stars"]
-        self.checked, self._told_ages = {*DEFAULTS, *BASIS}, True
-        self._use(state["stars"])
-        if (self.label, self.checksum) != (state["label"], state["checksum"]):
+        made_with = state.pop("label"), state.pop("checksum")
+        last = state.pop("last")
+        vars(self).update(state)
+        stars, self._stars = self._stars, None
+        self._compiled, self.ingredients, self._told_ages = {}, None, True
+        self.checked = {*DEFAULTS, *BASIS}
+        self.ssp = self.csp = Population(self, last)
+        self._use(stars)
+        if (self.label, self.checksum) != made_with:
             raise pickle.UnpicklingError(
-                f"This object was made with ingredients {state['label']!r} (sha256 "
-                f"{str(state['checksum'])[:12]}), but here are {self.label!r} "
+                f"This object was made with ingredients {made_with[0]!r} (sha256 "
+                f"{str(made_with[1])[:12]}), but here are {self.label!r} "
                 f"({str(self.checksum)[:12]}); use the same ingredients in all processes."
             )
-
-
-def _bare(value):
-    value = np.asarray(value)
-    return value.reshape(-1)[0].item() if value.size == 1 else value
-
-
-def too_short(agebins):
-    """Whether a bin is shorter than Prospector's FastStepBasis allows, (...) of (..., nbin, 2)."""
-    return (np.diff(10.0 ** np.asarray(agebins), axis=-1) < _SHORTEST).any(axis=(-2, -1))
-
-
-def fsps_parameters(params, binned):
-    """What `prospect_emu.sps` reads of a model's parameters, and what Prospector does of distance.
-
-    Parameters
-    ----------
-    params : dict
-    binned : bool
-        Whether the model has age bins: Prospector then sets ``sfh`` and ``tage`` itself.
-    """
-    known = {*DEFAULTS, "mass", "agebins", "mass_units", "lumdist"}
-    return {k: v for k, v in params.items() if k in known and k not in _OWN[binned]}
-
-
-def _rows(params):
-    """One galaxy for `prospect_emu.sps.spectrum`: FSPS's parameters among a model's."""
-    binned = "agebins" in params
-    known = fsps_parameters(params, binned)
-    given = {k: _bare(v) for k, v in known.items() if k in DEFAULTS}
-    mass = np.atleast_1d(np.asarray(params.get("mass", 1.0), dtype=float))
-    if binned:
-        bins = np.asarray(params["agebins"], dtype=float).reshape(-1, 2)
-        return given | {"mass": mass[None], "agebins": bins}
-    given["mass_units"] = str(_bare(params.get("mass_units", "mformed")))
-    # One component for each mass; the last value of a shorter parameter goes on.
-    for name, value in given.items():
-        if isinstance(value, np.ndarray):
-            pad = np.minimum(np.arange(mass.size), value.size - 1)
-            given[name] = value[pad][None]
-    return given | {"mass": mass[None]}

@@ -1,5 +1,6 @@
 """Prospector 1.4: what is used of it elsewhere, and its obs dictionaries as our `Observed`."""
 
+import numpy as np
 from prospect.fitting import lnprobfn
 from prospect.io.write_results import write_hdf5 as _write_hdf5
 from prospect.likelihood import NoiseModel
@@ -19,6 +20,7 @@ __all__ = ["PolySpecModel", "SpecModel", "lnprobfn", "smoothspec"]
 _WEIGHTS = {"phot": {"phot_unc": "unc", "phot": "flux"}, "spec": {"unc": "unc"}}
 # Where a model has f_outlier_phot alone.
 _NSIGMA_OUTLIER = 10.0
+_NUMBERS = ("maggies", "maggies_unc", "spectrum", "unc")
 _OTHER_PATH = "use prospect.fitting.fit_model for it"
 
 
@@ -84,6 +86,9 @@ def _noise(noise, kind):
 def prepared(data):
     """What `predict` is given, with all that Prospector looks for."""
     filters = None if data.get("filters") is None else filter_list(data["filters"])
+    # Scripts write None for what was not observed.
+    objects = [k for k, v in data.items() if k in _NUMBERS and np.asarray(v).dtype == object]
+    data = {**data, **{k: np.asarray(data[k], dtype=float) for k in objects if data[k] is not None}}
     return fix_obs({"wavelength": None, "spectrum": None, **data, "filters": filters})
 
 

@@ -37,7 +37,7 @@ class Checkpoint:
         # As it will be read.
         self.identity = json.loads(json.dumps(identity, default=repr))
         if not self.every > 0:
-            raise OutputError(f"checkpoint_every = {every} is no positive number of seconds.")
+            raise OutputError(f"checkpoint_every = {every} is not a positive number of seconds.")
         if not self.path.parent.is_dir():
             raise OutputError(
                 f"checkpoint_file = {path}: the folder does not exist; make it or choose another."

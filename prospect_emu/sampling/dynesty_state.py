@@ -131,7 +131,7 @@ class _Writer:
         if isinstance(x, np.ndarray):
             return {"objects": self._list(list(x.flat)), "shape": list(x.shape)}
         if not type(x).__module__.startswith("dynesty."):
-            raise TypeError(f"a {_path(type(x))} is no part of a sampler's state")
+            raise TypeError(f"a {_path(type(x))} is not a part of a sampler's state")
         return {"object": _path(type(x)), "attributes": self.encode(vars(x))}
 
     def _list(self, x):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import SetupError
+from . import cross_fit
 from .coordinates import UnitCoordinates
-from .quadratic_map import QuadraticMap
 from .walks import difference_walks, first_above, in_cube, learnt_walks, random_walks
 
 SUPPORTED_DYNESTY = "2.1.4 to 2.1.x and 3.0 to 3.1"
@@ -133,10 +133,17 @@ class LockstepPool:
         starts, rng = np.array([t.u for t in tasks]), _generator(first)
         enough = len(starts) >= 2 * starts.shape[1]
         if self.moves == "learnt" and enough:
-            walks = self._length(walks)
+            walks, known = self._length(walks), self._learnt()
+            clan = cross_fit.clans(known, starts)
             u, v, logl, accepted = learnt_walks(
-                starts, first.loglstar, walks, rng, self._coordinates, self._learnt()
+                starts,
+                first.loglstar,
+                walks,
+                rng,
+                self._coordinates,
+                cross_fit.map_for(known, clan),
             )
+            cross_fit.remember(known, u, clan)
         elif self.moves != "ellipsoid" and enough:
             u, v, logl, accepted = difference_walks(
                 starts, first.loglstar, walks, rng, self.evaluate, settings.get("periodic")
@@ -189,17 +196,18 @@ class LockstepPool:
         return known["steps"]
 
     def _learnt(self):
-        """The map of the live points, fitted anew after each e-fold of the volume.
+        """Maps of the live points (`cross_fit.fit`), fitted anew after each e-fold of the volume.
 
-        It is kept with the sampler's state, for checkpoints.
+        They are kept with the sampler's state, for checkpoints.
         """
         sampler = self.sampler()
         known = vars(sampler).get("learnt_map")
         if known is None or sampler.it - known["it"] >= len(sampler.live_u):
-            fitted = QuadraticMap.fit(self._coordinates.start(sampler.live_u)[0])
-            arrays = {k: getattr(fitted, k) for k in ("order", "coefficients", "scale")}
-            known = sampler.learnt_map = {"it": sampler.it, "arrays": arrays}
-        return QuadraticMap(**known["arrays"])
+            live = sampler.live_u
+            clan = np.full(len(live), -1) if known is None else cross_fit.clans(known, live)
+            fitted = cross_fit.fit(live, clan, self._coordinates)
+            known = sampler.learnt_map = {"it": sampler.it, **fitted}
+        return known
 
     def _transform(self, u):
         start = time.perf_counter()

@@ -26,6 +26,8 @@ class QuadraticMap:
     scale : ndarray, shape (ndim,)
     """
 
+    ARRAYS = ("order", "coefficients", "scale")
+
     def __init__(self, order, coefficients, scale):
         self.order = order
         self.coefficients = coefficients
@@ -66,15 +68,14 @@ class QuadraticMap:
 
     def inverse(self, z):
         """Points ``y`` (n, ndim) at `z` (n, ndim)."""
-        ndim = z.shape[1]
-        ends = [_features(k) for k in range(ndim + 1)]
-        features, columns = np.empty((ends[-2], len(z))), np.ascontiguousarray(z.T)
-        features[0] = 1.0
-        for k in range(ndim - 1):
-            _fill(features, columns[k], k, ends)
-        out = self._product[:, : ends[-2]] @ features
+        columns = np.ascontiguousarray(z.T)
+        return self.combine(_all_features(columns), columns)
+
+    def combine(self, features, columns):
+        """Points ``y`` (n, ndim) with these features (nfeature, n) of ``z.T`` (ndim, n)."""
+        out = self._product[:, : len(features)] @ features
         out += self.scale[:, None] * columns
-        y = np.empty_like(z)
+        y = np.empty(columns.T.shape)
         y[:, self.order] = out.T
         return y
 
@@ -89,6 +90,47 @@ class QuadraticMap:
             z[:, k] = (y[:, self.order[k]] - predicted) / self.scale[k]
             _fill(features, z[:, k], k, ends)
         return z
+
+
+class GroupedMap:
+    """Points that have one of several maps each.
+
+    Parameters
+    ----------
+    maps : list of QuadraticMap
+    group : ndarray of int, shape (n,)
+        Which of them each point has.
+    """
+
+    def __init__(self, maps, group):
+        rows = ((m, np.flatnonzero(group == g)) for g, m in enumerate(maps))
+        self._parts = [(m, r) for m, r in rows if r.size]
+
+    def forward(self, y):
+        """As `QuadraticMap.forward`."""
+        z = np.empty_like(y)
+        for one, rows in self._parts:
+            z[rows] = one.forward(y[rows])
+        return z
+
+    def inverse(self, z):
+        """As `QuadraticMap.inverse`."""
+        columns = np.ascontiguousarray(z.T)
+        features, y = _all_features(columns), np.empty_like(z)
+        for one, rows in self._parts:
+            y[rows] = one.combine(features[:, rows], columns[:, rows])
+        return y
+
+
+def _all_features(columns):
+    """Features (nfeature, n) of all coordinates (ndim, n) but the last, which predicts none."""
+    ndim = len(columns)
+    ends = [_features(k) for k in range(ndim + 1)]
+    features = np.empty((ends[-2], columns.shape[1]))
+    features[0] = 1.0
+    for k in range(ndim - 1):
+        _fill(features, columns[k], k, ends)
+    return features
 
 
 def _features(k):

@@ -278,7 +278,7 @@ class Run:
         }
 
     def _drain(self, generator, limits, phase, step):
-        """Run a phase; end it in good order if the time is up.
+        """Run a phase; stop it cleanly if the time is up.
 
         dynesty has no budget of time. Left early, the phase is resumed with no
         iterations allowed, so that dynesty itself adds the live points.

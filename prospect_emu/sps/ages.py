@@ -14,21 +14,19 @@ bolometric luminosity and skips in the spectrum (`light_weights`).
 """
 
 import numpy as np
-from scipy.special import expi
 
 from ..errors import RangeError
 from ..parameters import DEFAULTS
 from .constants import TINY, find_cell, locate, namespace
+from .exponential_integral import integral_term
 
 # FastStepBasis tabulates the SFR on both sides of each bin edge, this far off
 # (relative); between the two FSPS draws a straight line.
 EDGE = 1e-4
 MIN_SFR = 1e-30  # Msun/yr; FSPS raises what is lower in a table
 PARAMETRIC = (0, 1, 4, 5)
-_LOG_E = float(np.log10(np.e))
+_LOG_E, _LN_10 = float(np.log10(np.e)), float(np.log(10.0))
 _GYR = 1e9
-# From here on Ei(x) is taken from its asymptotic series: exp(x) is near overflow.
-_LARGE = 500.0
 
 
 def light_weights(weights):
@@ -348,33 +346,27 @@ def _unit(weights):
 def _exponential(log_age, start, stop, tau, delayed):
     """``SFR = exp(t / tau)``, times ``(stop of time - t)`` if `delayed`; t is lookback time.
 
-    Scaled by exp(-stop / tau), so that it never overflows.
+    Scaled by exp(-stop / tau), so that it never overflows. Integrals begin where t is zero: of
+    their differences nothing cancels, however long tau is.
     """
     # The last SSP ends the integral, and the largest exponent.
     top = np.minimum(stop, 10.0 ** log_age[-1])[:, None]
     x, t = _limits(log_age, start[:, None], stop[:, None])
     begin, tau = stop[:, None], tau[:, None]
-    e, ei = _exp_and_ei(t / tau, top / tau)
-    if not delayed:
-        mass = tau * np.diff(e, axis=-1)
-        older = tau * (_moment(log_age, x, e) - _LOG_E * np.diff(ei, axis=-1)[:, 1:])
-        return _share(log_age, mass, older)
-    f = e * (begin + tau - t)
-    mass = tau * np.diff(f, axis=-1)
-    inner = (begin + tau) * np.diff(ei, axis=-1) - tau * np.diff(e, axis=-1)
-    older = tau * (_moment(log_age, x, f) - _LOG_E * inner[:, 1:])
-    return _share(log_age, mass, older)
-
-
-def _exp_and_ei(u, top):
-    """exp(u - top) and Ei(u) exp(-top)."""
-    e = np.exp(u - top)
-    large = u > _LARGE
-    ei = expi(np.where(large, 1.0, u)) * np.exp(-top)
-    if large.any():
-        v = 1.0 / u[large]
-        ei[large] = e[large] * v * (1.0 + v * (1.0 + 2.0 * v * (1.0 + 3.0 * v * (1.0 + 4.0 * v))))
-    return e, ei
+    u = t / tau
+    e = np.exp(u - top / tau)
+    # exp(u) - 1; and the integral of that over u, less itself.
+    grown = -np.expm1(-u) * e
+    term = integral_term(x * _LN_10 - np.log(tau)) * e
+    if delayed:
+        mass = begin * grown + tau * (grown - u * e)
+        moment = (begin + tau) * term + begin * grown
+    else:
+        mass, moment = grown, term + grown
+    older = np.diff((mass * x - _LOG_E * moment)[:, 1:], axis=-1)
+    mass = np.diff(mass, axis=-1)
+    older -= log_age[:-1] * mass[:, 1:]
+    return _share(log_age, tau * mass, tau * older)
 
 
 def _linear(log_age, start, stop, rate, slope):

@@ -5,6 +5,7 @@ free, its transmission multiplies the columns for each galaxy; where it is fixed
 the weights and each band is one column.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from .nodes import family, law_ranges, skeleton
 TOLERANCE = 6e-5
 _DUST_TOLERANCE = 3e-5
 LINES_TOLERANCE = 0.05
+# Below this the light of old stars is far from even across a band: at its end all may be.
+_STEEP, _STEEP_TOLERANCE = 2000.0, 0.1
 
 
 def line_weights(filters, line_wave, zred):
@@ -126,8 +129,8 @@ class Columns:
         lo = np.clip(locate(wave, ingredients.line_wave), 1, wave.size - 1) - 1
         self._line_lo = lo
         self._line_f = (ingredients.line_wave - wave[lo]) / (wave[lo + 1] - wave[lo])
-        law = attenuation.LAWS[self.dust_type].parameters + attenuation.COMMON
-        names = [k for k in law if k in free]
+        self._law = attenuation.LAWS[self.dust_type].parameters + attenuation.COMMON
+        names = [k for k in self._law if k in free]
         self.ranges = law_ranges(names, ranges)
         self.emits = bool(settings["add_dust_emission"])
         if names:
@@ -139,11 +142,11 @@ class Columns:
 
     def _free(self):
         g, wave = self.g, self.g.wave
-        points = family(self.ranges)
-        law = attenuation.prepare(self.dust_type, wave, self.fixed)
-        seen, gone = law(points), law.absorbed(points)
-        kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
-        curves = np.concatenate(list(kinds.values())).astype(np.float32)
+        known = tuple((k, float(np.asarray(v))) for k, v in self.fixed.items() if k in self._law)
+        dust = free_dust(
+            g, self.dust_type, known, tuple(self.ranges.items()), bool(self.gas), self.emits
+        )
+        curves = dust.curves
         nodes, parts, owner = [], [], []
         # From blue to red, so that those with dust emission lie together.
         last = [run[-1] if run.size else -1 for run, _ in self._runs]
@@ -154,6 +157,8 @@ class Columns:
             else:
                 # A line at a band's edge may be all that is seen there.
                 tolerance = TOLERANCE * (LINES_TOLERANCE if self._in_bands[b].any() else 1.0)
+                if wave[at[0]] < _STEEP:
+                    tolerance *= _STEEP_TOLERANCE
                 pick, matrix = skeleton(curves[:, at], count, tolerance)
             nodes.append(at[pick])
             parts.append((b, at, full, matrix))
@@ -163,8 +168,8 @@ class Columns:
         lost, span = np.zeros(0, dtype=int), slice(g.dust_start, None)
         ne = 0
         if self.emits:
-            lost, absorbed = self._absorbed_nodes(np.concatenate(gone))
-            emitted, norm = self._emitted_nodes(seen.diffuse)
+            lost, absorbed = dust.absorbed
+            emitted, norm = dust.emitted
             ne = emitted.size
             nodes += [lost, emitted]
         self.nl = nb + lost.size
@@ -215,30 +220,6 @@ class Columns:
         f, lo = self._line_f[:, None], self._line_lo
         return (1.0 - f) * table[lo] + f * table[lo + 1]
 
-    def _absorbed_nodes(self, curves):
-        g = self.g
-        light = [g.stars_lnu[np.argmin(np.abs(g.logz))]]
-        if self.gas:
-            light[0] = light[0].copy()
-            light[0][: g.nneb, : nebular.ionising(g.wave)] = 0.0
-            # Lines, Ly alpha above all, hold much of the light of the youngest.
-            for logu in g.neb_logu[[0, -1]]:
-                light.append(nebular.continuum(g, 0.0, logu)[0][::9])
-                lines = nebular.lines(g, 0.0, logu)[0][::9]
-                profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)
-                light.append(lines @ profiles)
-        light = np.concatenate(light) * self._hertz
-        weight = (light / light.sum(axis=1, keepdims=True)).max(axis=0)
-        return skeleton(curves[curves.max(axis=1) > 0.0], weight, _DUST_TOLERANCE)
-
-    def _emitted_nodes(self, diffuse):
-        g = self.g
-        hertz = self._hertz[g.dust_start :]
-        light = g.dust_lnu.reshape(-1, hertz.size) * hertz
-        weight = np.abs(light / light.sum(axis=1, keepdims=True)).max(axis=0)
-        nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, 0.3 * _DUST_TOLERANCE)
-        return nodes + g.dust_start, matrix
-
     # ---- fixed dust ----------------------------------------------------------------
 
     def _fixed(self):
@@ -273,6 +254,61 @@ class Columns:
             axis=1,
         )
         self.agn = flux * seen.agn[0][:, None]
+
+
+class FreeDust(NamedTuple):
+    """What `Columns` needs of a law whose parameters are free, the same at all redshifts.
+
+    Attributes
+    ----------
+    curves : ndarray, shape (ncurve, nwave)
+        Transmission over the ranges of the parameters.
+    absorbed, emitted : tuple (nodes, matrix), or None
+        Of the light that dust absorbs, and of its own as it leaves; see `skeleton`.
+    """
+
+    curves: np.ndarray
+    absorbed: tuple | None
+    emitted: tuple | None
+
+
+@lru_cache(maxsize=2)
+def free_dust(ingredients, dust_type, known, ranges, gas, emits):
+    """`FreeDust` for parameters with the values `known` and the limits `ranges`, both as pairs."""
+    points, wave = family(dict(ranges)), ingredients.wave
+    law = attenuation.prepare(dust_type, wave, dict(known))
+    seen = law(points)
+    kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
+    curves = np.concatenate(list(kinds.values())).astype(np.float32)
+    if not emits:
+        return FreeDust(curves, None, None)
+    lost = np.concatenate(law.absorbed(points))
+    return FreeDust(
+        curves, _absorbed_nodes(ingredients, lost, gas), _emitted_nodes(ingredients, seen.diffuse)
+    )
+
+
+def _absorbed_nodes(g, curves, gas):
+    light = [g.stars_lnu[np.argmin(np.abs(g.logz))]]
+    if gas:
+        light[0] = light[0].copy()
+        light[0][: g.nneb, : nebular.ionising(g.wave)] = 0.0
+        # Lines, Ly alpha above all, hold much of the light of the youngest.
+        profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)
+        for logu in g.neb_logu[[0, -1]]:
+            light.append(nebular.continuum(g, 0.0, logu)[0][::9])
+            light.append(nebular.lines(g, 0.0, logu)[0][::9] @ profiles)
+    light = np.concatenate(light) * (frequency_weights(g.wave) * LNU_UNIT)
+    weight = (light / light.sum(axis=1, keepdims=True)).max(axis=0)
+    return skeleton(curves[curves.max(axis=1) > 0.0], weight, _DUST_TOLERANCE)
+
+
+def _emitted_nodes(g, diffuse):
+    hertz = frequency_weights(g.wave)[g.dust_start :] * LNU_UNIT
+    light = g.dust_lnu.reshape(-1, hertz.size) * hertz
+    weight = np.abs(light / light.sum(axis=1, keepdims=True)).max(axis=0)
+    nodes, matrix = skeleton(diffuse[:, g.dust_start :], weight, 0.3 * _DUST_TOLERANCE)
+    return nodes + g.dust_start, matrix
 
 
 def line_transmission(law, diffuse, ingredients, fixed):

@@ -219,7 +219,7 @@ def find_ingredients(folders=None, **parameters):
     if unknown:
         what = "acts on " + PARAMETERS[unknown[0]].acts_on if unknown[0] in PARAMETERS else "none"
         raise SetupError(
-            f"{unknown[0]} is no parameter of the stars ({what}); theirs are "
+            f"{unknown[0]} is not a parameter of the stars ({what}); theirs are "
             f"{', '.join(INGREDIENTS)}."
         )
     wanted = {k: DEFAULTS[k] for k in INGREDIENTS} | parameters

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import ModelMismatchError, RangeError
-from ..parameters import BASIS, DEFAULTS, FIXED, INGREDIENTS, misspelt
+from ..parameters import BASIS, DEFAULTS, FIXED, INGREDIENTS, OUTPUT, PARAMETERS, misspelt
 from . import ages, attenuation
 from .ingredients import different
 
@@ -12,6 +12,8 @@ SETTINGS = (
     "sfh", "dust_type", "dust_tesc", "add_neb_emission", "add_neb_continuum", "nebemlineinspec",
     "add_dust_emission", "add_igm_absorption",
 )  # fmt: skip
+# Of no effect on the light.
+_NO_LIGHT = tuple(k for k, v in PARAMETERS.items() if v.acts_on == OUTPUT)
 # By how much ranges of a prior may be wider than the prior.
 SLACK = 0.03
 
@@ -23,7 +25,7 @@ def check_names(params):
             meant = misspelt(name)
             what = f"write {meant!r}" if meant else "check its spelling, or drop it"
             raise ModelMismatchError(
-                f"{name!r} is no parameter of FSPS (nor mass, agebins or a table); {what}."
+                f"{name!r} is not a parameter of FSPS (nor mass, agebins or a table); {what}."
             )
     for name, value in FIXED.items():
         if name in params and np.any(np.asarray(params[name]) != value):
@@ -129,7 +131,7 @@ class Rows:
         given = {
             k: np.asarray(v)
             for k, v in params.items()
-            if k not in BASIS and k not in SETTINGS and k not in INGREDIENTS
+            if k not in (*BASIS, *SETTINGS, *INGREDIENTS, *_NO_LIGHT)
         }
         mass = np.asarray(params.get("mass", 1.0), dtype=float)
         if self.binned:

@@ -104,7 +104,7 @@ class Stars:
         table = self._stars(weights, gas, outside, share, metals)
         self.gas, amplitudes = None, np.zeros((*share.shape[:1], len(light), 0))
         neb = self._ages < g.nneb
-        if gas is not None and neb.any():
+        if gas is not None and light[:, neb].any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
             kinds = [(g.neb_logline, lines.astype(np.float32))]
             if continuum:
@@ -166,10 +166,13 @@ class Stars:
         nodes = nodes[which]
         out = np.zeros((len(nodes), log_age.size, kinds[0][1].shape[1]), np.float32)
         for table, columns in kinds:
+            if gas[1].fixed:
+                table = nebular.at_logu(self.g, table, gas[1].nodes)
             for i, (logz, logu) in enumerate(nodes):
                 if i == 0 or logz != nodes[i - 1, 0]:
                     at = nebular.at_ages(self.g, table, logz, log_age)
-                out[i] += nebular.at_logu(self.g, at, logu) @ columns
+                log = at if gas[1].fixed else nebular.at_logu(self.g, at, logu)
+                out[i] += nebular.from_log10(log) @ columns
         return out
 
     def _fold_gas(self, gas, log_age, kinds, amount):
@@ -186,14 +189,19 @@ class Stars:
         """
         # Few directions of the columns hold all light: those of some nodes.
         nnode = gas[0].nodes.size * gas[1].nodes.size
-        few = slice(None, None, max(nnode // _FEW_NODES, 1))
-        few = self._gas(gas, few, log_age, kinds).reshape(-1, self.ncol)
+        step = max(nnode // _FEW_NODES, 1)
+        some = self._gas(gas, slice(None, None, step), log_age, kinds)
+        few = some.reshape(-1, self.ncol)
         scale = np.abs(few).max(axis=0).astype(float)
         scale = np.maximum(scale, _DARK * scale.max())
         basis = low_rank((few / scale).T, 0.3 * self._tolerance)[0]
         inwards = (basis / scale[:, None]).astype(np.float32)
-        kinds = [(table, columns @ inwards) for table, columns in kinds]
-        light = self._gas(gas, slice(None), log_age, kinds).transpose(1, 0, 2).astype(float)
+        if step == 1:
+            light = some @ inwards
+        else:
+            kinds = [(table, columns @ inwards) for table, columns in kinds]
+            light = self._gas(gas, slice(None), log_age, kinds)
+        light = light.transpose(1, 0, 2).astype(float)
         nage, _, ncol = light.shape
         each = np.repeat(np.linalg.norm(light, axis=2).max(axis=0), ncol)
         light = light.reshape(nage, -1)

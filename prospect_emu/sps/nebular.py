@@ -67,24 +67,38 @@ def _light(g, table, gas_logz, gas_logu):
 
 
 def at_ages(ingredients, table, gas_logz, log_age):
-    """A table (log10) at one gas metallicity and some ages, (nage, nlogu, m), single precision."""
+    """A table (log10) at one gas metallicity and some ages, single precision.
+
+    Parameters
+    ----------
+    table : ndarray, shape (nlogz, nlogage, nlogu, m)
+        Or of `at_logu`, (nlogz, nlogage, m).
+
+    Returns
+    -------
+    ndarray, shape (nage, nlogu, m) or (nage, m)
+    """
     g = ingredients
     z, fz = _position("gas_logz", g.neb_logz, gas_logz)
     age, fa = _position("age", g.neb_log_age, log_age)
     z1, a1 = (np.minimum(i + 1, n - 1) for i, n in zip((z, age), _lengths(g)[::2], strict=True))
-    fz, fa = np.float32(fz[0]), fa.astype(np.float32)[:, None, None]
+    fz, fa = np.float32(fz[0]), fa.astype(np.float32).reshape(-1, *[1] * (table.ndim - 2))
     log = (np.float32(1.0) - fz) * table[z[0]] + fz * table[z1[0]]
     return (log[age] * (np.float32(1.0) - fa) + log[a1] * fa).astype(np.float32, copy=False)
 
 
 def at_logu(ingredients, log, gas_logu):
-    """Light (nage, m) at one log U, of `at_ages`."""
+    """A table (..., nlogu, m) at one log U, (..., m), single precision."""
     u, fu = _position("gas_logu", ingredients.neb_logu, gas_logu)
     u1 = min(u[0] + 1, ingredients.neb_logu.size - 1)
     fu = np.float32(fu[0])
-    light = (np.float32(1.0) - fu) * log[:, u[0]] + fu * log[:, u1]
-    light *= np.float32(_LN10)
-    return np.exp(light, out=light)
+    return (np.float32(1.0) - fu) * log[..., u[0], :] + fu * log[..., u1, :]
+
+
+def from_log10(log):
+    """``10**log``, in place."""
+    log *= np.float32(_LN10)
+    return np.exp(log, out=log)
 
 
 def _lengths(g):

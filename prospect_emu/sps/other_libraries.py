@@ -53,7 +53,7 @@ def warn_of_other_libraries(used, parameters=None):
         + ("" if parameters is not None else " (and imf_type=1 or the like, as your model has it)")
         + ".",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

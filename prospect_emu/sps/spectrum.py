@@ -67,6 +67,13 @@ class Spectrum(NamedTuple):
     line_lum: np.ndarray
     parts: Parts | None = None
 
+    def per_mass(self):
+        """The same of one Msun formed."""
+        mass = self.mass[:, None]
+        return self._replace(
+            lnu=self.lnu / mass, line_lum=self.line_lum / mass, mass=mass[:, 0] ** 0
+        )
+
 
 def spectrum(ingredients, params, parts=False):
     """Spectra of a batch of galaxies.

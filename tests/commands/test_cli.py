@@ -385,8 +385,8 @@ def test_commands_of_other_packages(monkeypatch):
     ("option", "value", "message"),
     [
         ("--seed", "-1", "seed = -1 is negative"),
-        ("--dlogz", "0", "dlogz_init = 0.0 is no positive number"),
-        ("--dlogz", "nan", "dlogz_init = nan is no positive number"),
+        ("--dlogz", "0", "dlogz_init = 0.0 is not a positive number"),
+        ("--dlogz", "nan", "dlogz_init = nan is not a positive number"),
         ("--max-seconds", "-3", "max_seconds = -3.0 leaves no time"),
         ("--nlive", "1", "nlive_init = 1 is too small"),
         ("--error-floor", "5", "error floor 5.0 is not a fraction"),

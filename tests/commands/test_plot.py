@@ -33,6 +33,18 @@ def test_figures(folder, tmp_path, suffix, head, capsys):
     assert cli.main([*command, "--overwrite", "--figures", "sed"]) == 0
 
 
+def test_corner_of_derived_quantities(folder, tmp_path, capsys):
+    command = ["plot", str(folder), "--out", str(tmp_path), "--figures", "corner", "--parameters"]
+    assert cli.main([*command, "log_stellar_mass", "mass_weighted_age", "dust2"]) == 0
+    result = prospect_emu.FitResult.read(folder / "posterior.h5")
+    figure = result.plot_corner(parameters=["log_stellar_mass", "dust2"], draws=200)
+    assert len(figure.axes) == 4 and "M_*" in figure.axes[2].get_xlabel()
+    capsys.readouterr()
+    assert cli.main([*command, "age", "--overwrite"]) == 2
+    err = capsys.readouterr().err
+    assert "no age" in err and "mass_weighted_age" in err
+
+
 def test_a_page_in_one_file(folder, monkeypatch):
     """It shows the summary's numbers, holds its figures, and loads nothing."""
     monkeypatch.setattr("prospect_emu.fit.plots.corner_figure", lambda result: Figure())

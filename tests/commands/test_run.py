@@ -11,11 +11,19 @@ from prospect.models import SpecModel
 from prospect.models.templates import TemplateLibrary
 from sedpy.observate import load_filters
 
-from prospect_emu import BatchedPosterior, EmulatorSPS, FitResult
+from prospect_emu import (
+    BatchedPosterior,
+    EmulatorSpecModel,
+    EmulatorSPS,
+    FitResult,
+    load_emulator,
+)
 from prospect_emu.commands import cli
 from prospect_emu.errors import ModelMismatchError, SetupError
+from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.prospector.parameter_file import ParameterFile
 from prospect_emu.prospector.templates import template_names, template_params
+from prospect_emu.sps.fold import Compiled
 
 BANDS = [f"sdss_{b}0" for b in "ugriz"] + ["twomass_J", "twomass_Ks"]
 SCRIPT = """
@@ -219,6 +227,25 @@ def test_folding_is_done_once(monkeypatch):
         "phot_mask": np.ones(7, dtype=bool), "wavelength": None, "spectrum": None,
     }  # fmt: skip
     sps, model = EmulatorSPS(), SpecModel(TemplateLibrary["ssp"])
+    for _ in range(3):
+        BatchedPosterior(model, obs, sps)
+    assert len(calls) == 1
+    obs["phot_mask"][2] = False
+    BatchedPosterior(model, obs, sps)
+    assert len(calls) == 2
+
+
+def test_folding_an_emulator_is_done_once(monkeypatch):
+    """All bands used or one masked: what compares the model's own photometry takes spectra."""
+    calls = []
+    real = Compiled.fold
+    monkeypatch.setattr(Compiled, "fold", lambda self: calls.append(1) or real(self))
+    emulator, filters = load_emulator("mathews23-factored"), load_filters(BANDS)
+    obs = {
+        "filters": filters, "maggies": np.full(7, 1e-8), "maggies_unc": np.full(7, 1e-9),
+        "phot_mask": np.ones(7, dtype=bool), "wavelength": None, "spectrum": None,
+    }  # fmt: skip
+    sps, model = EmulatorSPS(emulator, filters), EmulatorSpecModel(model_params(zred=1.0))
     for _ in range(3):
         BatchedPosterior(model, obs, sps)
     assert len(calls) == 1

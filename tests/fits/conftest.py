@@ -168,9 +168,14 @@ def same_tables():
     return assert_same_tables
 
 
+@pytest.fixture(scope="session")
+def make_workshop(make_emulator):
+    return lambda folder: Workshop(folder, make_emulator(bands=BANDS))
+
+
 @pytest.fixture
-def workshop(tmp_path, make_emulator):
-    return Workshop(tmp_path, make_emulator(bands=BANDS))
+def workshop(tmp_path, make_workshop):
+    return make_workshop(tmp_path)
 
 
 @pytest.fixture

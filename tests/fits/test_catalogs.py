@@ -13,10 +13,11 @@ from prospect_emu.errors import DataError, SetupError
 from prospect_emu.fits import catalogs, identity, work
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalogs import read_sample, select
-from prospect_emu.fits.config import CatalogConfig, FitConfig, SelectConfig, parse_config
+from prospect_emu.fits.config import parse_config
 from prospect_emu.fits.fields import FIELDS
 from prospect_emu.fits.mocks import MockRecipe, mock_catalog
 from prospect_emu.fits.results import read_results
+from prospect_emu.fits.sections import CatalogConfig, FitConfig, SelectConfig
 from prospect_emu.fits.threedhst import galaxy_obs, read_catalog
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.table_files import read_table
@@ -204,9 +205,9 @@ def test_each_column_keeps_its_own_unit(tmp_path, name):
         (("nJy", "nJy"), "", {"unit": "uJy"}, r"leave catalog.bands.vista_vircam_Ks.unit out"),
         (("uJy", "mag"), "", {}, "'flux' in 'uJy' and 'error' in 'mag'; either both or neither"),
         ((None, None), "", {}, "does not say the unit of column 'flux'"),
-        (("uJy", None), "", {"floor": -1}, "floor = -1 is no fraction"),
-        (("uJy", None), "", {"floor": float("nan")}, "floor = nan is no fraction"),
-        (("uJy", None), "", {"floor": "0.1"}, "floor = '0.1' is no fraction"),
+        (("uJy", None), "", {"floor": -1}, "floor = -1 is not a fraction"),
+        (("uJy", None), "", {"floor": float("nan")}, "floor = nan is not a fraction"),
+        (("uJy", None), "", {"floor": "0.1"}, "floor = '0.1' is not a fraction"),
         (("uJy", None), "", {"flux": 3}, "vista_vircam_Ks.flux = 3 must be a text"),
     ],
 )

@@ -31,10 +31,11 @@ from prospect_emu.fits import (
 )
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
 from prospect_emu.fits.campaign_report import write_summary
-from prospect_emu.fits.config import ExecutorConfig, SelectConfig, parse_config, read_config
+from prospect_emu.fits.config import parse_config, read_config
 from prospect_emu.fits.executors import DaskExecutor, WorkerLost
 from prospect_emu.fits.identity import Key, file_name
 from prospect_emu.fits.results import read_results, write_results
+from prospect_emu.fits.sections import ExecutorConfig, SelectConfig
 from prospect_emu.fits.slurm import write_script
 from prospect_emu.fits.store import Store
 
@@ -103,6 +104,21 @@ def test_kept_columns_called_like_results(workshop, inline, table):
     assert np.all(results.table["chi2"] > 0) and np.all(results.table["logmass_p50"] > 6)
     np.testing.assert_allclose(results.table["zred"], results.table["catalog_zred"])
     assert Table.read(write_results(results, config.output)[1])["catalog_chi2"][0] == -1.0
+
+
+def test_ids_whose_capitals_differ(workshop, inline, table):
+    """Some disks take ``A.h5`` and ``a.h5`` for one file; other ids keep their plain names."""
+    rows, write = table
+    rows["id"] = ["A", "a"]
+    write()
+    config = kept(workshop)
+    run_campaign(config, executor=inline)
+    files = [p.name for p in workshop.folder.glob("c/fits/toy/*.h5")]
+    assert len({name.lower() for name in files}) == 2
+    store = Store(config.output)  # finds them again, as another process does
+    for galaxy in ("A", "a"):
+        assert store.record(Key("toy", galaxy, 0))["galaxy"] == galaxy
+    assert store.fit_path(Key("toy", "B", 0)).name == "B_r0.h5"
 
 
 def test_names_of_files_are_safe_and_differ(workshop, inline, table):
@@ -176,7 +192,7 @@ def test_error_floors():
 
     assert floor(kind="3dhst") == floor(kind="table") == 0.05
     assert floor(kind="mocks") == 0.0  # their errors are those of their noise
-    with pytest.raises(SetupError, match=r"catalog.error_floor = 5 is no fraction"):
+    with pytest.raises(SetupError, match=r"catalog.error_floor = 5 is not a fraction"):
         floor(kind="table", error_floor=5.0)
 
 
@@ -557,7 +573,7 @@ def test_one_lock_file_for_all_fits(workshop, inline):
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_kept_rows_are_what_the_files_say(workshop, inline, same_tables, torn):
-    """The second reader opens no file, unless it changed or what was kept is torn."""
+    """The second reader opens no file, unless it changed or the stored copy is incomplete."""
     config = workshop.config(top="repeats = 2")
     run_campaign(config, executor=inline)
     store = Store(config.output)

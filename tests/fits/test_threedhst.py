@@ -164,7 +164,7 @@ def test_all_masked(catalog):
 
 
 def test_missing_files_and_columns(tmp_path):
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         read_catalog(tmp_path / "none")
     with pytest.raises(DataError, match="holds 0 files"):
         read_catalog(tmp_path)

@@ -10,7 +10,7 @@ from prospect_emu.errors import FilterError, ModelFileError, RangeError, SetupEr
 from prospect_emu.files import load_tensors, save_tensors
 from prospect_emu.networks import sfh
 from prospect_emu.networks.emulator_base import EmulatorBase, reference_scale
-from prospect_emu.networks.factored import KIND, FactoredEmulator
+from prospect_emu.networks.factored import FactoredEmulator
 from prospect_emu.networks.factored_file import unpack
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
@@ -150,6 +150,12 @@ def test_photometry_against_exact_sps(toy, exact, zred):
     np.testing.assert_allclose(toy.maggies(theta), folded, rtol=1e-6)
 
 
+@pytest.mark.parametrize("zred", [-1.0, 0.0, np.nan, np.inf, 13.0, "text", None, [1.0], True])
+def test_redshifts_that_are_none(toy, zred):
+    with pytest.raises(RangeError, match=r"lies outside 0\.05 to 12, the range of emulator 'toy'"):
+        toy.at_redshift(zred)
+
+
 def test_mixed_redshifts(toy):
     """Rows are put back where they came from, whichever way they took."""
     theta = draws(260)
@@ -234,7 +240,7 @@ def old_file(emulator, path):
     for name, values in spectra.items():
         arrays[name], arrays[f"{name}_top"] = packed(values)
     emulator.save(path)
-    tensors, manifest = load_tensors(path, KIND)
+    tensors, manifest = load_tensors(path, FactoredEmulator.KIND)
     del manifest["ingredients"]
     save_tensors(path, tensors | {f"ingredients/{k}": v for k, v in arrays.items()}, manifest)
 
@@ -249,7 +255,7 @@ def test_first_files_still_load(bundled, tmp_path):
     theta = draws(20)
     np.testing.assert_allclose(old.maggies(theta), some.maggies(theta), rtol=5e-4, atol=1e-30)
     np.testing.assert_allclose(old.mfrac(theta), some.mfrac(theta), rtol=1e-12)
-    tensors, manifest = load_tensors(path, KIND)
+    tensors, manifest = load_tensors(path, FactoredEmulator.KIND)
     for change, message in (
         ({"ingredients/ssp_mass": None}, "not a complete emulator"),
         ({"ingredients/ssp_mass": np.zeros((15, 92))}, "stars_mass has shape"),

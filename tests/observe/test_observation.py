@@ -71,7 +71,7 @@ def test_units_are_converted(form, obs):
 @pytest.mark.parametrize("unit", [u.m, u.ABmag, u.Unit("erg / (s cm2 AA)"), u.Unit("Jy / beam")])
 def test_other_units_are_refused(unit, obs):
     values = np.full(obs["maggies"].size, 20.0)
-    with pytest.raises(DataError, match=r"maggies of obs is in .* no flux density"):
+    with pytest.raises(DataError, match=r"maggies of obs is in .* not a flux density"):
         observation.photometry({**obs, "maggies": values * unit})
 
 
@@ -81,6 +81,16 @@ def test_a_masked_flag_is_false(obs):
     np.testing.assert_array_equal(
         observation.photometry({**obs, "phot_mask": flags})[2], np.arange(n) != 1
     )
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x + 0j, lambda x: x > 0, lambda x: [1.0, [2.0, 3.0]], lambda x: ["a"]]
+)
+@pytest.mark.parametrize("name", ["maggies", "maggies_unc"])
+def test_what_holds_no_fluxes(obs, name, change):
+    """Complex numbers lost their imaginary part; a mask in the place of fluxes was 0 and 1."""
+    with pytest.raises(DataError, match=f"{name} of obs is not an array of numbers"):
+        observation.photometry({**obs, name: change(obs[name])})
 
 
 def test_make_obs_reads_masks_and_units(sps, obs):

@@ -1,6 +1,8 @@
 """Tables as users have them: each format and each habit of writing one gives the same numbers."""
 
+import bz2
 import gzip
+import lzma
 
 import numpy as np
 import pytest
@@ -38,6 +40,8 @@ TEXTS = {
         "",
     ],
     "units in the second row": [lines(",")[0], ",uJy,uJy", *lines(",")[1:]],
+    "units in brackets": [lines(",")[0], ",[uJy],[uJy]", *lines(",")[1:]],
+    "header and units in comments": ["# " + HEAD, "# - uJy uJy", *ROWS],
     "units in the names": ["band flux [uJy] error (uJy)", *ROWS],
     "quoted": ['"band","flux","error"', *lines(",")[1:]],
 }
@@ -56,7 +60,7 @@ def test_text_tables(tmp_path, text, name):
 
 
 @pytest.mark.parametrize("kind", ["fits", "votable", "ascii.ipac", "ascii.ecsv"])
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [None, gzip, bz2, lzma])
 def test_formats_with_units(tmp_path, kind, packed):
     """Told by the content: the name says nothing. Units and missing values arrive."""
     table = Table.read([HEAD, *ROWS], format="ascii.basic")
@@ -64,10 +68,25 @@ def test_formats_with_units(tmp_path, kind, packed):
     path = tmp_path / "galaxy.data"
     table.write(path, format=kind)
     if packed:
-        path.write_bytes(gzip.compress(path.read_bytes()))
+        path.write_bytes(packed.compress(path.read_bytes()))
     obs = read_photometry(path, zred=1.0)
     np.testing.assert_allclose(obs["maggies"], WANTED / 1e3, rtol=1e-14)
     assert obs["flux_unit"] == "nJy"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_signs_outside_ascii(tmp_path, encoding):
+    """An Angstrom sign in a comment, and (where the encoding has it) a typeset minus."""
+    minus = "-" if encoding == "latin-1" else "\N{MINUS SIGN}"
+    text = f"# mean wavelength in \xc5\n{HEAD}\nacs_wfc_f814w {minus}1.3 0.1\n"
+    (tmp_path / "t.dat").write_bytes(text.encode(encoding))
+    flux = read_photometry(tmp_path / "t.dat", zred=1.0, unit="uJy")["maggies"]
+    np.testing.assert_allclose(flux, -WANTED[:1], rtol=1e-14)
+
+
+def test_text_called_fits(tmp_path):
+    (tmp_path / "t.fits").write_text("\n".join(TEXTS["comma"]))
+    assert read_table(tmp_path / "t.fits").colnames == HEAD.split()
 
 
 def test_missing_values_in_text(tmp_path):
@@ -82,8 +101,11 @@ def test_missing_values_in_text(tmp_path):
         (b"PK\x03\x04\x00\xff", "write it as FITS, ECSV, VOTable"),
         (b"acs_wfc_f814w,1.3,0.1\n", "no line with the names of its 3 columns"),
         (b"# nothing\n\n", "no rows"),
-        (b"PK\x03\x04 a workbook", "is no table of a known kind"),
+        (b"PK\x03\x04 a workbook", "is not a table of a known kind"),
         (b"band,flux\na,1,2,3\n", "not a readable TEXT table"),
+        (b"<html><body>404</body></html>", "is not a table of a known kind"),
+        (b'{"band": ["a"], "flux": [1]}', "is not a table of a known kind"),
+        (gzip.compress(b"band,flux")[:12] + b"\xff" * 32, "Cannot read"),
     ],
 )
 def test_what_cannot_be_read_says_so(tmp_path, content, message):

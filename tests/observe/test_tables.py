@@ -260,7 +260,7 @@ def test_duplicate_bands(write):
     _one_sentence(err, "more than one row for acs_wfc_f814w")
 
 
-@pytest.mark.parametrize("zred", [-1.0, 0.0, np.nan, "unknown"])
+@pytest.mark.parametrize("zred", [-1.0, 0.0, np.nan, "unknown", True, np.ma.masked])
 def test_bad_redshift(write, zred):
     with pytest.raises(DataError) as err:
         read_photometry(write(make_table(zred=zred)))
@@ -314,7 +314,7 @@ def test_missing_file(tmp_path):
     _one_sentence(err, "Cannot read", "none.ecsv")
 
 
-@pytest.mark.parametrize("floor", [-0.1, np.nan])
+@pytest.mark.parametrize("floor", [-0.1, np.nan, "5%", None])
 def test_bad_error_floor(write, floor):
     with pytest.raises(DataError, match="not a fraction"):
         read_photometry(write(make_table()), error_floor=floor)

@@ -15,7 +15,7 @@ from prospect_emu.parameters import PARAMETERS, misspelt
 
 # Template, what is fixed, and words of the sentence: what, and what to do.
 REFUSED = [
-    ("ssp", {"logzsoll": 0.1}, "'logzsoll' is no parameter", "write 'logzsol'"),
+    ("ssp", {"logzsoll": 0.1}, "'logzsoll' is not a parameter", "write 'logzsol'"),
     ("continuity_sfh", {"add_dust_emision": True}, "'add_dust_emision' is no", "add_dust_emission"),
     ("ssp", {"imf_type": 4}, "ingredients with imf_type=4", "prospect-emu ingredients imf"),
     ("ssp", {"use_wr_spectra": 0}, "use_wr_spectra=0", "prospect-emu ingredients use_wr"),
@@ -128,7 +128,7 @@ def test_what_may_be_meant_is_told():
         for _ in range(2):
             sps.get_galaxy_spectrum(**params)
     first, second = (str(w.message) for w in told)
-    assert "'dust22' is no parameter of FSPS; write 'dust2'" in first
+    assert "'dust22' is not a parameter of FSPS; write 'dust2'" in first
     assert "the universe is 3.33 Gyr old at zred = 2" in second and "tage_from_tuniv" in second
     bins = {"agebins": [[0, 8], [8, 9], [9, 10]], "mass": [1.0, 1.0, 1.0], "zred": 2.0}
     with pytest.warns(UserWarning, match=r"from 1 to 10 Gyr, but the universe is 3.33 Gyr old"):

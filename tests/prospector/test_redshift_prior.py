@@ -70,7 +70,7 @@ def test_what_is_no_prior(text, error, words):
 def test_what_is_no_table(tmp_path):
     for columns in ({"z": [1.0, 0.5], "p": [1.0, 1.0]}, {"z": [0.5, 1.0], "p": [1.0, -1.0]}):
         Table(columns).write(tmp_path / "pz.csv", overwrite=True)
-        with pytest.raises(DataError, match="no table of p"):
+        with pytest.raises(DataError, match="not a table of p"):
             describe_prior(tmp_path / "pz.csv")
     Table({"z": [0.5, 1.0], "q": [1.0, 1.0]}).write(tmp_path / "pz.csv", overwrite=True)
     with pytest.raises(DataError, match="one column 'p'"):

@@ -23,11 +23,13 @@ from prospect_emu.fit.predictions import ExactFluxes, ModelFluxes
 FOLDER = Path(__file__).with_name("scripts")
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "shared")
 # Their likelihood is Prospector's own, row by row: of a spectrum, or of correlated noise.
-SPECTRA = ("exspect_spectrum", "line_marginalization", "nir_calibration")
+SPECTRA = ("exspect_spectrum", "line_fluxes", "line_marginalization", "nir_calibration")
 # A model class whose photometry is not FSPS's alone.
 OWN_CLASS = ("surviving_mass", "agn_lines")
+# SPS objects whose spectra are not FSPS's alone.
+OWN_BASIS = ("own_basis",)
 # The redshift varies: whole spectra.
-SLOW = ("age_of_universe", "photometric_redshift", "uncover_beta")
+SLOW = ("age_of_universe", "high_redshift_stack", "photometric_redshift", "uncover_beta")
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +52,8 @@ def load(name):
 def problem(name, **more):
     module = load(name)
     settings = {**module.run_params, **more}
-    return tuple(
-        getattr(module, f"build_{part}")(**settings) for part in ("model", "obs", "sps", "noise")
-    )
+    parts = [getattr(module, f"build_{part}") for part in ("model", "obs", "sps", "noise")]
+    return tuple(build(**settings) for build in parts)
 
 
 @cache
@@ -146,6 +147,9 @@ def test_what_is_slow_says_so(name):
     elif name in OWN_CLASS:
         assert isinstance(posterior.predictions, ModelFluxes)
         assert f"{type(parts[0]).__name__}.predict gives other photometry" in said
+    elif name in OWN_BASIS:
+        assert isinstance(posterior.predictions, ModelFluxes)
+        assert f"{type(parts[2]).__name__} has spectra of its own" in said
     else:
         assert isinstance(posterior.predictions, ExactFluxes)
         assert (not posterior.predictions.quick) == bool(said)
@@ -155,7 +159,7 @@ def test_what_is_slow_says_so(name):
 def test_a_fit_end_to_end(name, tmp_path):
     """Fit by `fit_model`, result collected, written, read again, the same."""
     model, obs, sps, noise, _ = compiled(name)
-    fast = name not in SPECTRA + OWN_CLASS + SLOW
+    fast = name not in SPECTRA + OWN_CLASS + OWN_BASIS + SLOW
     settings = {"nested_nlive_init": 50, "nested_walks": 5, "nested_maxbatch": 0}
     settings["nested_maxcall"] = 2000 if fast else 150
     with warnings.catch_warnings():

@@ -211,8 +211,105 @@ def test_what_scripts_read_of_python_fsps():
     np.testing.assert_allclose(ssp.zlegend[[0, -1]], [1e-4, 0.06], rtol=1e-6)
     with pytest.raises(AttributeError, match=r"ssp\.set_lsf of python-fsps is not available"):
         ssp.set_lsf(None, None)
-    with pytest.raises(ModelMismatchError, match=r"use EmulatorSPS\(smooth_lsf=True\)"):
+    with pytest.raises(ModelMismatchError, match="cannot be set without FSPS"):
         ssp.params["smooth_lsf"] = True
+    with pytest.raises(ModelMismatchError, match="'dust_2' is not a parameter"):
+        ssp.params["dust_2"] = 1.0
+
+
+def test_settings_of_a_script_hold_for_all_calls():
+    """As with python-fsps: what a model does not say is what ``ssp.params`` was set to."""
+    sps, params = EmulatorSPS(), {"mass": 1e10, "tage": 3.0, "tau": 1.0, "sfh": 4, "imf_type": 2}
+    sps.ssp.params["dust2"] = 0.5
+    expected = EmulatorSPS().get_galaxy_spectrum(**params, dust2=0.5)[1]
+    np.testing.assert_array_equal(sps.get_galaxy_spectrum(**params)[1], expected)
+    # A pool's copies have them too.
+    again = pickle.loads(pickle.dumps(sps))
+    np.testing.assert_array_equal(again.get_galaxy_spectrum(**params)[1], expected)
+
+
+class OwnBins(EmulatorSPS):
+    """What `FastStepBasis` does, and light of its own."""
+
+    def get_galaxy_spectrum(self, **params):
+        self.update(**params)
+        total = self.params["mass"].sum()
+        time, sfr, tage = self.convert_sfh(self.params["agebins"], self.params["mass"])
+        self.ssp.params["sfh"] = 3
+        self.ssp.set_tabular_sfh(time, sfr)
+        wave, spectrum = self.ssp.get_spectrum(tage=tage)
+        return wave, 2.0 * spectrum / total, self.ssp.stellar_mass / total
+
+
+class OwnComponents(EmulatorSPS):
+    """What `CSPSpecBasis` does."""
+
+    def __init__(self, brighter=1.0, **more):
+        super().__init__(**more)
+        self.brighter = brighter
+
+    def get_galaxy_spectrum(self, **params):
+        self.update(**params)
+        mass, out = np.atleast_1d(self.params["mass"]), 0.0
+        for i, m in enumerate(mass):
+            self.update_component(i)
+            wave, spectrum = self.ssp.get_spectrum(tage=self.ssp.params["tage"])
+            out = out + self.brighter * m * spectrum
+        return wave, out / mass.sum(), self.ssp.stellar_mass
+
+
+def test_a_class_of_the_scripts_own():
+    """Derived from the swapped class, as scripts derive from Prospector's: nothing is ignored."""
+    model = make_model("continuity_sfh", ("nebular",))
+    own, obs = OwnBins(zcontinuous=1), observation()
+    expected = model.predict(model.theta, obs=obs, sps=EmulatorSPS())[1]
+    found = model.predict(model.theta, obs=obs, sps=own)[1]
+    np.testing.assert_allclose(found, 2.0 * expected, rtol=1e-10)
+    np.testing.assert_allclose(own.get_galaxy_elines()[1].sum(), sum_of_lines(model))
+    parts = {"mass": [3e9, 1e10], "tage": [0.5, 5.0], "sfh": 0, "dust2": [0.4, 0.1]}
+    given = {k: np.array(v) for k, v in parts.items()}
+    expected = EmulatorSPS().get_galaxy_spectrum(**given)[1]
+    found = OwnComponents(brighter=3.0).get_galaxy_spectrum(**given)[1]
+    # FSPS leaves 0.01 Lsun of what dust emits, of one Msun and not of all.
+    np.testing.assert_allclose(found, 3.0 * expected, rtol=1e-6)
+
+
+def sum_of_lines(model):
+    sps = EmulatorSPS()
+    sps.get_galaxy_spectrum(**model.params)
+    return sps.get_galaxy_elines()[1].sum()
+
+
+def test_a_batched_fit_asks_a_class_of_the_scripts_own():
+    from prospect_emu import BatchedPosterior
+
+    model, obs = make_model("continuity_sfh", ()), observation(maggies=np.full(len(BANDS), 1e-9))
+    with pytest.warns(UserWarning, match="OwnBins has spectra of its own"):
+        posterior = BatchedPosterior(model, obs, OwnBins())
+    theta = posterior.prior_transform(np.full((2, model.ndim), 0.4))
+    expected = model.predict(theta[0], obs=obs, sps=EmulatorSPS())[1]
+    np.testing.assert_allclose(posterior.maggies(theta)[0], 2.0 * expected, rtol=1e-10)
+
+
+@pytest.mark.fsps
+@pytest.mark.parametrize("tage", [0.0, 4.0])
+def test_spectra_of_ssp_against_fsps(tage, fsps_ready):
+    """python-fsps's own calls: spectrum in both units, masses, lines; 1e-3 as `MODELS`."""
+    import fsps
+
+    settings = {"imf_type": 2, "logzsol": -0.3, "sfh": 0, "dust2": 0.3, "add_neb_emission": True}
+    expected = fsps.StellarPopulation(zcontinuous=1)
+    found = EmulatorSPS().ssp
+    for name, value in settings.items():
+        expected.params[name] = found.params[name] = value
+    for peraa in (False, True):
+        wave, light = expected.get_spectrum(tage=tage, peraa=peraa)
+        ours = found.get_spectrum(tage=tage, peraa=peraa)
+        bright = (light > 1e-4 * light.max(axis=-1, keepdims=True)) & (wave > 912.0)
+        np.testing.assert_allclose(ours[1][bright], light[bright], rtol=1e-3)
+    for name in ("stellar_mass", "emline_luminosity", "log_age", "zlegend", "solar_metallicity"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-8 * np.max(theirs))
 
 
 def test_lines_before_a_spectrum_are_refused():

@@ -110,7 +110,7 @@ def test_finding(tmp_path, toy):
         find_ingredients([BUNDLED], imf_type=3)
     with pytest.raises(SetupError, match="use_wr_spectra=0"):
         find_ingredients([BUNDLED], use_wr_spectra=0)
-    with pytest.raises(SetupError, match="tau is no parameter of the stars"):
+    with pytest.raises(SetupError, match="tau is not a parameter of the stars"):
         find_ingredients(tau=1.0)
 
 
@@ -194,7 +194,7 @@ def test_command_refuses(capsys):
     parser = ArgumentParser()
     register_ingredients(parser.add_subparsers())
     for text, match in (
-        ("tau=3", "tau is no parameter of the stars"),
+        ("tau=3", "tau is not a parameter of the stars"),
         ("imf_type=x", "NAME=VALUE"),
     ):
         args = parser.parse_args(["ingredients", text])

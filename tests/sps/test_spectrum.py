@@ -221,7 +221,7 @@ def test_bins_as_a_table(toy):
 def test_refusals(toy):
     good = toy_params(2)
     for change, error, match in (
-        ({"dust22": 1.0}, ModelMismatchError, "'dust22' is no parameter of FSPS"),
+        ({"dust22": 1.0}, ModelMismatchError, "'dust22' is not a parameter of FSPS"),
         ({"imf_type": 0}, ModelMismatchError, "imf_type is 0, but the ingredients toy"),
         ({"use_wr_spectra": 0}, ModelMismatchError, "use_wr_spectra is 0"),
         ({"dust2": np.ones(3)}, RangeError, "different numbers of rows"),

@@ -15,6 +15,7 @@ from prospect_emu.observe.magnitudes import maggies_to_arsinh  # noqa: E402
 from prospect_emu.training import train  # noqa: E402
 from prospect_emu.training.evaluate import Residuals  # noqa: E402
 from prospect_emu.training.generate import SampleStore  # noqa: E402
+from prospect_emu.training.packaging import train_emulator  # noqa: E402
 from prospect_emu.training.recipe import Recipe  # noqa: E402
 
 SETTINGS = train.Settings(
@@ -46,7 +47,7 @@ def stores(tmp_path_factory, toy_emulator):
 def student(stores, tmp_path_factory):
     torch.set_num_threads(1)
     data = stores[0].load()
-    return train.train_emulator(
+    return train_emulator(
         train.FixedSamples(data["theta"], data["maggies"]),
         (data["theta"], data["mfrac"]),
         stores[1],
@@ -66,6 +67,16 @@ def test_learns_the_teacher(student, stores):
     assert np.median(student.sigma_mag / spread) < 0.35
     # 6000 samples determine the seven fractions to about 0.005.
     assert (student.mfrac(data["theta"]) - data["mfrac"]).std() < 0.01
+
+
+def test_goes_on_from_a_network(student, stores, tmp_path):
+    """At a rate of zero where it starts decides: the same magnitudes to single precision."""
+    data = stores[0].load()
+    samples = train.FixedSamples(data["theta"][:2000], data["maggies"][:2000])
+    still = replace(SETTINGS, schedule=((0.0, 500, 1),))
+    net, _ = train.train_flux(samples, still, tmp_path / "c.safetensors", student.flux_net)
+    x = data["theta"][:50, 1:]
+    np.testing.assert_allclose(net(x), student.flux_net(x), atol=1e-5)
 
 
 def test_statistics_are_those_of_the_test_set(student, stores):

@@ -32,10 +32,10 @@ def test_numbers_are_positive(kind, option, value, capsys, tmp_path):
 @pytest.mark.parametrize(
     "args, said",
     [
-        (["network", "--zmin", "3", "--zmax", "1"], "from 3 to 1 are no range"),
-        (["factored", "--zmin", "3", "--zmax", "1"], "from 3 to 1 are no range"),
-        (["network", "--zmin", "0"], "from 0 to 3 are no range"),
-        (["network", "--zmax", "nan"], "from 0.5 to nan are no range"),
+        (["network", "--zmin", "3", "--zmax", "1"], "from 3 to 1 are not a range"),
+        (["factored", "--zmin", "3", "--zmax", "1"], "from 3 to 1 are not a range"),
+        (["network", "--zmin", "0"], "from 0 to 3 are not a range"),
+        (["network", "--zmax", "nan"], "from 0.5 to nan are not a range"),
         (["network", "--zmax", "20"], "covers 0.01 < z < 12, less than 0.5 to 20"),
         (["network", "--source", "mathews23-64"], "--source mathews23-64 is a network"),
         (["network", "--test", "5"], "--test 5 tells no errors; give 30 or more"),

@@ -117,11 +117,11 @@ def _read_curve(path):
         table = np.loadtxt(path, comments="#")
     except (OSError, ValueError) as err:
         raise DataError(
-            f"{path} is no transmission curve ({err}); it must hold two columns, Angstrom and "
+            f"{path} is not a transmission curve ({err}); it must hold two columns, Angstrom and "
             "response."
         ) from err
     if table.ndim != 2 or table.shape[1] != 2 or len(table) < 3 or not np.isfinite(table).all():
-        raise DataError(f"{path} is no transmission curve; it must hold two finite columns.")
+        raise DataError(f"{path} is not a transmission curve; it must hold two finite columns.")
     return table[np.argsort(table[:, 0], kind="stable")].T
 
 

@@ -127,7 +127,7 @@ def _lines(path):
             "of the dust model."
         ) from err
     except UnicodeDecodeError as err:
-        raise DataError(f"{path} is no text file; pass a DustEM table.") from err
+        raise DataError(f"{path} is not a text file; pass a DustEM table.") from err
     return [s for line in text.splitlines() if (s := line.strip()) and not s.startswith("#")]
 
 
@@ -206,7 +206,7 @@ def read_composition(path):
         try:
             v = [float(w) for w in words[3:]]
         except ValueError as err:
-            raise DataError(f"{path}: {line!r} is no population ({err}).") from err
+            raise DataError(f"{path}: {line!r} is not a population ({err}).") from err
         _expect(path, len(v), _KINDS[words[2]], "numbers of a population")
         populations.append(Population(words[0], words[2], *v[:4], tuple(v[4:])))
     if not populations:

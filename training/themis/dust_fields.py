@@ -177,7 +177,7 @@ class StellarFields:
                 note = str(f["note"]) if "note" in f else Path(path).name
         except (OSError, ValueError, KeyError) as err:
             raise DataError(
-                f"{path} is no table of stellar fields ({err}); it must be an .npz archive with "
+                f"{path} is not a table of stellar fields ({err}); it must be an .npz archive with "
                 f"wave_um (micron), {age_key} (log10 yr) and {field_key} (erg/s/cm2/Hz)."
             ) from err
         if log_age.ndim != 1 or log_age.size < 2 or not (np.diff(log_age) > 0).all():

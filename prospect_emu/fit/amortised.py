@@ -1,0 +1,183 @@
+"""A fit by a learnt proposal, judged by the exact likelihood; nested sampling where that fails."""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.stats import chi2
+
+from ..errors import ModelMismatchError
+from ..networks.proposal import features
+from ..sampling.importance import REFIT, ImportanceSettings, importance_sample
+from ..sampling.mixtures import thin
+from ..sampling.nested import FitResults
+from ..sampling.run import CONVERGED
+from ..workers import single_thread
+from .likelihood import Emulated, Gaussian
+from .proposal_coordinates import ProposalCoordinates
+
+# Best fits that are worse, or better, than one in so many of independent Gaussian errors.
+_UNLIKELY = 1e-3
+# Samples of a result: of many light ones some are kept, with the weight of all.
+_KEPT = 5000
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a learnt proposal.
+
+    Attributes
+    ----------
+    results : FitResults or None
+        None where the galaxy has to be fitted by nested sampling.
+    diagnostics : dict
+        ``amortised``: ``verdict``, ``reason`` and numbers.
+    """
+
+    results: FitResults | None
+    diagnostics: dict
+
+
+def attempt(posterior, data, proposal, seed, settings=None):
+    """Sample a posterior by importance.
+
+    Parameters
+    ----------
+    posterior : BatchedPosterior
+    data : Observed
+        With ``filters`` and ``phot_mask``.
+    proposal : Proposal
+    seed : int
+    settings : ImportanceSettings, optional
+
+    Returns
+    -------
+    Attempt
+
+    Raises
+    ------
+    ModelMismatchError
+        If the proposal is one of other bands or parameters.
+    """
+    settings = settings or ImportanceSettings()
+    start = time.perf_counter()
+    strange, density = _recognise(posterior, data, proposal)
+    told = {"proposal": proposal.manifest["name"], "sha256": proposal.manifest.get("sha256")}
+    told |= strange
+    if density is None:
+        return Attempt(None, {"amortised": told})
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    rng = np.random.default_rng(seed)
+    with single_thread():
+        coordinates = ProposalCoordinates(posterior)
+        run = importance_sample(coordinates.target, density, rng, settings)
+    verdict, reason = run.verdict, run.reason
+    best, misfit = _misfit(posterior, run.logl)
+    if misfit and verdict != REFIT:
+        verdict, reason = REFIT, misfit
+    told |= {
+        "verdict": verdict,
+        "reason": reason,
+        "n_effective": float(run.n_eff),
+        "n_call": run.n_call,
+        "pareto_k": float(run.pareto_k),
+        "first_k": float(run.first_k),
+        "first_efficiency": float(run.first_efficiency),
+        "mixtures": run.rounds,
+        "best_chi2": best,
+        "seconds": time.perf_counter() - start,
+        "settings": asdict(settings),
+    }
+    if verdict == REFIT:
+        return Attempt(None, {"amortised": told})
+    return Attempt(_results(run, rng, seed, told), {"amortised": told})
+
+
+def _recognise(posterior, data, proposal):
+    """Whether a galaxy is of the kind that a proposal was trained on.
+
+    Returns
+    -------
+    dict
+        ``strangeness`` (1 is the limit), and ``verdict`` and ``reason`` if it is not.
+    Density or None
+    """
+    names = [f.name for f in data["filters"]]
+    bands, mask = proposal.manifest["bands"], np.asarray(data["phot_mask"], dtype=bool)
+    foreign = [n for n, used in zip(names, mask, strict=True) if used and n not in bands]
+    if foreign or list(posterior.labels) != proposal.manifest["labels"]:
+        what = f"bands {', '.join(foreign)}" if foreign else f"parameters {posterior.labels}"
+        raise ModelMismatchError(
+            f"Proposal {proposal.manifest['name']!r} was not trained for {what}; train one for "
+            "this campaign (prospect-emu train posterior), or fit by nested sampling."
+        )
+
+    def refused(reason):
+        return {"verdict": REFIT, "reason": reason}, None
+
+    if not isinstance(posterior.likelihood, (Gaussian, Emulated)):
+        return refused("the likelihood is not that of independent Gaussian errors")
+    zred = data.get("zred")
+    low, high = proposal.manifest["zred_range"]
+    if zred is None or not low <= zred <= high:
+        return refused(f"its redshift is not within {low:g} to {high:g}")
+    at = [bands.index(n) for n, used in zip(names, mask, strict=True) if used]
+    flux, unc = np.zeros((1, len(bands))), np.ones((1, len(bands)))
+    flux[0, at], unc[0, at] = posterior.likelihood.flux, posterior.likelihood.unc
+    has = np.zeros((1, len(bands)), dtype=bool)
+    has[0, at] = True
+    if not (has & (flux > 0)).any():
+        return refused("no flux is positive")
+    code = proposal.embed(features(flux, unc, has, np.array([zred])))
+    strangeness = float(proposal.strangeness(code)[0])
+    found = {"strangeness": strangeness}
+    if not strangeness <= 1.0:
+        reason = f"it is unlike the training set ({strangeness:.2f} of the limit)"
+        return found | {"verdict": REFIT, "reason": reason}, None
+    return found, proposal.of(code[0])
+
+
+def _misfit(posterior, logl):
+    """Chi2 of the best draw, and what is wrong with it, if anything."""
+    nband = posterior.likelihood.flux.size
+    best = float(2.0 * (posterior.likelihood.log_norm - logl.max()))
+    if chi2.sf(best, nband) < _UNLIKELY:
+        return best, f"no draw fits the data (chi2 {best:.0f} for {nband} bands)"
+    free = max(1, nband - posterior.ndim)
+    if chi2.cdf(best, free) < _UNLIKELY:
+        return best, f"the errors are too large (chi2 {best:.1f} for {nband} bands)"
+    return best, None
+
+
+def _results(run, rng, seed, told):
+    """As nested sampling would hand it over."""
+    index, weights = thin(np.exp(run.log_weights), rng, _KEPT)
+    log_weights = np.log(weights)
+    logl, efficiency = run.logl[index], 100.0 * float(run.n_eff) / run.n_call
+    values = [
+        ("niter", int(index.size)),
+        ("ncall", np.full(index.size, run.n_call / index.size)),
+        ("eff", efficiency),
+        ("nlive", 0),
+        ("samples", run.theta[index]),
+        # Places in the unit cube, which nobody has asked for.
+        ("samples_u", np.full(run.theta[index].shape, np.nan)),
+        ("samples_id", index),
+        ("logl", logl),
+        ("logvol", log_weights + run.logz - logl),
+        ("logwt", log_weights + run.logz),
+        ("logz", np.full(index.size, run.logz)),
+        ("logzerr", np.full(index.size, run.logz_err)),
+        ("information", np.full(index.size, float(np.exp(log_weights) @ logl) - run.logz)),
+    ]
+    diagnostics = {
+        "status": CONVERGED,
+        "seed": seed,
+        "n_call": run.n_call,
+        "n_effective": float(run.n_eff),
+        "logz_error": float(run.logz_err),
+        "efficiency": efficiency,
+        "amortised": told,
+    }
+    return FitResults(values, CONVERGED, diagnostics)

@@ -1,0 +1,89 @@
+"""A proposal for a campaign: trained by the command line, used by a fit and a campaign."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from prospect_emu.commands import cli
+from prospect_emu.errors import SetupError
+from prospect_emu.fit.proposal_coordinates import ProposalCoordinates
+from prospect_emu.fits.campaign import run_campaign
+from prospect_emu.fits.config import read_config
+from prospect_emu.fits.proposal_commands import of_campaign
+from prospect_emu.fits.results import read_results
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, make_workshop):
+    pytest.importorskip("torch", reason="training needs the extra 'train' (torch)")
+    shop = make_workshop(tmp_path_factory.mktemp("proposal"))
+    shop.catalog(3)
+    path = shop.folder / "p.safetensors"
+    words = "--epochs", "2", "--chunk", "256", "--batch", "64", "--snr", "0", "--quiet"
+    assert cli.main(["train", "posterior", str(shop.toml()), "--out", str(path), *words]) == 0
+    return shop
+
+
+def test_a_campaign_samples_by_it(trained, inline):
+    """Hardly trained, it is mended by mixtures or gives way; the table says which."""
+    fit = 'sampler = "amortised"\nproposal = "p.safetensors"'
+    config = read_config(trained.toml("a", fit=fit))
+    states = run_campaign(config, executor=inline)
+    assert states["done"] + states["stalled"] == 3
+    table = read_results(config.output).table
+    assert set(table["verdict"]) <= {"good", "grown", "refit"}
+    assert all(len(reason) > 10 for reason in table["verdict_reason"])
+    assert np.isfinite(table["logz"]).all()
+    assert (table["n_eff"][table["verdict"] == "grown"] >= 700).all()
+
+
+def test_it_belongs_to_its_sampler(trained):
+    with pytest.raises(SetupError, match="belong together"):
+        read_config(trained.toml("b", fit='sampler = "amortised"'))
+
+
+def test_simulated_galaxies_are_the_models(trained):
+    """Coordinates of a simulated galaxy lead back to its parameters, to rounding."""
+    simulator, told = of_campaign(read_config(trained.toml("c")), 0.0, 64, 0)
+    assert told["labels"][0] == "massmet_1" and len(told["bands"]) == 6
+    w, theta, flux, unc, mask = simulator.galaxies(3, 5)
+    again = simulator.galaxies(3, 3)
+    np.testing.assert_array_equal(again[0], w[:3])
+    posterior = simulator.posterior_of(simulator.redshift(3), flux[0], unc[0], mask[0])
+    found, logl, log_prior = ProposalCoordinates(posterior).target(w[:1])
+    np.testing.assert_allclose(found, theta[:1], rtol=1e-5, atol=1e-5)
+    assert logl[0] == pytest.approx(posterior.log_likelihood(theta[:1])[0], rel=1e-3)
+    assert np.isfinite(log_prior).all()
+
+
+def test_the_prior_of_coordinates_is_normalised(trained):
+    """The mean of prior over a wide density, all of whose draws count, is 1 within 5 errors."""
+    simulator, _ = of_campaign(read_config(trained.toml("d")), 0.0, 64, 0)
+    _, _, flux, unc, mask = simulator.galaxies(3, 1)
+    posterior = simulator.posterior_of(simulator.redshift(3), flux[0], unc[0], mask[0])
+    coordinates = ProposalCoordinates(posterior)
+    rng, n, ndim = np.random.default_rng(0), 20000, posterior.ndim
+    w = 1.2 * rng.normal(size=(n, ndim))
+    # The prior of the mass is as wide as 6.5 dex, in units of the brightness's error.
+    wide = 20.0 * np.log(10.0) * coordinates.snr
+    w[:, coordinates.mass] = wide * (rng.random(n) - 0.5)
+    others = np.delete(w, coordinates.mass, axis=1)
+    log_q = -0.5 * (others / 1.2) ** 2 - np.log(1.2) - 0.5 * np.log(2 * np.pi)
+    ratio = np.exp(coordinates.target(w)[2] - log_q.sum(axis=1) + np.log(wide))
+    assert ratio.mean() == pytest.approx(1.0, abs=5.0 * ratio.std() / np.sqrt(n))
+
+
+def test_a_fit_of_one_galaxy_takes_it(trained, tmp_path, capsys):
+    cat = Table.read(trained.folder / "cat.ecsv")
+    table = Table({"band": trained.emulator.filters})
+    for name in ("flux", "error"):
+        table[name] = [cat[f"{name[0]}{j}"][0] for j in range(len(table))]
+    table.write(tmp_path / "t.ecsv", format="ascii.ecsv")
+    words = ["fit", str(tmp_path / "t.ecsv"), "--zred", str(cat["zred"][0]), "--unit", "mgy"]
+    words += ["--emulator", str(trained.file), "--out", str(tmp_path / "o"), "--nlive", "40"]
+    words += ["--max-calls", "3000", "--seed", "1", "--error-floor", "0"]
+    assert cli.main([*words, "--sampler", "amortised"]) == 2
+    assert "--proposal belong together" in capsys.readouterr().err
+    words += ["--sampler", "amortised", "--proposal", str(trained.folder / "p.safetensors")]
+    assert cli.main(words) in (0, 3)
+    assert "Learnt proposal p: " in capsys.readouterr().out
