@@ -102,7 +102,7 @@ class Backend:
         name, exact = _engine(self.sps(obs["filters"]), config.tables)
         return result.certified(exact, n=config.certificate, seed=seed, engine=name)
 
-    def model(self, config, zred, prior=None):
+    def model(self, config, zred, prior=None, magnification=None):
         """What is fitted, at a redshift, or with a prior of it and `zred` None.
 
         Raises
@@ -115,7 +115,12 @@ class Backend:
                 f"The emulator {self.label!r} is of the 18-parameter model; with fit.model or "
                 "fit.params, emulators must be ['exact']."
             )
-        return EmulatorSpecModel(model_params(zred=zred, zred_prior=prior))
+        if magnification is not None and (prior is not None or config.certificate):
+            raise SetupError(
+                "A magnification is not taken with an emulator at a free redshift, nor with a "
+                "certificate; emulators must be ['exact']."
+            )
+        return EmulatorSpecModel(model_params(zred, prior, magnification))
 
     def sps(self, filters):
         """Its `EmulatorSPS` for some filters."""
@@ -134,10 +139,11 @@ def _engine(sps, tables):
 
 
 def redshift_of(obs):
-    """A galaxy's redshift and None, or None and the prior of a free one."""
+    """A galaxy's redshift and None, or None and the prior of a free one; its magnification."""
+    magnification = obs.get("magnification")
     if obs.get("zred_prior") is None:
-        return obs["zred"], None
-    return None, redshift_prior(obs["zred_prior"])
+        return obs["zred"], None, magnification
+    return None, redshift_prior(obs["zred_prior"]), magnification
 
 
 def nested_keywords(config):
@@ -176,15 +182,20 @@ class ExactBackend(Backend):
         ingredients = ExactFluxes(self.model(config, 1.0), [], self._sps).ingredients
         return {"name": "exact", "sha256": ingredients.manifest.get("sha256")}
 
-    def model(self, config, zred, prior=None):
+    def model(self, config, zred, prior=None, magnification=None):
         if config.params:
+            if magnification is not None:
+                raise SetupError(
+                    "catalog.magnification does nothing for a model of fit.params; write it into "
+                    "build_model."
+                )
             model = _parameter_file(config.params, config.params_options).model_at(zred)
             if prior is not None:
                 model.config_dict["zred"]["prior"] = prior
             return model
         if config.model:
-            return template_model("+".join(config.model), zred, prior)[0]
-        return adapter.SpecModel(model_params(zred=zred, zred_prior=prior))
+            return template_model("+".join(config.model), zred, prior, magnification)[0]
+        return adapter.SpecModel(model_params(zred, prior, magnification))
 
     def sps(self, filters):
         return self._sps

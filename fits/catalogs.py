@@ -7,17 +7,18 @@ other one.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
 from ..errors import DataError, ProspectEmuError
-from ..observe.filters import load_filters
+from ..observe.filters import filter_of_short_name, load_filters
 from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
 from ..observe.table_files import flags, missing, numbers, read_table, single
 from ..observe.tables import make_obs
+from ..prospector.magnification import describe_magnification
 from ..prospector.redshift_prior import check_normal, describe_prior
 from . import threedhst
 from .fields import FIELDS
@@ -233,11 +234,45 @@ def _read_3dhst(config):
 # ---- any table ----------------------------------------------------------------------------------
 
 
+def _columns_by_name(config):
+    """The table, `CatalogConfig.bands` from names of its columns, and notes on these."""
+    shape = config.band_columns
+    if config.bands or len(shape) != 2 or any(s.count("{band}") != 1 for s in shape):
+        raise DataError(
+            'catalog.band_columns must be ["f_{band}", "e_{band}"] or the like, a flux and an '
+            "error, without catalog.bands."
+        )
+    table = read_table(config.path, text=[config.id_column])
+    (before, after), out, rest = shape[0].split("{band}"), {}, []
+    for column in table.colnames:
+        name = column[len(before) : len(column) - len(after)]
+        if not name or column != before + name + after:
+            continue
+        error, full = shape[1].replace("{band}", name), filter_of_short_name(name)
+        if full is None or error not in table.colnames:
+            rest.append(column)
+        elif full in out:
+            raise DataError(f"{config.path}: {column} and {out[full]['flux']} are both {full}.")
+        else:
+            out[full] = {"flux": column, "error": error}
+    if not out:
+        raise DataError(
+            f"{config.path} has no columns {shape[0]} and {shape[1]} of a known filter; its "
+            f"columns are {', '.join(table.colnames[:60])}."
+        )
+    notes = [f"{entry['flux']} is {full}." for full, entry in out.items()]
+    notes += [f"{c} is of no known filter, or has no error: not used." for c in rest]
+    return table, out, tuple(notes)
+
+
 def _read_table(config):
+    if config.band_columns:
+        table, bands, notes = _columns_by_name(config)
+        return replace(_from_columns(config, table, bands), notes=notes)
     if not config.bands:
         raise DataError(
             "A catalog of kind 'table' needs [catalog.bands]: filter = { flux = 'column', error = "
-            "'column' }."
+            "'column' }, or band_columns."
         )
     for band, entry in config.bands.items():
         where = f"catalog.bands.{band}"
@@ -284,6 +319,9 @@ def _from_columns(config, table, columns, truth=()):
     free, same = (near | ~_known(zred) if config.zred_prior else near), None
     if config.zred_prior and "{id}" not in config.zred_prior:
         same = describe_prior(config.zred_prior)
+    mu = None
+    if config.magnification in table.colnames:
+        mu = numbers(table, config.magnification, config.path)
     # Each of shape (ngalaxy, nband).
     maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
     used, limits, floors = ~used.astype(bool), limits.astype(bool), []
@@ -317,6 +355,11 @@ def _from_columns(config, table, columns, truth=()):
         elif free[row]:
             own = config.zred_prior.replace("{id}", ids[row])
             more["zred_prior"] = same or describe_prior(own)
+        if mu is not None and not np.isnan(mu[row]):
+            more["magnification"] = describe_magnification(mu[row])
+        elif mu is None and config.magnification:
+            own = config.magnification.replace("{id}", ids[row])
+            more["magnification"] = describe_magnification(own)
         obs = make_obs(
             filters, maggies[row], unc[row], "free" if free[row] else zred[row], config.floor,
             used[row], left_out, id=ids[row], **more,

@@ -81,6 +81,8 @@ def photometry_of(obs):
     }
     if "zred_prior" in obs:
         out["zred_prior"] = obs["zred_prior"]
+    if "magnification" in obs:
+        out["magnification"] = obs["magnification"]
     if "maggies_unc_catalog" in obs:
         out["maggies_unc_catalog"] = np.array(obs["maggies_unc_catalog"], dtype=float)
     if "upper_limits" in obs:
@@ -117,6 +119,8 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
     }
     if "zred_prior" in photometry:
         out["data.zred_prior"] = hash_of(photometry["zred_prior"])
+    if "magnification" in photometry:
+        out["data.magnification"] = hash_of(photometry["magnification"])
     if "upper_limits" in photometry:
         out["data.upper_limits"] = _hash(photometry["upper_limits"][mask])
     out |= emulator_fields(emulator)

@@ -25,9 +25,9 @@ from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
 from . import identity
 from .backends import load_backend
-from .config import FitConfig
 from .identity import CERTIFICATE, Key, changed_fields, remaining
 from .locks import take_lock
+from .sections import FitConfig
 from .store import read_record
 
 # Percentiles of the results table, and how its columns end.

@@ -14,9 +14,10 @@ from torch.nn.functional import gelu
 from torch.special import log_ndtr
 
 from prospect_emu.errors import ModelMismatchError
-from prospect_emu.fit.likelihood import Correlated, Gaussian
+from prospect_emu.fit.likelihood import Correlated, Emulated, Gaussian
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, REFERENCE_MPC
+from prospect_emu.networks.error_table import OFFSET, dust_coordinate
 from prospect_emu.observe.magnitudes import U0, A, softening
 from prospect_emu.prospector import priors
 
@@ -62,7 +63,7 @@ class TorchPosterior:
         self._template = torch.tensor(template)
         self._copied = tuple(map(torch.tensor, copied))
         self._logarithms = tuple(map(torch.tensor, logarithms))
-        self._zred = sps.emulator.index("zred")
+        self._zred, self._dust2 = (sps.emulator.index(name) for name in ("zred", "dust2"))
         self._priors, bounds = [], np.empty((self.ndim, 2))
         for name, span in model.theta_index.items():
             prior = model.config_dict[name]["prior"]
@@ -81,12 +82,18 @@ class TorchPosterior:
 
     def maggies(self, theta):
         """Fluxes (n, nband) in the unmasked bands of a tensor (n, ndim)."""
+        return self._maggies(self._vectors(theta))
+
+    def _vectors(self, theta):
         full = self._template.expand(len(theta), -1)
         place, column = self._copied
         full = full.index_copy(1, place, theta[:, column])
         place, column = self._logarithms
         if len(place):
             full = full.index_copy(1, place, torch.log10(theta[:, column]))
+        return full
+
+    def _maggies(self, full):
         maggies = self._flux(full)
         if self._lumdist is not None:
             distance = self._cosmology.luminosity_distance(full[:, self._zred])
@@ -95,7 +102,8 @@ class TorchPosterior:
 
     def log_likelihood(self, theta):
         """Log likelihood (n,) of a tensor (n, ndim), normalised as Prospector's."""
-        return self._likelihood(self.maggies(theta))
+        full = self._vectors(theta)
+        return self._likelihood(self._maggies(full), full[:, self._zred], full[:, self._dust2])
 
     def log_posterior(self, theta):
         """Log of prior times likelihood, (n,), of a tensor (n, ndim) in float64."""
@@ -203,13 +211,36 @@ def _likelihood_function(likelihood):
     flux = torch.tensor(likelihood.flux)
     if type(likelihood) is Gaussian:
         weight = torch.tensor(likelihood.weight)
-        return lambda m: likelihood.log_norm - 0.5 * (((m - flux) * weight) ** 2).sum(-1)
+        return lambda m, *_: likelihood.log_norm - 0.5 * (((m - flux) * weight) ** 2).sum(-1)
     if type(likelihood) is Correlated:
         whiten = torch.tensor(likelihood.whiten)
-        return lambda m: likelihood.log_norm - 0.5 * (((m - flux) @ whiten) ** 2).sum(-1)
+        return lambda m, *_: likelihood.log_norm - 0.5 * (((m - flux) @ whiten) ** 2).sum(-1)
+    if type(likelihood) is Emulated:
+        table, observed = likelihood.errors.table, torch.tensor(likelihood.observed)
+        variance = torch.tensor(likelihood.errors.variance)
+        redshifts, depths = (
+            torch.tensor(np.asarray(a, dtype=float))
+            for a in (table.zred, dust_coordinate(table.dust2))
+        )
+
+        def emulated(m, zred, dust2):
+            across = _hats(zred, redshifts), _hats(torch.log(dust2 + OFFSET), depths)
+            var = torch.einsum("ni,nj->nij", *across).flatten(1) @ variance
+            chi2 = (((m - flux) / observed) ** 2 / var).sum(-1)
+            return -0.5 * (chi2 + torch.log(2.0 * np.pi * var * observed**2).sum(-1))
+
+        return emulated
     raise ModelMismatchError(
         "Noise models, outliers and upper limits have no gradients here; leave them out."
     )
+
+
+def _hats(x, nodes):
+    """`prospect_emu.networks.error_table.hats` of a tensor (n,)."""
+    x = x.clamp(nodes[0], nodes[-1])[:, None]
+    rising = ((x - nodes[:-1]) / torch.diff(nodes)).clamp(0.0, 1.0)
+    one = torch.ones_like(x)
+    return torch.cat([one, rising], -1) - torch.cat([rising, 0.0 * one], -1)
 
 
 # ---- priors --------------------------------------------------------------------------

@@ -97,6 +97,11 @@ def register_fit(subparsers):
         "p(z) with the columns z and p (uniform:0.01,12)",
     )  # fmt: skip
     p.add_argument(
+        "--magnification", metavar="MU",
+        help="of a lensed galaxy: a number, or a table with the columns z and magnification; "
+        "masses and luminosities are then the source's own",
+    )  # fmt: skip
+    p.add_argument(
         "--unit",
         help="unit of a table that names none: mgy, uJy (or another multiple of Jy), mag (AB)",
     )
@@ -120,6 +125,14 @@ def register_fit(subparsers):
         "--resolution", metavar="LSF",
         help="line-spread function: R=100 (lambda/FWHM), 70km/s or 2.5AA (dispersions), or a "
         "table of wavelength and R or dispersion (default: the spectrum's own column R)",
+    )  # fmt: skip
+    p.add_argument(
+        "--degrade", action="store_true",
+        help="smooth the spectrum to the library's resolution where it is sharper",
+    )  # fmt: skip
+    p.add_argument(
+        "--spectrum-floor", type=float, default=0.0, metavar="F",
+        help="fraction of the spectrum's flux added to each of its errors in quadrature (0)",
     )  # fmt: skip
     p.add_argument(
         "--polyorder", type=int, default=10, metavar="N",
@@ -178,6 +191,8 @@ def _fit(args):
 
     free = args.zred == "free" or args.zred_prior
     exact = args.model != PRESET or args.spectrum or (free and not args.emulator)
+    if args.certify and args.magnification:
+        raise SetupError("A fit with a magnification has no certificate; leave out --certify.")
     if args.certify and exact:
         what = "--spectrum" if args.spectrum else f"--model {args.model}"
         if free:
@@ -195,10 +210,11 @@ def _fit(args):
     spectral = {
         "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
         "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
+        "degrade": args.degrade, "spectrum_floor": args.spectrum_floor,
     }  # fmt: skip
     obs, model, sps = prepare(
         table, args.zred, args.model, args.emulator, args.unit, args.error_floor,
-        args.zred_prior, **spectral,
+        args.zred_prior, **spectral, magnification=args.magnification,
     )  # fmt: skip
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
@@ -226,6 +242,8 @@ def _fit(args):
     described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
     if free:
         described["zred_prior"] = args.zred_prior
+    if args.magnification is not None:
+        described["magnification"] = args.magnification
     if args.spectrum is not None:
         described |= spectral | {"spectrum": str(args.spectrum)}
     return fit_output.sample(

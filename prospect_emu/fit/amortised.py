@@ -13,7 +13,7 @@ from ..sampling.mixtures import thin
 from ..sampling.nested import FitResults
 from ..sampling.run import CONVERGED
 from ..workers import single_thread
-from .likelihood import Gaussian
+from .likelihood import Emulated, Gaussian
 from .proposal_coordinates import ProposalCoordinates
 
 # Best fits that this share of galaxies with Gaussian errors has, on either side, are doubted.
@@ -116,7 +116,7 @@ def _recognise(posterior, data, proposal):
     def refused(reason):
         return {"verdict": REFIT, "reason": reason}, None
 
-    if not isinstance(posterior.likelihood, Gaussian):
+    if not isinstance(posterior.likelihood, (Gaussian, Emulated)):
         return refused("the likelihood is not that of independent Gaussian errors")
     zred = data.get("zred")
     low, high = proposal.manifest["zred_range"]

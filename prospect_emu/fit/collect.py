@@ -6,6 +6,7 @@ import numpy as np
 
 from ..cosmology import age_of_universe
 from ..errors import DataError
+from ..networks import sfh
 from ..networks.vector import PARAMETERS
 from ..observe import observation
 from ..prospector.batched_priors import compile_priors
@@ -51,7 +52,10 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         vectors = emulator_vectors(model, sps, samples, best)
         mfrac = emulator.mfrac(vectors, check=False)
         zred = vectors[:, PARAMETERS.index("zred")]
-        fluxes, quick = (lambda rows: _emulated(emulator, vectors[rows])), True
+        scale = np.ones(len(zred))
+        if "lumdist" in model.params:
+            scale = sfh.dimming(zred, float(np.squeeze(model.params["lumdist"])))
+        fluxes, quick = (lambda rows: _emulated(emulator, vectors[rows]) * scale[rows, None]), True
     else:
         with warnings.catch_warnings():
             # The fit has given them.
@@ -80,6 +84,11 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
         "notes": [*obs.get("notes", []), *_oldest_stars(zred, predicted)],
     }
+    if "magnification" in model.params:
+        info["magnification"] = plain(np.squeeze(model.params["magnification"]))
+        if model.params["magnification"].size > 1:
+            z = plain(model.params["magnification_zred"])
+            info["magnification"] = [z, info["magnification"]]
     sigma = None
     if vectors is not None and by_vector(obs, emulator):
         sigma = emulator.sigma_at(vectors[[np.argmax(log_post)]])[0]
@@ -90,7 +99,7 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
     if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
         sed = model_sed(predicted, some, np.concatenate(reach))
-    info["problems"] = problems(model, samples, weights, photometry, priors)
+    info["problems"] = problems(model, samples, weights, photometry, priors, spectrum)
     return dict(
         parameters=_free_names(model),
         samples=samples,

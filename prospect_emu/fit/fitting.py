@@ -287,7 +287,8 @@ def parse_keywords(kwargs):
     known = [f"nested_{n}" for n in sorted(names)]
     known += ["preset", "proposal", *_OWN, *_FUNCTIONS, *_ALIASES]
     for key in unknown:
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
+        near = [f"nested_{key}"] * (key in names)
+        near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.75)
         if key.startswith("nested_") or near:
             hint = near or difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
             raise ProspectEmuError(

@@ -69,10 +69,13 @@ class VectorErrors:
         Parameter vectors (n, ndim) -> weights (n, node) that sum to 1.
     variance : ndarray, shape (node, nband)
         Of data and emulator, in units of the data's.
+    table : ErrorTable
+        Whose nodes these are.
     """
 
     weights: object
     variance: np.ndarray
+    table: object
 
     def __call__(self, theta):
         """Shape (n, nband)."""
@@ -96,6 +99,11 @@ class Emulated:
     unc: np.ndarray
     observed: np.ndarray
     errors: VectorErrors
+
+    @property
+    def log_norm(self):
+        """As of a `Gaussian` with the typical errors."""
+        return Gaussian(self.flux, self.unc).log_norm
 
     def __call__(self, maggies, theta):
         """Log likelihood (n,) of fluxes (n, nband), overwritten, of vectors (n, ndim)."""

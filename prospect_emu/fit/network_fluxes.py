@@ -121,8 +121,9 @@ class NetworkFluxes:
             return table.weights(*at)
 
         if plain:
-            return Emulated(flux, unc, observed, VectorErrors(weights, variance / observed**2))
-        return replace(likelihood, errors=VectorErrors(weights, variance / unc**2))
+            errors = VectorErrors(weights, variance / observed**2, table)
+            return Emulated(flux, unc, observed, errors)
+        return replace(likelihood, errors=VectorErrors(weights, variance / unc**2, table))
 
     def quantities(self, theta):
         """Surviving mass fraction (n,) and `derived_quantities` by name."""

@@ -4,13 +4,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, RangeError, SetupError
+import numpy as np
+
+from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
 from ..networks.vector import DERIVED, PARAMETERS
+from ..observe.degrade import degraded
+from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
+from ..prospector.magnification import describe_magnification
 from ..prospector.mathews23 import model_params
 from ..prospector.redshift_prior import DEFAULT as DEFAULT_PRIOR
 from ..prospector.redshift_prior import describe_prior, redshift_prior
@@ -23,6 +28,8 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# A spectrum and photometry that differ by more than this factor are told of.
+_ALIKE = 1.5
 
 
 def mock_galaxy() -> Path:
@@ -44,12 +51,15 @@ def prepare(
     spectrum_unit: str | None = None,
     wave_unit: str | None = None,
     air: bool | None = None,
+    degrade: bool = False,
+    spectrum_floor: float = 0.0,
+    magnification: float | str | Path | None = None,
 ) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
     Parameters
     ----------
-    table, zred, model, emulator, unit, error_floor, zred_prior
+    table, zred, model, emulator, unit, error_floor, zred_prior, magnification
         As in `fit_table`.
     spectrum, spectrum_unit, wave_unit, air
         A file, and the arguments of `prospect_emu.observe.spectrum_files.read_spectrum`.
@@ -58,6 +68,11 @@ def prepare(
         default that of the file.
     polyorder : int
         Of the polynomial that calibrates the spectrum; 0 for none.
+    degrade : bool
+        Whether the spectrum is smoothed to the library's resolution where it is sharper, see
+        `prospect_emu.observe.degrade.degraded`.
+    spectrum_floor : float
+        Fraction of the spectrum's flux added to each error in quadrature.
 
     Returns
     -------
@@ -80,23 +95,32 @@ def prepare(
         )
     if prior and spectrum is not None:
         raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
+    if magnification is not None:
+        magnification = describe_magnification(magnification)
+        if spectrum is not None or (prior and emulator):
+            raise SetupError(
+                "A magnification is not taken with a spectrum, nor with an emulator at a free "
+                "redshift; leave out the spectrum or the emulator."
+            )
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
-        return *_with_spectrum(obs, data, model, resolution, polyorder), EmulatorSPS()
+        return *_with_spectrum(
+            obs, data, model, resolution, polyorder, degrade, spectrum_floor
+        ), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), table)
-        params = model_params(zred=obs["zred"], zred_prior=prior)
+        params = model_params(obs["zred"], prior, magnification)
         if prior and not emulator:
             # No network covers all redshifts.
             return obs, adapter.SpecModel(params), EmulatorSPS()
         network = load_emulator(emulator or DEFAULT_EMULATOR)
         if not prior:
-            _check_redshift(obs["zred"], network)
+            network.check_redshift(obs["zred"])
         sps = NetworkSPS(network, filters=obs["filters"])
         built = EmulatorSpecModel(params)
         sps.check_model(built)
         return sps.inflate(obs), built, sps
-    built, notes = template_model(model, obs["zred"], prior)
+    built, notes = template_model(model, obs["zred"], prior, magnification)
     obs["notes"] = [*obs["notes"], *notes]
     return obs, built, EmulatorSPS()
 
@@ -113,7 +137,7 @@ def _zred_prior(zred, text):
     return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
 
 
-def _with_spectrum(obs, data, model, resolution, polyorder):
+def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor=0.0):
     """An obs with a spectrum as it was read, and the model of both."""
     dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
     if resolution:
@@ -122,10 +146,40 @@ def _with_spectrum(obs, data, model, resolution, polyorder):
     if model != PRESET:
         params, more = template_params(model, obs["zred"])
     imf = int(params.get("imf_type", {"init": DEFAULTS["imf_type"]})["init"])
-    built, said = spectral_model(
-        params, data["wavelength"], dispersion, find_ingredients(imf_type=imf), polyorder
-    )
-    return obs | data | {"notes": [*obs["notes"], *notes, *more, *said]}, built
+    ingredients, pixels = find_ingredients(imf_type=imf), data["wavelength"].size
+    if degrade and dispersion is not None:
+        rest = data["wavelength"] / (1.0 + obs["zred"])
+        library = np.interp(rest, ingredients.wave, np.abs(np.ravel(ingredients.resolution)))
+        data, dispersion = degraded(data, dispersion, library)
+        notes.append(
+            f"Its {pixels} pixels were smoothed to the library's resolution; "
+            f"{data['mask'].sum()} with nearly independent noise are fitted."
+        )
+    if not 0.0 <= floor < np.inf:
+        raise SetupError(f"--spectrum-floor {floor} is not a fraction; give 0 or more (0.02, say).")
+    data["unc"] = np.hypot(data["unc"], floor * data["spectrum"])
+    if not 0 <= polyorder < data["mask"].sum():
+        raise SetupError(
+            f"--polyorder {polyorder} does not suit a spectrum of {data['mask'].sum()} pixels; "
+            "give 0 (no calibration) or more, and fewer than there are pixels."
+        )
+    built, said = spectral_model(params, data["wavelength"], dispersion, ingredients, polyorder)
+    obs = obs | data
+    notes = [*obs["notes"], *notes, *more, *said, *_brightness(obs, polyorder)]
+    return obs | {"notes": notes}, built
+
+
+def _brightness(obs, polyorder):
+    """A note where spectrum and photometry are of different brightness."""
+    ratios = spectrum_over_photometry(obs)
+    middle = float(np.median(list(ratios.values()))) if ratios else 1.0
+    if 1.0 / _ALIKE < middle < _ALIKE:
+        return []
+    cure = "the polynomial takes that up" if polyorder else "give --polyorder if that may be"
+    return [
+        f"The spectrum is {middle:.3g} times as bright as the photometry in {', '.join(ratios)}; "
+        f"{cure}. Check apertures, units and whether both are of this galaxy."
+    ]
 
 
 def fit_table(
@@ -143,6 +197,9 @@ def fit_table(
     spectrum_unit: str | None = None,
     wave_unit: str | None = None,
     air: bool | None = None,
+    degrade: bool = False,
+    spectrum_floor: float = 0.0,
+    magnification: float | str | Path | None = None,
     seed: int | None = None,
     progress: bool = False,
     **settings: Any,
@@ -170,8 +227,11 @@ def fit_table(
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
         the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
         computed exactly, unless an `emulator` is named.
-    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
+    magnification : float or path-like, optional
+        Of a lensed galaxy: a number, or a table with the columns z and magnification. Masses,
+        rates and luminosities are then those of the source.
     seed : int, optional
         The same seed gives the same result.
     progress : bool
@@ -190,15 +250,19 @@ def fit_table(
     """
     spectral: dict[str, Any] = {
         "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air,
+        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
+        "spectrum_floor": spectrum_floor,
     }  # fmt: skip
     obs, built, sps = prepare(
-        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral
-    )
+        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral,
+        magnification=magnification,
+    )  # fmt: skip
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
     if zred_prior is not None:
         described["zred_prior"] = str(zred_prior)
+    if magnification is not None:
+        described["magnification"] = str(magnification)
     if spectrum is not None:
         described |= spectral | {"spectrum": str(spectrum)}
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
@@ -211,13 +275,4 @@ def _check_truth(truth, table):
         raise DataError(
             f"{table}: 'truth' names unknown parameters ({', '.join(unknown)}); known are "
             f"{', '.join(known)}."
-        )
-
-
-def _check_redshift(zred, emulator):
-    low, high = emulator.bounds[emulator.index("zred")]
-    if not low <= zred <= high:
-        raise RangeError(
-            f"The redshift {zred:g} lies outside {low:g} to {high:g}, the range of emulator "
-            f"{emulator.name!r}; use an emulator that covers it (prospect-emu list)."
         )

@@ -23,6 +23,7 @@ from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from ..sps.history import History
 from ..sps.ingredients import find_ingredients
+from ..sps.inputs import SETTINGS
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum, surviving
 from .network_fluxes import SLOW_ROAD, VECTORS, NetworkFluxes
@@ -170,6 +171,9 @@ class ExactFluxes:
             raise ModelMismatchError(
                 f"{stars[0]} varies in the model, but acts on the stars themselves; fix it."
             )
+        switches = [k for k in varying if k in SETTINGS]
+        if switches:
+            raise NotCompiledError(f"{switches[0]} varies")
         chosen = {k: np.asarray(fixed[k]).item() for k in INGREDIENTS if k in fixed}
         self.ingredients = find_ingredients(**chosen)
         warn_of_other_libraries(self.ingredients, chosen)

@@ -5,6 +5,8 @@ from scipy.stats import chi2
 
 from ..prospector.batched_priors import compile_priors
 
+# Parameters that widen the errors of a spectrum.
+_WIDEN = ("spec_jitter", "f_outlier_spec")
 # A best sample this unlikely (probability of a larger chi2) is not a fit.
 _MISFIT = 1e-6
 # A parameter lies at the edge of its prior if more than half of its posterior does,
@@ -27,7 +29,7 @@ def effective_size(samples, weights):
     return float(1.0 / np.sum(np.bincount(which.ravel(), weights) ** 2))
 
 
-def problems(model, samples, weights, photometry, priors=None):
+def problems(model, samples, weights, photometry, priors=None, spectrum=None):
     """Sentences on what is wrong, for a person to read; empty if nothing is.
 
     Parameters
@@ -38,6 +40,8 @@ def problems(model, samples, weights, photometry, priors=None):
     photometry : Photometry
     priors : list of CompiledPrior, optional
         Of `compile_priors`, which takes up to a second.
+    spectrum : dict, optional
+        Of `prospect_emu.fit.drawn.fitted_spectrum`.
 
     Returns
     -------
@@ -50,6 +54,15 @@ def problems(model, samples, weights, photometry, priors=None):
             f"chi2 of the best sample is {photometry.chi2:.0f} for {used} bands: the model does "
             "not reach these fluxes within their errors; check their units, errors and the redshift"
         )
+    if spectrum is not None and not any(name in model.params for name in _WIDEN):
+        residual = (spectrum["flux"] - spectrum["best"]) / spectrum["unc"]
+        total, count = float(np.sum(residual[spectrum["mask"]] ** 2)), int(spectrum["mask"].sum())
+        if chi2.sf(total, count) < _MISFIT:
+            out.append(
+                f"chi2 of the best sample is {total:.0f} for {count} pixels: the model does not "
+                "reach the spectrum within its errors; look at the residuals, and check redshift, "
+                "line-spread function and errors"
+            )
     priors = compile_priors(model) if priors is None else priors
     edges = _at_edges(model, priors, samples, weights)
     if edges:

@@ -56,7 +56,8 @@ class FitResult:
         True values by name, where known.
     info : dict
         What was run: emulator, sha256, libraries, versions, seed, settings,
-        diagnostics of the sampler, status, seconds, ncall, niter, zred, notes.
+        diagnostics of the sampler, status, seconds, ncall, niter, zred, notes;
+        ``magnification`` where there is one, a number or two lists, redshifts and values.
         JSON throughout.
     certificate : Certificate, optional
         See `certified`.
@@ -184,8 +185,10 @@ class FitResult:
         Raises
         ------
         DataError
-            If no emulator was used: there is nothing to certify.
+            If no emulator was used: there is nothing to certify. Or with a magnification.
         """
+        if "magnification" in self.info:
+            raise DataError("A fit with a magnification has no certificate; leave it out.")
         if self.vectors is None:
             raise DataError(
                 f"This fit used no emulator ({self.info['emulator']}); its fluxes are those that a "

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import RangeError
 from ..observe.magnitudes import arsinh_to_maggies
 from . import sfh
 from .emulator_base import STATISTICS, EmulatorBase
@@ -69,16 +68,11 @@ class Emulator(EmulatorBase):
         RangeError
             If the redshift is outside the range of all parts.
         """
+        super().at_redshift(zred)
         if not self.parts:
             return self
         weights = self.weights(float(zred))
         used = np.flatnonzero(weights > 0.0)
-        if used.size == 0:
-            lo, hi = self.bounds[self.index("zred")]
-            raise RangeError(
-                f"zred = {zred:.6g} lies outside {lo:g} to {hi:g}, the range of emulator "
-                f"{self.name!r}; use an emulator that covers it."
-            )
         folded = [self.parts[i].at_redshift(zred) for i in used]
         return folded[0] if used.size == 1 else _Faded(weights[used], folded)
 

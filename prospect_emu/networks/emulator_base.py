@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -171,8 +172,26 @@ class EmulatorBase:
         raise NotImplementedError
 
     def at_redshift(self, zred):
-        """An object with `reference_maggies` for parameter vectors at one redshift."""
+        """An object with `reference_maggies` for parameter vectors at one redshift.
+
+        Raises
+        ------
+        RangeError
+            If `zred` is no redshift, or not one of the emulator's.
+        """
+        self.check_redshift(zred)
         return self
+
+    def check_redshift(self, zred):
+        """Raise `RangeError` unless `zred` is a number in the emulator's range of redshifts."""
+        low, high = self.bounds[self.index("zred")]
+        number = isinstance(zred, Real) and not isinstance(zred, bool)
+        if not (number and low <= zred <= high and zred > 0):
+            shown = f"{zred:g}" if number else repr(zred)
+            raise RangeError(
+                f"The redshift {shown} lies outside {low:g} to {high:g}, the range of emulator "
+                f"{self.name!r}; use an emulator that covers it (prospect-emu list)."
+            )
 
     def magnitudes(self, theta: ArrayLike, check: bool = True) -> np.ndarray:
         """Apparent arsinh magnitudes (u0 = 35), shape (..., nband); see `maggies`."""

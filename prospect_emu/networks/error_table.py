@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 # Added to dust2 before the logarithm, in which variances are interpolated.
-_OFFSET = 1e-3
+OFFSET = 1e-3
 
 
 def hats(x, nodes):
@@ -24,7 +24,7 @@ def hats(x, nodes):
 
 def dust_coordinate(dust2):
     """What variances are linear in between nodes."""
-    return np.log(np.asarray(dust2, dtype=float) + _OFFSET)
+    return np.log(np.asarray(dust2, dtype=float) + OFFSET)
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,6 +72,7 @@ class FactoredEmulator(EmulatorBase):
 
     def at_redshift(self, zred):
         """The emulator at one redshift: microseconds per parameter vector; the last one is kept."""
+        self.check_redshift(zred)
         if zred not in self._folded:
             self._folded.clear()
             self._folded[zred] = _AtRedshift(self, float(zred))

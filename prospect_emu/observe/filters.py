@@ -53,6 +53,21 @@ def load_filters(names):
     return loaded
 
 
+# Whose filters short names such as f444w stand for, the first that has one.
+_CAMERAS = ("jwst_", "acs_wfc_", "wfc3_ir_", "wfc3_uvis_")
+
+
+def filter_of_short_name(name):
+    """Filter that a name of HST or JWST as catalogs write it (f444w) stands for, or None.
+
+    NIRCam and MIRI come before ACS, and ACS before WFC3. Names that `load_filters` takes stand
+    for themselves.
+    """
+    known = {*observate.list_available_filters(), *_TOP_HATS}
+    full = (name, *(camera + name.lower() for camera in _CAMERAS))
+    return next((f for f in full if f in known), None)
+
+
 def same_curve(filt, stored):
     """Whether a curve is that of a stored hash, or a FilterSet's resampling of it.
 

@@ -109,9 +109,11 @@ def plain_fluxes(values, what):
         If they are not numbers, or their unit is not a flux density.
     """
     unit = getattr(values, "unit", None)
-    masked = is_masked(values)
-    bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
     try:
+        bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
+        masked = is_masked(values)
+        if np.asarray(bare).dtype.kind in "bc":
+            raise TypeError(f"but of {np.asarray(bare).dtype}")
         plain = np.array(bare, dtype=float)
         if unit is not None and not u.Unit(unit).is_equivalent(u.dimensionless_unscaled):
             # One maggie is the flux density of AB magnitude 0.

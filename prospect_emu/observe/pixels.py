@@ -86,6 +86,31 @@ def check_covered(pixels, wave):
         )
 
 
+def spectrum_over_photometry(obs):
+    """How many times as bright as the photometry a spectrum is.
+
+    Parameters
+    ----------
+    obs : dict
+        ``wavelength``, ``spectrum``, ``mask``; ``filters``, ``maggies``, ``phot_mask``.
+
+    Returns
+    -------
+    dict
+        Name of each fitted band that the spectrum covers: its flux by the spectrum over the
+        observed one.
+    """
+    wave, mask, out = obs["wavelength"], obs["mask"], {}
+    step = np.gradient(np.log(wave)) if wave.size > 1 else np.zeros(1)
+    for f, flux, used in zip(obs["filters"], obs["maggies"], obs["phot_mask"], strict=True):
+        trans = np.interp(wave, f.wavelength, f.transmission, left=0.0, right=0.0) * step
+        whole = np.trapezoid(f.transmission, np.log(f.wavelength))
+        seen = (trans * mask).sum()
+        if used and flux > 0.0 and np.count_nonzero(trans) > 4 and seen > 0.9 * whole:
+            out[f.name] = float((trans * mask) @ obs["spectrum"] / seen / flux)
+    return out
+
+
 def lines_in_bands(filters, seen):
     """Maggies per flux in maggies Hz of lines seen at wavelengths (nline,), (nband, nline).
 

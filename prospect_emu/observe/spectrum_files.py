@@ -153,13 +153,16 @@ def _checked(path, wave, flux, unc, mask, dispersion, notes):
             f"{path}: wavelengths do not increase from pixel {i} ({wave[i]:.2f} A) to {i + 1} "
             f"({wave[i + 1]:.2f} A); sort the spectrum and leave out repeated ones."
         )
+    if wave.size and wave[0] <= 0.0:
+        raise DataError(f"{path}: the first wavelength is {wave[0]:g} A; give positive ones.")
     obs = {"wavelength": wave, "spectrum": flux, "unc": unc, "mask": mask}
     wave, flux, unc, good = observed_spectrum(obs)
-    if (mask & ~good).any():
+    lost = np.count_nonzero(mask & ~good)
+    if lost:
         notes = [
             *notes,
-            f"{(mask & ~good).sum()} pixels are masked: their flux is not finite, or their error "
-            "no positive number.",
+            f"{lost} pixel{'s are' if lost > 1 else ' is'} masked: flux not finite, or error not "
+            "positive.",
         ]
     # Masked pixels are not read, but pass through Prospector's arithmetic.
     return {
@@ -233,6 +236,9 @@ def maggies_per_unit(text, wave, path):
             unit = u.mgy if text.lower() in ("maggies", "maggy") else u.Unit(text)
         if unit.is_equivalent(u.mgy):
             return np.full(wave.shape, unit.to(u.mgy))
+        if not (unit.is_equivalent(u.Jy) or unit.is_equivalent("erg / (s cm2 AA)")):
+            # nu F_nu, which astropy would convert, may as well be the flux of a line.
+            raise u.UnitsError(text)
         return (np.ones(wave.shape) * unit).to_value(u.Jy, u.spectral_density(wave * u.AA)) / (
             JANSKY_PER_MAGGIE
         )
@@ -300,11 +306,15 @@ def _to_kms(values, name, text, wave, what):
                 kms = (values * unit).to_value(u.km / u.s)
         except (u.UnitsError, ValueError, TypeError) as err:
             raise DataError(
-                f"{what} is in {text!r}; give R (lambda over FWHM, no unit), or a dispersion in "
-                "km/s or Angstrom."
+                f"{what} has {f'the unit {text!r}' if text else 'no unit'}; give R=... (lambda "
+                "over FWHM), or a dispersion in km/s or Angstrom."
             ) from err
     if not (np.isfinite(kms) & (kms > 0.0)).all():
         raise DataError(f"{what} is not positive and finite everywhere; correct it.")
+    if (kms > LIGHTSPEED_KMS).any():
+        raise DataError(
+            f"{what} is a dispersion of {kms.max():.3g} km/s, more than light's; check its unit."
+        )
     return kms
 
 

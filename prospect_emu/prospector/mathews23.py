@@ -12,6 +12,7 @@ from ..networks import sfh
 from ..networks.vector import BOX, FIXED, PARAMETERS, RATIO_NAMES, derived_quantities
 from . import priors
 from .emission_lines import tolerate_missing_sps_home
+from .magnification import magnified
 
 # The model's description, of which the first five belong to `prospect_emu.networks.vector`.
 __all__ = [
@@ -117,7 +118,7 @@ _DERIVED = {
 }
 
 
-def model_params(zred=None, zred_prior=None):
+def model_params(zred=None, zred_prior=None, magnification=None):
     """Prospector's parameter dictionary for the 18-parameter model.
 
     Free parameters: ``massmet`` (2), ``logsfr_ratios`` (6), ``dust2``,
@@ -131,6 +132,8 @@ def model_params(zred=None, zred_prior=None):
         Redshift to hold fixed. Without it, ``zred`` is free.
     zred_prior : prior, optional
         Prior of a free redshift; default uniform over ``BOX["zred"]``.
+    magnification : float or table, optional
+        Of `prospect_emu.prospector.magnification.describe_magnification`.
 
     Returns
     -------
@@ -173,4 +176,6 @@ def model_params(zred=None, zred_prior=None):
         }
     for name, value in FIXED.items():
         params[name] = {"N": 1, "isfree": False, "init": value}
+    if magnification is not None:
+        params = magnified(params, magnification)
     return params

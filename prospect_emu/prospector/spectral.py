@@ -58,12 +58,12 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
     width = np.sqrt(np.maximum(wanted**2 - library**2, (_LEAST * library) ** 2))
     own = np.interp(wavelength, seen, library)
     notes = [f"The spectrum is calibrated by a polynomial of order {polyorder}."] * (polyorder > 0)
-    sharp = np.mean(dispersion < own)
+    sharp = np.mean(dispersion < 0.999 * own)
     if sharp:
         notes.append(
             f"The spectrum is sharper than the library {ingredients.label} (dispersion "
             f"{np.median(own):.0f} km/s) in {100 * sharp:.0f} % of its pixels; lines of stars are "
-            "smoother there in the model than in the data."
+            "smoother there in the model than in the data. Use --degrade, or finer ingredients."
         )
     fixed = {
         "smoothtype": "lsf", "fftsmooth": True, "nebemlineinspec": False, "polyorder": polyorder,

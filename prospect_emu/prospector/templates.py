@@ -10,6 +10,7 @@ from prospect.models import templates as library
 from ..cosmology import age_of_universe
 from ..errors import ModelMismatchError
 from .emission_lines import tolerate_missing_sps_home
+from .magnification import magnified
 
 # Lowest tage as a fraction of the universe's age, where the redshift is free.
 _YOUNGEST = 0.001
@@ -135,8 +136,13 @@ def _edges(agebins, age):
     return edges
 
 
-def template_model(name, zred=None, zred_prior=None):
-    """`SpecModel` of `template_params`, and its notes."""
+def template_model(name, zred=None, zred_prior=None, magnification=None):
+    """`SpecModel` of `template_params`, and its notes.
+
+    With the `magnification` of `prospect_emu.prospector.magnification.describe_magnification`.
+    """
     tolerate_missing_sps_home()
     params, notes = template_params(name, zred, zred_prior)
+    if magnification is not None:
+        params = magnified(params, magnification)
     return SpecModel(params), notes

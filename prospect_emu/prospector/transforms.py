@@ -19,6 +19,7 @@ from .. import cosmology
 from ..errors import RangeError
 from ..networks import sfh
 from . import mathews23 as preset
+from .magnification import magnified_distance
 
 # The tables of the cosmology end here; beyond it astropy integrates.
 _ZMAX = 20.0
@@ -259,6 +260,10 @@ VECTORISED = {
     preset.dust1_fraction_to_dust1: lambda dust1_fraction, dust2: dust1_fraction * dust2,
     preset.log_fagn_to_fagn: lambda log_fagn: 10.0**log_fagn,
     preset.log_agn_tau_to_agn_tau: lambda log_agn_tau: 10.0**log_agn_tau,
+    # The table is fixed: one row.
+    magnified_distance: lambda zred, magnification, magnification_zred: magnified_distance(
+        zred, magnification[0], magnification_zred[0]
+    ),
     preset.log_duste_gamma_to_duste_gamma: lambda log_duste_gamma: 10.0**log_duste_gamma,
 }  # fmt: skip
 

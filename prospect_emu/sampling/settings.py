@@ -1,6 +1,7 @@
 """Settings of a nested-sampling run."""
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -98,28 +99,35 @@ class NestedSettings:
     @classmethod
     def preset(cls, name, **changes):
         """Settings by name, "quick", "standard" or "careful", with some changed."""
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ProspectEmuError(f"preset = {name!r} is unknown; use {', '.join(PRESETS)}.")
         return cls(**PRESETS[name] | changes)
 
     def __post_init__(self):
-        lowest = {
-            "nlive_init": 2,
-            "nlive_batch": 2,
-            "walks": 1,
-            "target_n_effective": 1,
-            "max_runs": 1,
-        }
-        for name, low in lowest.items():
+        lowest = {"nlive_init": 2, "nlive_batch": 2, "maxbatch": 0, "bootstrap": 0}
+        whole = ["walks", "target_n_effective", "max_runs"]
+        whole += [f"max{a}{b}" for a in ("call", "iter") for b in ("", "_init", "_batch")]
+        for name, low in (lowest | dict.fromkeys(whole, 1)).items():
             value = getattr(self, name)
             if value is not None and not value >= low:
                 raise ProspectEmuError(f"{name} = {value} is too small; give {low} or more.")
-        if not (np.isfinite(self.dlogz_init) and self.dlogz_init > 0):
-            raise ProspectEmuError(f"dlogz_init = {self.dlogz_init} is not a positive number.")
-        if self.facc is not None and not 0 < self.facc < 1:
-            raise ProspectEmuError(f"facc = {self.facc} must be between 0 and 1.")
+        if self.bootstrap == 1:
+            raise ProspectEmuError("bootstrap = 1 is no set of samples; give 0, or 2 or more.")
+        for name in ("dlogz_init", "max_error", "update_interval"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise ProspectEmuError(f"{name} = {value} is not a positive number.")
+        for name in ("facc", "forget"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ProspectEmuError(f"{name} = {value} must be between 0 and 1.")
+        for name in ("first_update", "weight_kwargs", "stop_kwargs"):
+            if not isinstance(getattr(self, name), dict):
+                raise ProspectEmuError(f"{name} = {getattr(self, name)!r} must be a dictionary.")
+        if not (self.live_points is None or np.iterable(self.live_points)):
+            raise ProspectEmuError("live_points must be dynesty's: arrays of u, theta and ln L.")
         choices = {"sample": _SAMPLES, "bound": _BOUNDS, "moves": _MOVES}
         for name, known in choices.items():
             value = getattr(self, name)
-            if isinstance(value, str) and value not in known:
+            if isinstance(value, (str, Real)) and value not in known:
                 raise ProspectEmuError(f"{name} = {value!r} is unknown; use {', '.join(known)}.")

@@ -104,7 +104,7 @@ class Stars:
         table = self._stars(weights, gas, outside, share, metals)
         self.gas, amplitudes = None, np.zeros((*share.shape[:1], len(light), 0))
         neb = self._ages < g.nneb
-        if gas is not None and neb.any():
+        if gas is not None and light[:, neb].any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
             kinds = [(g.neb_logline, lines.astype(np.float32))]
             if continuum:
@@ -122,7 +122,10 @@ class Stars:
         # Bands apart: passes over an array of their own are quicker. By cell of metallicity.
         halves = [np.ascontiguousarray(half) for half in (table[:, :, :nb], table[:, :, nb:])]
         self._pairs = [
-            [half[c : c + 2].swapaxes(0, 1).reshape(-1, half.shape[2]) for half in halves]
+            [
+                half[c : c + 2].swapaxes(0, 1).reshape(2 * len(light), half.shape[2])
+                for half in halves
+            ]
             for c in range(len(table) - 1)
         ]
         if self.gas is not None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from prospect_emu import EmulatorSPS, FitResult
 from prospect_emu.commands import cli
-from prospect_emu.fit.one_galaxy import _with_spectrum
+from prospect_emu.fit.one_galaxy import _with_spectrum, prepare
 from prospect_emu.observe.tables import make_obs
 from prospect_emu.prospector.version import adapter
 
@@ -71,11 +71,37 @@ def test_fit_with_a_spectrum(files, tmp_path, monkeypatch, capsys):
         (["--resolution", "R=100", "--emulator", "mathews23-factored"], "computed exactly"),
         (["--resolution", "R=100", "--certify", "500"], "--spectrum is computed exactly"),
         (["--resolution", "nothing.csv"], "Cannot read nothing.csv"),
+        (["--resolution", "R=100", "--polyorder", "-1"], "does not suit a spectrum of 117 pixels"),
+        (["--resolution", "R=100", "--polyorder", "117"], "does not suit a spectrum of 117"),
+        (["--resolution", "R=100", "--spectrum-floor", "-1"], "is not a fraction"),
     ],
 )
 def test_one_sentence(files, tmp_path, capsys, more, match):
     assert cli.main(command(files, "--out", str(tmp_path / "out"), *more)) == 2
     assert match in capsys.readouterr().err
+
+
+def test_degraded_and_of_another_brightness(files, tmp_path):
+    """Of a flat spectrum of R = 1000, 40 times as bright as the flat photometry."""
+    wave = np.geomspace(0.9e4, 2.4e4, 3000)
+    table = Table({"wave": wave * u.AA, "flux": np.full(3000, 40.0) * u.uJy})
+    table["err"] = 0.1 * table["flux"]
+    table.write(tmp_path / "spec.ecsv")
+    photometry = Table({"band": BANDS, "flux": [1, 1, 1] * u.uJy, "error": [0.1] * 3 * u.uJy})
+    photometry.write(tmp_path / "phot.ecsv")
+    args = tmp_path / "phot.ecsv", ZRED, MODEL
+    spectral = {"spectrum": tmp_path / "spec.ecsv", "resolution": "R=1000"}
+    obs, model, _ = prepare(*args, **spectral)
+    assert any("40 times as bright" in n and "jwst_f115w, jwst_f200w" in n for n in obs["notes"])
+    assert any("Use --degrade" in n for n in obs["notes"])
+    obs, model, _ = prepare(*args, **spectral, degrade=True, spectrum_floor=0.02)
+    assert any("3000 pixels were smoothed" in n for n in obs["notes"])
+    assert not any("Use --degrade" in n for n in obs["notes"])
+    assert 50 < obs["mask"].sum() < 100
+    np.testing.assert_allclose(obs["spectrum"][obs["mask"]], 40.0 / 3631e6, rtol=1e-6)
+    assert np.all(obs["unc"][obs["mask"]] > 0.02 * 40.0 / 3631e6)
+    # Lines as wide as the library: 1273 km/s.
+    np.testing.assert_allclose(np.median(model.params["eline_sigma"]), 1273.0, rtol=1e-2)
 
 
 def test_a_spectrum_beyond_the_library(files, tmp_path, capsys):

@@ -69,6 +69,43 @@ def test_likelihood_is_prospectors(obs, sps, kind):
     np.testing.assert_allclose(posterior.log_prior(theta), prior, rtol=1e-10)
 
 
+@pytest.mark.parametrize("kind", [SpecModel, SedModel])
+def test_units_of_mass_are_the_models(kind, obs, sps):
+    """SedModel of 1.4 reads ``mass_units``, SpecModel does not; either is compiled; 1e-4."""
+    units = {"mass_units": {"N": 1, "isfree": False, "init": "mstar"}}
+    model = kind(params("parametric_sfh") | units)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        posterior = BatchedPosterior(model, obs, sps)
+    said = any("mass is the mass formed" in str(w.message) for w in caught)
+    assert isinstance(posterior.predictions, ExactFluxes) and said == (kind is SpecModel)
+    theta = draws(posterior, 3)
+    expected = [model.predict(t, obs=fix_obs(dict(obs)), sps=sps)[1] for t in theta]
+    np.testing.assert_allclose(posterior.maggies(theta), expected, rtol=1e-4)
+
+
+def test_lines_that_the_model_ignores(obs, sps):
+    """Before Prospector's first prediction too; 1e-4."""
+    extra = {"elines_to_ignore": {"isfree": False, "init": ["[O II] 3726", "[O II] 3729"]}}
+    young = {"isfree": False, "N": 1, "init": 0.003}
+    config = {**params("ssp", "nebular"), **extra, "tage": young}
+    config["nebemlineinspec"] = {"N": 1, "isfree": False, "init": False}
+    model = SpecModel(config)
+    posterior = BatchedPosterior(model, obs, sps)
+    assert isinstance(posterior.predictions, ExactFluxes)
+    theta = draws(posterior, 3)
+    expected = [model.predict(t, obs=fix_obs(dict(obs)), sps=sps)[1] for t in theta]
+    np.testing.assert_allclose(posterior.maggies(theta), expected, rtol=1e-4)
+
+
+def test_a_switch_that_varies_is_the_models_own_pace(obs, sps):
+    tesc = {"N": 1, "isfree": True, "init": 7.0, "prior": priors.TopHat(mini=6.0, maxi=8.0)}
+    model = SpecModel(params("ssp") | {"dust_tesc": tesc})
+    with pytest.warns(UserWarning, match="dust_tesc varies: the model predicts each"):
+        posterior = BatchedPosterior(model, obs, sps)
+    assert isinstance(posterior.predictions, ModelFluxes)
+
+
 def test_only_unmasked_bands(obs, sps):
     model = SpecModel(params("ssp"))
     some = {**obs, "phot_mask": np.array([True, False, True, True, False, True])}

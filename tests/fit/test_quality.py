@@ -50,4 +50,14 @@ def test_copies_count_once(model):
     # One sample of weight 3/4 and a hundred of 1/400.
     assert effective_size(samples, weights) == pytest.approx(1 / (0.75**2 + 100 / 400**2))
     (text,) = problems(model, samples, weights, photometry(6.0))
-    assert "of 400 effective samples 2 are no copies" in text
+    assert "of 400 effective samples 2 are not copies" in text
+
+
+def test_a_spectrum_that_is_not_reached(model):
+    """Residuals of 2 sigma in 100 pixels; errors that the model may widen are not judged."""
+    one = np.ones(100)
+    spectrum = {"flux": 3.0 * one, "best": one, "unc": one, "mask": one > 0.0}
+    (text,) = problems(model, *draws(model), photometry(6.0), spectrum=spectrum)
+    assert "chi2 of the best sample is 400 for 100 pixels" in text
+    model.params["spec_jitter"] = one[:1]
+    assert problems(model, *draws(model), photometry(6.0), spectrum=spectrum) == []

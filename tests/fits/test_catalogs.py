@@ -13,10 +13,11 @@ from prospect_emu.errors import DataError, SetupError
 from prospect_emu.fits import catalogs, identity, work
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalogs import read_sample, select
-from prospect_emu.fits.config import CatalogConfig, FitConfig, SelectConfig, parse_config
+from prospect_emu.fits.config import parse_config
 from prospect_emu.fits.fields import FIELDS
 from prospect_emu.fits.mocks import MockRecipe, mock_catalog
 from prospect_emu.fits.results import read_results
+from prospect_emu.fits.sections import CatalogConfig, FitConfig, SelectConfig
 from prospect_emu.fits.threedhst import galaxy_obs, read_catalog
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.table_files import read_table
@@ -147,6 +148,28 @@ def test_column_map(tmp_path, name):
 def test_faults_of_a_column_map(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         read_sample(table_config(tmp_path, **change))
+
+
+def test_columns_named_by_band(tmp_path):
+    """As UNCOVER's catalogs have them; what is left out, and what is doubtful, is said."""
+    names = ("f444w", "f606w", "f160w", "jwst_f140m", "color")
+    table = Table({"id": [1], "z_spec": [2.0], "faper_f444w": [9.0], "f_f090w": [1.0]})
+    for i, name in enumerate(names):
+        table[f"f_{name}"], table[f"e_{name}"] = [1.0 + i], [0.1]
+    table.write(tmp_path / "t.fits")
+    shape = {"zred_column": "z_spec", "unit": "nJy", "band_columns": ("f_{band}", "e_{band}")}
+    config = CatalogConfig(kind="table", path=str(tmp_path / "t.fits"), **shape)
+    sample = read_sample(config)
+    assert sample.bands == ("jwst_f444w", "acs_wfc_f606w", "wfc3_ir_f160w", "jwst_f140m")
+    np.testing.assert_allclose(sample.make(0)["maggies"], np.arange(1.0, 5.0) / 3631e9)
+    assert "f_f444w is jwst_f444w." in sample.notes
+    assert {n.split()[0] for n in sample.notes if "not used" in n} == {"f_f090w", "f_color"}
+    table["f_jwst_f444w"], table["e_jwst_f444w"] = [1.0], [0.1]
+    table.write(tmp_path / "t.fits", overwrite=True)
+    with pytest.raises(DataError, match="are both jwst_f444w"):
+        read_sample(config)
+    with pytest.raises(DataError, match="or the like"):
+        read_sample(CatalogConfig(kind="table", path="t.fits", band_columns=("f_{band}",)))
 
 
 def band_config(tmp_path, table, name="t.ecsv", unit="", **entry):

@@ -31,10 +31,11 @@ from prospect_emu.fits import (
 )
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
 from prospect_emu.fits.campaign_report import write_summary
-from prospect_emu.fits.config import ExecutorConfig, SelectConfig, parse_config, read_config
+from prospect_emu.fits.config import parse_config, read_config
 from prospect_emu.fits.executors import DaskExecutor, WorkerLost
 from prospect_emu.fits.identity import Key, file_name
 from prospect_emu.fits.results import read_results, write_results
+from prospect_emu.fits.sections import ExecutorConfig, SelectConfig
 from prospect_emu.fits.slurm import write_script
 from prospect_emu.fits.store import Store
 

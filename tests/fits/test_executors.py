@@ -11,9 +11,9 @@ import pytest
 from prospect_emu.commands.cli import main
 from prospect_emu.errors import SetupError
 from prospect_emu.fits.campaign import campaign_status, run_campaign
-from prospect_emu.fits.config import ExecutorConfig
 from prospect_emu.fits.executors import DaskExecutor, LocalExecutor, WorkerLost, make_executor
 from prospect_emu.fits.results import read_results
+from prospect_emu.fits.sections import ExecutorConfig
 from prospect_emu.fits.slurm import parse_chunk
 
 N = 3

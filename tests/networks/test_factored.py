@@ -150,6 +150,12 @@ def test_photometry_against_exact_sps(toy, exact, zred):
     np.testing.assert_allclose(toy.maggies(theta), folded, rtol=1e-6)
 
 
+@pytest.mark.parametrize("zred", [-1.0, 0.0, np.nan, np.inf, 13.0, "text", None, [1.0], True])
+def test_redshifts_that_are_none(toy, zred):
+    with pytest.raises(RangeError, match=r"lies outside 0\.05 to 12, the range of emulator 'toy'"):
+        toy.at_redshift(zred)
+
+
 def test_mixed_redshifts(toy):
     """Rows are put back where they came from, whichever way they took."""
     theta = draws(260)

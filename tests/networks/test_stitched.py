@@ -178,7 +178,7 @@ def test_outside_the_range(stitched, theta):
     for zred in (0.005, 6.3, np.nan):
         with pytest.raises(RangeError, match=r"zred = .* outside"):
             stitched.maggies(at(theta, zred))
-        with pytest.raises(RangeError, match=r"zred = .* outside 0.01 to 6.25"):
+        with pytest.raises(RangeError, match=r"redshift .* lies outside 0.01 to 6.25"):
             stitched.at_redshift(zred)
         # Unchecked, a network would extrapolate; here there is none to ask.
         assert np.isnan(stitched.maggies(at(theta, zred), check=False)).all()

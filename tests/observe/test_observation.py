@@ -83,6 +83,16 @@ def test_a_masked_flag_is_false(obs):
     )
 
 
+@pytest.mark.parametrize(
+    "change", [lambda x: x + 0j, lambda x: x > 0, lambda x: [1.0, [2.0, 3.0]], lambda x: ["a"]]
+)
+@pytest.mark.parametrize("name", ["maggies", "maggies_unc"])
+def test_what_holds_no_fluxes(obs, name, change):
+    """Complex numbers lost their imaginary part; a mask in the place of fluxes was 0 and 1."""
+    with pytest.raises(DataError, match=f"{name} of obs is not an array of numbers"):
+        observation.photometry({**obs, name: change(obs[name])})
+
+
 def test_make_obs_reads_masks_and_units(sps, obs):
     flux = masked_forms(obs["maggies"], 4)["masked Quantity"]
     made = make_obs(sps.filters, flux, obs["maggies_unc"] * u.mgy, 1.0, error_floor=0.0)

@@ -70,7 +70,7 @@ def test_nirspec(tmp_path):
     assert got["mask"].sum() == 20 and not got["mask"][3]
     assert np.isfinite(got["spectrum"]).all() and np.isfinite(got["unc"]).all()
     np.testing.assert_allclose(got["unc"][4], 0.1 * FLUX[4] * 1e-6 / 3631.0)
-    assert any("1 pixels are masked" in note for note in got["spectrum_notes"])
+    assert any("1 pixel is masked" in note for note in got["spectrum_notes"])
 
 
 def test_sdss(tmp_path):
@@ -121,12 +121,15 @@ def test_air_of_a_file(tmp_path):
         ({"wavelength": np.repeat(WAVE[::3], 3) * u.um}, "do not increase"),
         ({"wavelength": np.where(WAVE > 1.9, np.nan, WAVE) * u.um}, "wavelengths are not finite"),
         ({"wavelength": WAVE * u.s}, "is not a length"),
+        ({"wavelength": (WAVE - 1.5) * u.um}, "first wavelength is -5000 A"),
         ({"flux": FLUX * u.s}, "not a flux density"),
+        ({"flux": FLUX * u.erg / u.s / u.cm**2}, "not a flux density"),
         ({"flux": np.full(21, np.nan) * u.uJy}, "All pixels"),
         ({"use": np.zeros(21, dtype=bool)}, "All pixels"),
         ({"mask": np.zeros(21, dtype=bool)}, "rename it 'use'"),
         ({"err": None}, "no column of the error"),
         ({"R": np.zeros(21)}, "not positive"),
+        ({"R": np.full(21, 0.1)}, "more than light's"),
     ],
 )
 def test_one_sentence_for_bad_spectra(tmp_path, changes, match):
@@ -148,8 +151,13 @@ def test_line_spread_functions(tmp_path):
     )
     with pytest.raises(DataError, match="covers 12000 to 21000 A, but the pixels"):
         line_spread(short, wave)
-    for bad in ("100", "R=0", "70kg"):
-        with pytest.raises(DataError):
+    for bad, match in (
+        ("100", "no unit"),
+        ("R=0", "not positive"),
+        ("70kg", "unit 'kg'"),
+        ("70km", "than light"),
+    ):
+        with pytest.raises(DataError, match=match):
             line_spread(bad, wave)
 
 

@@ -213,7 +213,7 @@ def test_what_scripts_read_of_python_fsps():
         ssp.set_lsf(None, None)
     with pytest.raises(ModelMismatchError, match="cannot be set without FSPS"):
         ssp.params["smooth_lsf"] = True
-    with pytest.raises(ModelMismatchError, match="'dust_2' is no parameter"):
+    with pytest.raises(ModelMismatchError, match="'dust_2' is not a parameter"):
         ssp.params["dust_2"] = 1.0
 
 
