@@ -100,10 +100,11 @@ def check(galaxies, proposal, kind, i):
     data = adapter.observed(sps.inflate(obs))
     config = parse_config({"emulators": [EMULATOR], "output": ".",
                            "catalog": {"kind": "mocks", "path": ""}})  # fmt: skip
-    posterior = BatchedPosterior(backend.model(config.fit, obs["zred"]), data, sps)
+    model = backend.model(config.fit, obs["zred"])
+    posterior = BatchedPosterior(model, data, sps)
     folded = time.process_time()
     data["maggies"], data["maggies_unc"], data["phot_mask"] = observation.photometry(data)
-    made = attempt(posterior, data, proposal, i)
+    made = attempt(posterior, data, model, proposal, i)
     row = {"kind": kind, "i": i, "zred": obs["zred"], "nband": int(np.sum(obs["phot_mask"]))}
     row |= {"build_s": folded - began, "is_s": time.process_time() - folded}
     row |= {k: v for k, v in made.diagnostics["amortised"].items() if k != "settings"}

@@ -226,6 +226,11 @@ class FSPSBackend(ExactBackend):
         self._versions = fsps_versions()
 
     def identity(self, config):
+        if config.proposal:
+            raise SetupError(
+                'fit.sampler = "amortised" is not for fits by FSPS itself; leave "fsps" out of '
+                "emulators, or give it a campaign of its own."
+            )
         return {**super().identity(config), "name": "fsps", "versions": self._versions}
 
     def fit(self, obs, config, seed):

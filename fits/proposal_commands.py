@@ -93,7 +93,7 @@ def of_campaign(config, snr, size, seed):
     Raises
     ------
     SetupError
-        If a galaxy's redshift is free, or there is none.
+        If a galaxy's redshift is free or it is magnified, or there is none.
     """
     from prospect_emu.errors import SetupError
     from prospect_emu.fit.posterior import BatchedPosterior
@@ -111,6 +111,11 @@ def of_campaign(config, snr, size, seed):
         raise SetupError(
             "A proposal is learnt from the galaxies that a campaign selects, with fixed redshifts; "
             + ("the redshift of one of these is free." if galaxies else "none is selected.")
+        )
+    if any("magnification" in obs for obs in galaxies):
+        raise SetupError(
+            "A proposal is learnt from galaxies that are not magnified; leave "
+            "catalog.magnification out, or fit this campaign by nested sampling."
         )
     bands = [f.name for f in galaxies[0]["filters"]]
     filters = list(load_filters(bands))
@@ -132,9 +137,15 @@ def of_campaign(config, snr, size, seed):
                "phot_mask": ones > 0 if mask is None else mask, "spectrum": None}  # fmt: skip
         return BatchedPosterior(backend.model(config.fit, zred), obs, backend.sps(filters))
 
+    labels = list(backend.model(config.fit, 0.5 * (low + high)).theta_labels())
+    if "zred" in labels:
+        raise SetupError(
+            "A proposal is learnt at fixed redshifts, and the model of this campaign leaves zred "
+            "free; fix it in build_model, or fit by nested sampling."
+        )
     told = {
         "bands": bands,
-        "labels": list(backend.model(config.fit, 0.5 * (low + high)).theta_labels()),
+        "labels": labels,
         "zred_range": [low, high],
         "backend": backend.identity(config.fit),
     }

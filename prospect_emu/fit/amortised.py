@@ -8,6 +8,7 @@ from scipy.stats import chi2
 
 from ..errors import ModelMismatchError
 from ..networks.proposal import features
+from ..parameters import DEFAULTS
 from ..sampling.importance import REFIT, ImportanceSettings, importance_sample
 from ..sampling.mixtures import thin
 from ..sampling.nested import FitResults
@@ -38,14 +39,15 @@ class Attempt:
     diagnostics: dict
 
 
-def attempt(posterior, data, proposal, seed, settings=None):
+def attempt(posterior, data, model, proposal, seed, settings=None):
     """Sample a posterior by importance.
 
     Parameters
     ----------
     posterior : BatchedPosterior
     data : Observed
-        With ``filters`` and ``phot_mask``.
+        With ``filters`` and ``phot_mask`` where it has photometry.
+    model : prospect.models.ProspectorParams
     proposal : Proposal
     seed : int
     settings : ImportanceSettings, optional
@@ -61,7 +63,7 @@ def attempt(posterior, data, proposal, seed, settings=None):
     """
     settings = settings or ImportanceSettings()
     start = time.perf_counter()
-    strange, density = _recognise(posterior, data, proposal)
+    strange, density = _recognise(posterior, data, model, proposal)
     told = {"proposal": proposal.manifest["name"], "sha256": proposal.manifest.get("sha256")}
     told |= strange
     if density is None:
@@ -73,7 +75,7 @@ def attempt(posterior, data, proposal, seed, settings=None):
         coordinates = ProposalCoordinates(posterior)
         run = importance_sample(coordinates.target, density, rng, settings)
     verdict, reason = run.verdict, run.reason
-    best, misfit = _misfit(posterior, run.logl)
+    best, misfit = _misfit(posterior, run)
     if misfit and verdict != REFIT:
         verdict, reason = REFIT, misfit
     told |= {
@@ -94,7 +96,7 @@ def attempt(posterior, data, proposal, seed, settings=None):
     return Attempt(_results(run, rng, seed, told), {"amortised": told})
 
 
-def _recognise(posterior, data, proposal):
+def _recognise(posterior, data, model, proposal):
     """Whether a galaxy is of the kind that a proposal was trained on.
 
     Returns
@@ -103,25 +105,35 @@ def _recognise(posterior, data, proposal):
         ``strangeness`` (1 is the limit), and ``verdict`` and ``reason`` if it is not.
     Density or None
     """
-    names = [f.name for f in data["filters"]]
-    bands, mask = proposal.manifest["bands"], np.asarray(data["phot_mask"], dtype=bool)
-    foreign = [n for n, used in zip(names, mask, strict=True) if used and n not in bands]
-    if foreign or list(posterior.labels) != proposal.manifest["labels"]:
-        what = f"bands {', '.join(foreign)}" if foreign else f"parameters {posterior.labels}"
-        raise ModelMismatchError(
+
+    def mismatch(what):
+        return ModelMismatchError(
             f"Proposal {proposal.manifest['name']!r} was not trained for {what}; train one for "
-            "this campaign (prospect-emu train posterior), or fit by nested sampling."
+            "this model and these bands (prospect-emu train posterior), or fit by nested sampling."
         )
 
     def refused(reason):
         return {"verdict": REFIT, "reason": reason}, None
 
+    if list(posterior.labels) != proposal.manifest["labels"]:
+        raise mismatch(f"the parameters {', '.join(posterior.labels)}")
+    if data.get("spectrum") is not None:
+        return refused("a spectrum is fitted, and the proposal learnt photometry alone")
     if not isinstance(posterior.likelihood, (Gaussian, Emulated)):
         return refused("the likelihood is not that of independent Gaussian errors")
-    zred = data.get("zred")
+    if "magnification" in model.params:
+        return refused("it is magnified, and the proposal learnt galaxies that are not")
+    names = [f.name for f in data["filters"]]
+    bands, mask = proposal.manifest["bands"], np.asarray(data["phot_mask"], dtype=bool)
+    foreign = [n for n, used in zip(names, mask, strict=True) if used and n not in bands]
+    if foreign:
+        raise mismatch(f"the bands {', '.join(foreign)}")
+    if "zred" in model.theta_index:
+        return refused("its redshift is free, and the proposal learnt fixed ones")
+    zred = float(np.squeeze(model.params.get("zred", DEFAULTS["zred"])))
     low, high = proposal.manifest["zred_range"]
-    if zred is None or not low <= zred <= high:
-        return refused(f"its redshift is not within {low:g} to {high:g}")
+    if not low <= zred <= high:
+        return refused(f"its redshift {zred:g} is not within {low:g} to {high:g}")
     at = [bands.index(n) for n, used in zip(names, mask, strict=True) if used]
     flux, unc = np.zeros((1, len(bands))), np.ones((1, len(bands)))
     flux[0, at], unc[0, at] = posterior.likelihood.flux, posterior.likelihood.unc
@@ -138,10 +150,11 @@ def _recognise(posterior, data, proposal):
     return found, proposal.of(code[0])
 
 
-def _misfit(posterior, logl):
+def _misfit(posterior, run):
     """Chi2 of the best draw, and what is wrong with it, if anything."""
-    nband = posterior.likelihood.flux.size
-    best = float(2.0 * (posterior.likelihood.log_norm - logl.max()))
+    nband, top = posterior.likelihood.flux.size, np.argmax(run.logl)
+    log_norm = posterior.likelihood.log_norm_at(run.theta[[top]])[0]
+    best = float(2.0 * (log_norm - run.logl[top]))
     # Most priors tell as much as the data: half of the parameters, about, are fitted.
     free = max(1, nband - posterior.ndim // 2)
     if chi2.sf(best, free) < _UNLIKELY:

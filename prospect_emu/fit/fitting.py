@@ -175,7 +175,9 @@ def fit_model(
     if own.get("checkpoint_file") is not None:
         own["identity"] = describe_problem(data, model, sps)
     start = time.perf_counter()
-    tried = None if proposal is None else attempt(posterior, data, proposal, own.get("seed"))
+    tried = None
+    if proposal is not None:
+        tried = attempt(posterior, data, model, proposal, own.get("seed"))
     if tried is not None and tried.results is not None:
         return adapter.output(tried.results, time.perf_counter() - start)
     results = run_nested(

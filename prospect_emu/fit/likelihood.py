@@ -58,6 +58,10 @@ class Gaussian:
         lnl += self.log_norm
         return lnl
 
+    def log_norm_at(self, theta):
+        """`log_norm`, the same for all vectors (n, ndim)."""
+        return np.full(len(theta), self.log_norm)
+
 
 @dataclass(frozen=True)
 class VectorErrors:
@@ -100,11 +104,6 @@ class Emulated:
     observed: np.ndarray
     errors: VectorErrors
 
-    @property
-    def log_norm(self):
-        """As of a `Gaussian` with the typical errors."""
-        return Gaussian(self.flux, self.unc).log_norm
-
     def __call__(self, maggies, theta):
         """Log likelihood (n,) of fluxes (n, nband), overwritten, of vectors (n, ndim)."""
         var, chi = self.errors(theta), maggies
@@ -112,10 +111,17 @@ class Emulated:
         chi /= self.observed
         chi *= chi
         chi /= var
-        norm = np.log(self.observed).sum() + 0.5 * self.flux.size * _LN_2PI
+        return self._log_norm(var) - 0.5 * chi.sum(axis=1)
+
+    def log_norm_at(self, theta):
+        """Log likelihood (n,) of a perfect fit at vectors (n, ndim)."""
+        return self._log_norm(self.errors(theta))
+
+    def _log_norm(self, var):
         # Logarithms of products: fewer, and of eight ratios they cannot overflow.
         log_var = np.log(np.multiply.reduceat(var, np.arange(0, self.flux.size, 8), axis=1))
-        return -0.5 * (chi.sum(axis=1) + log_var.sum(axis=1)) - norm
+        norm = np.log(self.observed).sum() + 0.5 * self.flux.size * _LN_2PI
+        return -0.5 * log_var.sum(axis=1) - norm
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,13 @@ from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
-# Calls at one redshift after which folding an exact emulator there, for half a second, is worth it.
+# Calls at one redshift before an emulator is folded there, which costs as much as a hundred
+# vectors: a check of a few is no reason for it. Fluxes before and after differ by 1e-5 at most.
 _FOLD_AFTER = 20
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
 tolerate_missing_sps_home()
-
-
-# Calls at one redshift before the emulator is folded there.
-_FOLD_AFTER = 8
 
 
 class EmulatorSPS(ExactBasis):
@@ -182,12 +179,8 @@ class NetworkSPS:
         self._held["calls"] += 1
         if self._held["calls"] <= _FOLD_AFTER:
             return emulator.maggies(theta)
-        if self._held.get("emulator") is not emulator:
-            # Folding costs as much as a hundred vectors: a check of a few is no reason for it.
-            self._held["calls"] = self._held.get("calls", 0) + 1
-            if self._held["calls"] <= _FOLD_AFTER:
-                return emulator.maggies(theta)
-            self._held |= {"emulator": emulator, "folded": emulator.at_redshift(zred)}
+        if self._held.get("filters") != emulator.filters:
+            self._held |= {"filters": emulator.filters, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
         return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
             theta[0], zred
