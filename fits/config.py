@@ -15,8 +15,6 @@ from ..sampling.settings import PRESETS
 from .sections import Config
 
 _NUMBER = (int, float)
-
-
 _POSITIVE = ("fit.dlogz", "fit.max_seconds", "catalog.mips_factor")
 _CHOICES = {
     "catalog.kind": ("3dhst", "table", "mocks"),
@@ -29,19 +27,10 @@ _CHOICES = {
 # Settings of one kind of catalog alone.
 _OF_KIND = dict.fromkeys(
     ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
-) | dict.fromkeys(
-    (
-        "id_column",
-        "zred_column",
-        "zred_error_column",
-        "zred_prior",
-        "magnification",
-        "unit",
-        "band_columns",
-        "bands",
-    ),
-    "table",
-)
+) | dict.fromkeys((
+    "id_column", "zred_column", "zred_error_column", "zred_prior", "magnification", "unit",
+    "band_columns", "bands",
+), "table")  # fmt: skip
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
     "fit.max_runs": 1, "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0,

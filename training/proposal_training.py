@@ -12,7 +12,7 @@ from tqdm import tqdm
 from prospect_emu.files import fingerprint
 from prospect_emu.networks.proposal import LOG_WIDTHS, Proposal
 
-from .train import _Checkpoint, _generator
+from .train import Checkpoint, generator, standard
 
 # Chunks of validation, beyond all that are trained on.
 _HELD_OUT = 10_000_000
@@ -129,12 +129,6 @@ class _Pool:
         return tuple(torch.from_numpy(np.concatenate(a)) for a in zip(*parts, strict=True))
 
 
-def standard(a):
-    """Mean and standard deviation of each column; 1 where it does not vary."""
-    mean, std = a.mean(axis=0), a.std(axis=0)
-    return mean, np.where(std > 1e-6, std, 1.0)
-
-
 def held_out(simulator, n=512, chunks=16):
     """Features and coordinates of galaxies that no training sees."""
     made = [simulator.chunk(_HELD_OUT + i, n) for i in range(chunks)]
@@ -175,7 +169,7 @@ def train_flow(simulator, settings, checkpoint, description=(), every=20, progre
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.rate, betas=(0.9, 0.98), fused=True)
     mean = {k: v.clone() for k, v in net.state_dict().items()}
     run = fingerprint([dataclasses.asdict(settings), *[a.tolist() for a in numbers], *description])
-    saved = _Checkpoint(Path(checkpoint), run)
+    saved = Checkpoint(Path(checkpoint), run)
     state = saved.load(net, mean, [optimizer]) or {"epoch": 0, "step": 0, "history": []}
     pool = _Pool(simulator, settings.pool, settings.repeats)
     bar = tqdm(total=settings.epochs, initial=state["epoch"], unit="epoch", disable=not progress)
@@ -194,7 +188,7 @@ def train_flow(simulator, settings, checkpoint, description=(), every=20, progre
         epoch = state["epoch"]
         x, w = pool.epoch(epoch)
         x, w = (x - x_mean) / x_std, (w - w_mean) / w_std
-        order = torch.randperm(len(x), generator=_generator(settings.seed, epoch))
+        order = torch.randperm(len(x), generator=generator(settings.seed, epoch))
         batches = order.split(settings.batch)
         for i, rows in enumerate(batches):
             done = (epoch + i / len(batches)) / settings.epochs

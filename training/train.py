@@ -103,7 +103,7 @@ class Network(nn.Module):
         )
 
 
-class _Checkpoint:
+class Checkpoint:
     """Where a run stands, in one safetensors file written after every epoch."""
 
     def __init__(self, path, run_id):
@@ -149,7 +149,7 @@ class _Checkpoint:
         return json.loads(manifest["state"])
 
 
-def _generator(*numbers):
+def generator(*numbers):
     """A torch generator that depends on these numbers alone, so that resuming needs no state."""
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
@@ -196,7 +196,7 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
     sums = [sum(c.double().sum().item() for c in d.split(100_000)) for d in data]
     shapes = [list(d.shape) for d in data]
     run_id = fingerprint([dataclasses.asdict(settings), shapes, sums, *recipe])
-    saved = _Checkpoint(checkpoint, run_id)
+    saved = Checkpoint(checkpoint, run_id)
     n = len(data[0])
     n_val = max(int(settings.validation * n), 1)
     if n < 2:
@@ -212,11 +212,11 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
         rate, batch, max_epochs = settings.schedule[step]
         if state["epoch"] == 0:  # moments of another learning rate do not carry over
             optimizers = _optimizers(net, settings.optimizer)
-        split = torch.randperm(n, generator=_generator(settings.seed, step))
+        split = torch.randperm(n, generator=generator(settings.seed, step))
         held_out, used = split[:n_val], split[n_val:]
 
         while state["epoch"] < max_epochs and state["stale"] < settings.patience:
-            epoch_rng = _generator(settings.seed, step, state["epoch"])
+            epoch_rng = generator(settings.seed, step, state["epoch"])
             order = used[torch.randperm(len(used), generator=epoch_rng)[: settings.epoch]]
             batches = order.split(batch)
             net.train()
@@ -235,7 +235,7 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
             net.eval()
             with torch.no_grad():
                 # One seed for all epochs: validation losses stay comparable.
-                val_rng = _generator(settings.seed, 10_000 + step)
+                val_rng = generator(settings.seed, 10_000 + step)
                 parts = [
                     (loss(net, val_rng, *(d[r] for d in data)).item() ** 2, len(r))
                     for r in held_out.split(4000)
@@ -291,8 +291,8 @@ def apparent_rmse(predicted, target, log_scale, rng):
 
 
 def standard(a):
-    """Mean and standard deviation per column; a constant column keeps its scale."""
-    return a.mean(axis=0), np.where((std := a.std(axis=0)) > 0, std, 1.0)
+    """Mean and standard deviation per column; a constant column, to rounding, keeps its scale."""
+    return a.mean(axis=0), np.where((std := a.std(axis=0)) > 1e-6, std, 1.0)
 
 
 class FixedSamples:

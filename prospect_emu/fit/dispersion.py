@@ -7,7 +7,7 @@ import numpy as np
 from ..cosmology import LIGHTSPEED_KMS
 from ..errors import ModelMismatchError
 from ..observe.smoothing import FFTSmoothing, MatrixSmoothing, gaussian_matrix, smoothing_matrix
-from .likelihood import Scalar
+from .noise_terms import Scalar
 
 
 def scalar(model, name, default=None):

@@ -1,8 +1,11 @@
 """Spectra of a posterior: the whole SED, and what was fitted to an observed spectrum."""
 
+import warnings
+
 import numpy as np
 
 from ..prospector.version import adapter
+from .predictions import predictions
 from .quantiles import weighted_quantiles
 
 # Draws of the posterior, each of which takes milliseconds.
@@ -38,6 +41,17 @@ def model_sed(predicted, theta, reach):
     seds = predicted.sed(theta)[:, some]
     maggies = weighted_quantiles(seds, np.ones(len(seds)), _QUANTILES)
     return {"wavelength": wave[some], "maggies": maggies.astype(np.float32)}
+
+
+def sed_components(model, obs, sps, best):
+    """What is added to the SED of a vector (ndim,); see `FitResult.components`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # which the fit has given
+        predicted = predictions(model, obs, sps)
+    theta = best[None]
+    wave = predicted.ingredients.wave * (1.0 + predicted.zred(theta)[0]) / 1e4
+    parts = {k: v[0] for k, v in predicted.components(theta).items()}
+    return {"wavelength": wave, **parts}
 
 
 def fitted_spectrum(model, obs, sps, theta, best):

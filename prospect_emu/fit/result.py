@@ -1,6 +1,5 @@
 """The result of a fit: posterior, summary, and one HDF5 file that Prospector opens too."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from ..networks.vector import PARAMETERS, derived_quantities
 from . import conversions, result_file
 from .certificate import Certificate, certify
 from .collect import collect
+from .drawn import sed_components
 from .fluxes import Photometry
 from .labels import UNITS
-from .predictions import predictions
 from .quality import effective_size
 from .quantiles import weighted_quantiles
 
@@ -333,13 +332,7 @@ class FitResult:
                 "result of that fit, before it is written."
             )
         _, _, model, obs, sps = self._run
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # which the fit has given
-            predicted = predictions(model, obs, sps)
-        best = self.best[None]
-        wave = predicted.ingredients.wave * (1.0 + predicted.zred(best)[0]) / 1e4
-        parts = {k: v[0] for k, v in predicted.components(best).items()}
-        return {"wavelength": wave, **parts}
+        return sed_components(model, obs, sps, self.best)
 
     def plot_sed(self, **kwargs: Any) -> "Figure":
         """`prospect_emu.fit.plots.sed_figure` of this result."""

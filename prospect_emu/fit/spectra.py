@@ -21,14 +21,8 @@ from ..prospector.version import adapter
 from .calibration import Polynomial
 from .dispersion import Bounded, dispersion, scalar, smoothing
 from .elines import Marginalised, Profiles
-from .likelihood import (
-    IMPOSSIBLE,
-    Gaussian,
-    Independent,
-    compile_likelihood,
-    noise_terms,
-    outlier_terms,
-)
+from .likelihood import IMPOSSIBLE, Gaussian, Independent, compile_likelihood
+from .noise_terms import noise_terms, outlier_terms
 from .predictions import ExactFluxes, prior_examples
 
 # Of what a pixel has by the model itself; anything a subclass adds is far larger.

@@ -125,6 +125,31 @@ def split_name(column):
     return (match[1], match[2].strip()) if match else (column.strip(), "")
 
 
+def read_columns(path, roles):
+    """Columns of a table by what they are, each (n,) as of `numbers`.
+
+    Parameters
+    ----------
+    path : path-like
+    roles : dict
+        Names, in lower case, that a column of each role may have.
+
+    Raises
+    ------
+    DataError
+        Unless there is one column of each role.
+    """
+    table = read_table(path)
+    for role, names in roles.items():
+        columns = [c for c in table.colnames if c.lower() in names]
+        if len(columns) != 1:
+            raise DataError(
+                f"{path} must have one column {role!r} ({', '.join(names)}); its columns are "
+                f"{', '.join(table.colnames)}."
+            )
+        yield numbers(table, columns[0], path)
+
+
 def numbers(table, column, path):
     """A column as floats, shape (n,); NaN where it is masked.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..cosmology import luminosity_distance
 from ..errors import DataError, ModelMismatchError
-from ..observe.table_files import numbers, read_table
+from ..observe.table_files import read_columns
 
 _COLUMNS = {
     "z": ("z", "zred", "redshift"),
@@ -46,16 +46,7 @@ def describe_magnification(given):
 
 
 def _table(path):
-    table, found = read_table(path), {}
-    for role, names in _COLUMNS.items():
-        columns = [c for c in table.colnames if c.lower() in names]
-        if len(columns) != 1:
-            raise DataError(
-                f"{path} must have one column {role!r}; its columns are "
-                f"{', '.join(table.colnames)}."
-            )
-        found[role] = numbers(table, columns[0], path)
-    z, value = found["z"], found["magnification"]
+    z, value = read_columns(path, _COLUMNS)
     if not (np.isfinite(z).all() and (np.diff(z) > 0).all()):
         raise DataError(f"{path}: z must be finite and increase from row to row.")
     if z.size < 1 or not ((value > 0) & np.isfinite(value)).all():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, RangeError
-from ..observe.table_files import numbers, read_table
+from ..observe.table_files import read_columns
 from . import priors
 
 DEFAULT = "uniform:0.01,12"
@@ -87,17 +87,7 @@ def _check_range(low, high):
 
 
 def _table(path):
-    table = read_table(path)
-    found = {}
-    for role, names in _COLUMNS.items():
-        columns = [c for c in table.colnames if c.lower() in names]
-        if len(columns) != 1:
-            raise DataError(
-                f"{path} must have one column {role!r}; its columns are "
-                f"{', '.join(table.colnames)}."
-            )
-        found[role] = numbers(table, columns[0], path)
-    z, p = found["z"], found["p"]
+    z, p = read_columns(path, _COLUMNS)
     good = z.size > 1 and np.isfinite(z).all() and np.isfinite(p).all()
     if not good or not (np.diff(z) > 0).all() or (p < 0).any() or not (p > 0).any():
         raise DataError(

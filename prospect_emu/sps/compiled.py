@@ -9,6 +9,7 @@ and likewise for the light that dust absorbs, its own emission and the AGN.
 
 import numpy as np
 
+from ..parameters import DEFAULTS
 from . import ages, agn, emission
 from .columns import Columns, dust_rows, fixed_mixture
 from .constants import LNU_UNIT, TINY, between, find_cell
@@ -115,7 +116,7 @@ class Folded:
             self._mass = self._mass @ self.history.basis.T
 
     def _value(self, name):
-        return float(np.asarray(self.fixed.get(name, ages.DEFAULTS[name])))
+        return float(np.asarray(self.fixed.get(name, DEFAULTS[name])))
 
     # ---- once per fit ----------------------------------------------------------
 

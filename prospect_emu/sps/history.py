@@ -6,7 +6,7 @@ that FSPS's stars have, so that all mass counts, of stars older than the oldest 
 
 import numpy as np
 
-from . import ages
+from . import ages, parametric
 from .inputs import Rows
 
 _GYR = 1e9
@@ -152,13 +152,13 @@ class History:
     def _components(self, t, what):
         """`what` of the parts of a parametric history, weighted by their masses, (rows, m)."""
         rows = self._rows
-        sfh, p = ages.parametric_columns(rows.values | {"sfh": rows.settings["sfh"]})
+        sfh, p = parametric.parametric_columns(rows.values | {"sfh": rows.settings["sfh"]})
         p = {k: np.broadcast_to(v, (rows.n * rows.ncomponent,))[:, None] for k, v in p.items()}
         if sfh == 0:
             return what("burst", t, p["tage"] * _GYR)
-        h = ages.lookback_times(p)
+        h = parametric.lookback_times(p)
         if sfh == 5:
-            share = ages.linear_fraction(self._log_age, p)
+            share = parametric.linear_fraction(self._log_age, p)
             rate = 1.0 - h["slope"] * h["t_linear"]
             late = what("line", t, h["t0"], h["tq"], rate, h["slope"])
             early = what("delayed", t, h["tq"], h["tage"], h["tau"])

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import ModelMismatchError, RangeError
 from ..parameters import BASIS, DEFAULTS, FIXED, INGREDIENTS, OUTPUT, PARAMETERS, misspelt
-from . import ages, attenuation
+from . import ages, attenuation, parametric
 from .ingredients import different
 
 # One value for all rows that are computed together.
@@ -219,7 +219,7 @@ class Rows:
             scale = self.mass / formed if "mass" in self.params else one
             return weights, formed * one, scale
         values = self.values | {"sfh": self.settings["sfh"]}
-        weights = ages.parametric_weights(log_age, values)
+        weights = parametric.parametric_weights(log_age, values)
         weights = np.broadcast_to(weights, (one.size, log_age.size))
         return weights, one, self.mass
 

@@ -111,6 +111,8 @@ def test_likelihood_follows_the_vector(emulator, zred):
     unc = np.hypot(obs["maggies_unc_observed"], slope * sigma)[:, mask]
     expected = norm.logpdf(posterior.maggies(theta), obs["maggies"][mask], unc).sum(1)
     np.testing.assert_allclose(posterior.log_likelihood(theta), expected, rtol=1e-9)
+    perfect = norm.logpdf(0.0, 0.0, unc).sum(1)
+    np.testing.assert_allclose(posterior.likelihood.log_norm_at(theta), perfect, rtol=1e-9)
     # What Prospector's own likelihood sees is the typical error at this redshift.
     typical = emulator.errors.typical(zred)
     np.testing.assert_allclose(

@@ -385,7 +385,7 @@ def test_training_resumes(tmp_path, make_emulator, monkeypatch):
         return whole
 
     whole = run(tmp_path / "a")
-    real, calls = train._Checkpoint.save, []
+    real, calls = train.Checkpoint.save, []
 
     def save_then_die(self, *state):
         real(self, *state)
@@ -393,10 +393,10 @@ def test_training_resumes(tmp_path, make_emulator, monkeypatch):
         if "z1.5-3" in calls[-1]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train._Checkpoint, "save", save_then_die)
+    monkeypatch.setattr(train.Checkpoint, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "b")
-    monkeypatch.setattr(train._Checkpoint, "save", lambda self, *s: (calls.clear(), real(self, *s)))
+    monkeypatch.setattr(train.Checkpoint, "save", lambda self, *s: (calls.clear(), real(self, *s)))
     run(tmp_path / "b")
     a, b = (load_emulator(tmp_path / k / "s.safetensors") for k in "ab")
     np.testing.assert_array_equal(a.maggies(theta), b.maggies(theta))

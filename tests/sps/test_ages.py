@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prospect_emu.errors import RangeError
-from prospect_emu.sps import ages
+from prospect_emu.sps import ages, parametric
 
 LOG_AGE = np.arange(5.5, 10.11, 0.05)
 BINS = np.array([[0.0, 7.47712], [7.47712, 8.0], [8.0, 8.8], [8.8, 9.6], [9.6, 10.13]])
@@ -48,13 +48,13 @@ def draws(sfh, n):
 
 
 @pytest.mark.fsps
-@pytest.mark.parametrize("sfh", ages.PARAMETRIC)
+@pytest.mark.parametrize("sfh", parametric.PARAMETRIC)
 def test_parametric_weights_are_those_of_fsps(population, sfh):
     """To 1e-7 of one Msun (measured 2e-9: FSPS loses digits in its exponential integral)."""
     log_age = np.array(population.ssp_ages)
     for p in draws(sfh, 24):
         expected = fsps_weights(population, **p)
-        got = ages.light_weights(ages.parametric_weights(log_age, p))[0]
+        got = ages.light_weights(parametric.parametric_weights(log_age, p))[0]
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-7, err_msg=str(p))
 
 
@@ -115,15 +115,15 @@ def test_against_quadrature():
     ):
         p = {"sfh": sfh, "tage": 3.0, "tau": 0.7}
         expected = quadrature(LOG_AGE, form, 1.0, tage)
-        got = ages.parametric_weights(LOG_AGE, p)[0]
+        got = parametric.parametric_weights(LOG_AGE, p)[0]
         np.testing.assert_allclose(got, expected / expected.sum(), atol=1e-4 * got.max())
 
 
 def test_short_timescales_do_not_overflow():
     """tau of 1 Myr at 13 Gyr (exp(13,000)): a burst at tage, which FSPS returns as NaN."""
     for sfh in (1, 4):
-        got = ages.parametric_weights(LOG_AGE, {"sfh": sfh, "tage": 10.0, "tau": 1e-3})[0]
-        burst = ages.parametric_weights(LOG_AGE, {"sfh": 0, "tage": 10.0})[0]
+        got = parametric.parametric_weights(LOG_AGE, {"sfh": sfh, "tage": 10.0, "tau": 1e-3})[0]
+        burst = parametric.parametric_weights(LOG_AGE, {"sfh": 0, "tage": 10.0})[0]
         np.testing.assert_allclose(got, burst, atol=2e-3)
 
 
@@ -131,10 +131,12 @@ def test_batches():
     """Rows of a batch are what each is alone; bins per row as bins shared."""
     rng = np.random.default_rng(0)
     p = {"tage": rng.uniform(1, 12, 5), "tau": rng.uniform(0.1, 5, 5), "const": 0.1, "sfh": 4}
-    many = ages.parametric_weights(LOG_AGE, p)
+    many = parametric.parametric_weights(LOG_AGE, p)
     for i in range(5):
         one = {k: v[i] if np.ndim(v) else v for k, v in p.items()}
-        np.testing.assert_allclose(many[i], ages.parametric_weights(LOG_AGE, one)[0], rtol=1e-12)
+        np.testing.assert_allclose(
+            many[i], parametric.parametric_weights(LOG_AGE, one)[0], rtol=1e-12
+        )
     shared = ages.step_weights(LOG_AGE, BINS)
     assert shared.shape == (5, LOG_AGE.size)
     each = ages.step_weights(LOG_AGE, np.stack([BINS, BINS]))
@@ -151,7 +153,7 @@ def test_batches():
 
 def test_burst_older_than_the_oldest():
     """FSPS extrapolates: one weight above one, one negative, which makes no light."""
-    w = ages.parametric_weights(LOG_AGE, {"sfh": 0, "tage": 13.5})[0]
+    w = parametric.parametric_weights(LOG_AGE, {"sfh": 0, "tage": 13.5})[0]
     assert w.sum() == pytest.approx(1.0)
     assert w[-1] > 1.0 > 0.0 > w[-2]
     assert ages.light_weights(w)[-2] == 0.0
@@ -174,4 +176,4 @@ def test_refusals():
         ({"sfh": 2, "tage": 1.0}, "sfh is 2"),
     ):
         with pytest.raises(RangeError, match=match):
-            ages.parametric_weights(LOG_AGE, p)
+            parametric.parametric_weights(LOG_AGE, p)

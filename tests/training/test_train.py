@@ -123,7 +123,7 @@ def test_resume_is_bit_for_bit(stores, tmp_path, monkeypatch, settings):
     args = (train.FixedSamples(data["theta"], data["maggies"]), settings)
     whole, _ = train.train_flux(*args, tmp_path / "a.safetensors")
 
-    real, calls = train._Checkpoint.save, []
+    real, calls = train.Checkpoint.save, []
 
     def save_then_die(self, *state):
         real(self, *state)
@@ -131,7 +131,7 @@ def test_resume_is_bit_for_bit(stores, tmp_path, monkeypatch, settings):
         if len(calls) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train._Checkpoint, "save", save_then_die)
+    monkeypatch.setattr(train.Checkpoint, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
         train.train_flux(*args, tmp_path / "b.safetensors")
     monkeypatch.undo()
