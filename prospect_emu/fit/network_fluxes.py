@@ -93,7 +93,7 @@ class NetworkFluxes:
         likelihood : Gaussian or Independent
             Others, and those with a noise model, keep the typical error.
         obs : dict
-            What `EmulatorSPS.inflate` gave; of another `obs` nothing changes.
+            What `NetworkSPS.inflate` gave; of another `obs` nothing changes.
         mask : ndarray of bool, shape (nfilter,)
         """
         plain = type(likelihood) is Gaussian
@@ -167,7 +167,7 @@ class NetworkFluxes:
             else:
                 raise ModelMismatchError(
                     f"Free parameter {name!r} ({len(columns)} values) is not known to emulator "
-                    f"{self.emulator.name!r} knows ({', '.join(VECTORS)}, {', '.join(known)}); "
+                    f"{self.emulator.name!r} ({', '.join(VECTORS)}, {', '.join(known)}); "
                     f"fix it, use EmulatorSPS() without an emulator, or {SLOW_ROAD}."
                 )
             into |= {known.index(t): c for t, c in zip(targets, columns, strict=True)}

@@ -152,7 +152,7 @@ def plain_flags(values, what, shape, meaning):
 
 
 def changed(obs, name):
-    """Whether ``maggies`` or ``maggies_unc`` are others than `EmulatorSPS.inflate` left them."""
+    """Whether ``maggies`` or ``maggies_unc`` are others than `NetworkSPS.inflate` left them."""
     before = obs.get(f"{name}_inflated")
     now = plain_fluxes(obs[name], f"{name} of obs")
     return before is not None and not np.array_equal(now, before, equal_nan=True)
@@ -226,7 +226,7 @@ def photometry(obs):
 
 
 def inflated(obs, emulator, covariance=False):
-    """An obs whose errors include an emulator's; see `EmulatorSPS.inflate`."""
+    """An obs whose errors include an emulator's; see `NetworkSPS.inflate`."""
     if obs.get("emulator") is not None and not (
         changed(obs, "maggies") and changed(obs, "maggies_unc")
     ):

@@ -33,7 +33,7 @@ def expected(emulator):
 
 
 def check_model(emulator, model):
-    """Compare a Prospector model with what was emulated; see `EmulatorSPS.check_model`."""
+    """Compare a Prospector model with what was emulated; see `NetworkSPS.check_model`."""
     fixed = expected(emulator)
     check_fixed(emulator, fixed, model.params)
     varying = [
