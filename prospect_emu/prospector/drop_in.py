@@ -128,6 +128,11 @@ class NetworkSPS:
     def __repr__(self):
         return f"EmulatorSPS({self.emulator!r})"
 
+    @property
+    def label(self):
+        """Name of the emulator."""
+        return f"emulator {self.emulator.name}"
+
     def check_model(self, model) -> None:
         """Compare a Prospector model with what was emulated.
 

@@ -214,6 +214,33 @@ def test_describe(capsys):
     assert "StudentT(" in text and "logsfr_ratios_to_masses" in text and "PARSEC/CK04" in text
 
 
+def test_a_file_with_a_network_of_its_own_is_described(tmp_path, capsys):
+    """`build_sps` gives an emulator, plain or of a derived class."""
+    script = tmp_path / "own.py"
+    script.write_text(f"""
+import numpy as np
+from sedpy.observate import load_filters
+from prospect_emu import EmulatorSpecModel, load_emulator
+from prospect_emu.prospector.drop_in import NetworkSPS
+from prospect_emu.prospector.mathews23 import model_params
+
+class Mine(NetworkSPS):
+    pass
+
+def build_obs(**extras):
+    return {{"filters": load_filters({BANDS}), "maggies": np.full(7, 1e-8),
+            "maggies_unc": np.full(7, 1e-9), "wavelength": None, "spectrum": None}}
+
+def build_model(**extras):
+    return EmulatorSpecModel(model_params(zred=1.0))
+
+def build_sps(**extras):
+    return Mine(load_emulator("mathews23-64"), load_filters({BANDS}))
+""")
+    assert cli.main(["run", str(script), "--describe"]) == 0
+    assert "emulator mathews23-64" in capsys.readouterr().out
+
+
 def test_folding_is_done_once(monkeypatch):
     """A fit, its posterior and its result ask for the same compiled model."""
     from prospect_emu.prospector import stand_in
