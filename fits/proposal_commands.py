@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from prospect_emu.commands.cli import positive
 
 
@@ -95,6 +93,8 @@ def of_campaign(config, snr, size, seed):
     SetupError
         If a galaxy's redshift is free or it is magnified, or there is none.
     """
+    import numpy as np
+
     from prospect_emu.errors import SetupError
     from prospect_emu.fit.posterior import BatchedPosterior
     from prospect_emu.observe.filters import load_filters
@@ -166,6 +166,7 @@ def calibration(proposal, x, w, draws=64, most=1024):
         ``log_density``, the mean at the truth; and by parameter ``rank_p``, the probability of
         ranks of the truth among `draws` draws that are less uniform.
     """
+    import numpy as np
     from scipy.stats import kstest
 
     rng = np.random.default_rng(0)

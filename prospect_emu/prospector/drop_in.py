@@ -21,9 +21,6 @@ from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
-# Calls at one redshift before an emulator is folded there, which costs as much as a hundred
-# vectors: a check of a few is no reason for it. Fluxes before and after differ by 1e-5 at most.
-_FOLD_AFTER = 20
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
@@ -145,6 +142,8 @@ class NetworkSPS:
             such parameters are listed.
         """
         emulated_model.check_model(self.emulator, model)
+        if "zred" not in model.free_params:
+            self._held = {"zred": scalar(model.params["zred"])}
 
     def theta_from_params(self, params: dict) -> np.ndarray:
         """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
@@ -177,12 +176,10 @@ class NetworkSPS:
         return maggies, float(emulator.mfrac(theta, check=False))
 
     def _maggies(self, emulator, theta, zred):
-        """Fluxes; from the emulator at one redshift where enough calls have had it."""
+        """Fluxes; of the emulator folded at a fixed redshift, or at one that comes again."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
-            self._held = {"zred": zred, "calls": 0}
-        self._held["calls"] += 1
-        if self._held["calls"] <= _FOLD_AFTER:
+            self._held = {"zred": zred}
             return emulator.maggies(theta)
         if self._held.get("filters") != emulator.filters:
             self._held |= {"filters": emulator.filters, "folded": emulator.at_redshift(zred)}

@@ -263,7 +263,7 @@ def test_folding_is_done_once(monkeypatch):
 
 
 def test_folding_an_emulator_is_done_once(monkeypatch):
-    """All bands used or one masked: what compares the model's own photometry takes spectra."""
+    """Of all bands once, for the model's own photometry too; with one masked, once more."""
     calls = []
     real = Compiled.fold
     monkeypatch.setattr(Compiled, "fold", lambda self: calls.append(1) or real(self))
