@@ -117,7 +117,7 @@ class NetworkSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
-        # Redshift of the last call, how many there were, and the emulator there.
+        # Redshift of the model or of the last call, and the emulator there.
         self._held: dict = {}
         if model is not None:
             self.check_model(model)
