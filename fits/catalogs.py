@@ -319,9 +319,11 @@ def _from_columns(config, table, columns, truth=()):
     free, same = (near | ~_known(zred) if config.zred_prior else near), None
     if config.zred_prior and "{id}" not in config.zred_prior:
         same = describe_prior(config.zred_prior)
-    mu = None
+    mu = all_mu = None
     if config.magnification in table.colnames:
         mu = numbers(table, config.magnification, config.path)
+    elif config.magnification and "{id}" not in config.magnification:
+        all_mu = describe_magnification(config.magnification)
     # Each of shape (ngalaxy, nband).
     maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
     used, limits, floors = ~used.astype(bool), limits.astype(bool), []
@@ -359,7 +361,7 @@ def _from_columns(config, table, columns, truth=()):
             more["magnification"] = describe_magnification(mu[row])
         elif mu is None and config.magnification:
             own = config.magnification.replace("{id}", ids[row])
-            more["magnification"] = describe_magnification(own)
+            more["magnification"] = all_mu or describe_magnification(own)
         obs = make_obs(
             filters, maggies[row], unc[row], "free" if free[row] else zred[row], config.floor,
             used[row], left_out, id=ids[row], **more,

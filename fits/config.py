@@ -73,7 +73,7 @@ def parse_config(data, folder=".", where="the configuration"):
     catalog = replace(config.catalog, path=str(folder / config.catalog.path))
     if catalog.zred_prior and not catalog.zred_prior.startswith(WORDS):
         catalog = replace(catalog, zred_prior=str(folder / catalog.zred_prior))
-    if "." in catalog.magnification and not catalog.magnification[0].isdigit():
+    if "." in catalog.magnification and not _is_number(catalog.magnification):
         catalog = replace(catalog, magnification=str(folder / catalog.magnification))
     for name in data["catalog"]:
         if _OF_KIND.get(name, catalog.kind) != catalog.kind:
@@ -134,6 +134,13 @@ def parse_config(data, folder=".", where="the configuration"):
     return replace(
         config, catalog=catalog, emulators=emulators, fit=fit, output=str(folder / config.output)
     )
+
+
+def _is_number(text):
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _is_file(path):

@@ -39,6 +39,11 @@ def describe_magnification(given):
     try:
         value = float(given)
     except (TypeError, ValueError):
+        if not Path(given).suffix and not Path(given).is_file():
+            raise DataError(
+                f"The magnification {str(given)!r} is no number and no file; correct it (in a "
+                "catalog it may also be a column)."
+            ) from None
         return _table(Path(given))
     if not 0.0 < value < np.inf:
         raise DataError(f"A magnification of {value:g} is not a positive number; 1 is no lensing.")

@@ -1,11 +1,13 @@
 """Campaigns of galaxies without a redshift, and with an uncertain one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.table import Table
 
 from prospect_emu import FitResult
-from prospect_emu.errors import RangeError
+from prospect_emu.errors import DataError, RangeError
 from prospect_emu.fits.campaign import make_plan, run_campaign
 from prospect_emu.fits.config import read_config
 from prospect_emu.fits.results import read_results
@@ -79,6 +81,10 @@ def test_a_magnification(make, inline):
     assert [t.fingerprint != b for t, b in zip(tasks, before, strict=True)] == [True, True, False]
     one, _, three = (FitResult.read(task.path) for task in tasks)
     assert one.info["magnification"] == 4.0 and "magnification" not in three.info
+    assert make('magnification = ".5"').catalog.magnification == ".5"
+    assert Path(make('magnification = "2nd.csv"').catalog.magnification).is_absolute()
+    with pytest.raises(DataError, match="may also be a column"):
+        make_plan(make('magnification = "mju"'), Store(config.output))
 
 
 def test_galaxies_that_stay_out(make, workshop):

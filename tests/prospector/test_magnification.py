@@ -79,6 +79,8 @@ def test_what_is_no_magnification(tmp_path):
         describe_magnification(path)
     with pytest.raises(DataError, match="no lensing"):
         describe_magnification(0.0)
+    with pytest.raises(DataError, match="no number and no file"):
+        describe_magnification("mju")
     params = model_params(zred=1.0) | {"lumdist": {"N": 1, "isfree": False, "init": 100.0}}
     with pytest.raises(ModelMismatchError, match="lumdist"):
         magnified(params, 2.0)
