@@ -115,8 +115,14 @@ def _recognise(posterior, data, model, proposal):
     def refused(reason):
         return {"verdict": REFIT, "reason": reason}, None
 
-    if list(posterior.labels) != proposal.manifest["labels"]:
-        raise mismatch(f"the parameters {', '.join(posterior.labels)}")
+    labels, known = posterior.labels, proposal.manifest["labels"]
+    more, fewer = ([n for n in a if n not in b] for a, b in ((labels, known), (known, labels)))
+    if more or fewer:
+        raise mismatch(
+            f"free {', '.join(more)}" if more else f"a model without free {', '.join(fewer)}"
+        )
+    if list(labels) != known:
+        raise mismatch(f"parameters in the order {', '.join(labels)}")
     if data.get("spectrum") is not None:
         return refused("a spectrum is fitted, and the proposal learnt photometry alone")
     if not isinstance(posterior.likelihood, (Gaussian, Emulated)):

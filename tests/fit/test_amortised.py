@@ -42,5 +42,7 @@ def test_the_rest_is_left_to_nested_sampling(given, reason):
 def test_others_bands_and_parameters_are_refused():
     with pytest.raises(ModelMismatchError, match="not trained for the bands sdss_z0"):
         tried(bands=["sdss_g0", "sdss_r0", "sdss_z0"])
-    with pytest.raises(ModelMismatchError, match="not trained for the parameters logmass, zred"):
+    with pytest.raises(ModelMismatchError, match="not trained for free zred;"):
         tried(labels=("logmass", "zred"))
+    with pytest.raises(ModelMismatchError, match="a model without free logmass;"):
+        tried(labels=())
