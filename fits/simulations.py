@@ -102,12 +102,8 @@ class Simulator:
     """
 
     def __init__(self, posterior_at, noise, zred_range, size=32768, seed=0):
-        self._posterior_at, self.noise, self.zred_range = posterior_at, noise, zred_range
+        self.posterior_at, self.noise, self.zred_range = posterior_at, noise, zred_range
         self.size, self.seed = size, seed
-
-    def posterior_of(self, zred, flux, unc, mask):
-        """The posterior of one galaxy: fluxes, errors and mask, each (nband,)."""
-        return self._posterior_at(zred, flux, unc, mask)
 
     def redshift(self, index):
         """Of a chunk: any number of chunks covers the range evenly in ln(1 + z)."""
@@ -118,7 +114,7 @@ class Simulator:
         """`n` galaxies of a chunk: coordinates, parameters, fluxes, errors and masks."""
         rng = np.random.default_rng([self.seed, index])
         zred = self.redshift(index)
-        posterior = self._posterior_at(zred)
+        posterior = self.posterior_at(zred)
         coordinates = ProposalCoordinates(posterior)
         parts, have, faintest = [], 0, 0.0
         while have < n:

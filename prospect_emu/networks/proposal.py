@@ -9,7 +9,7 @@ make and use it (`prospect_emu.fit.proposal_coordinates`).
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -106,19 +106,19 @@ class Proposal:
     tensors: dict
     manifest: dict
 
-    def __post_init__(self):
-        t = self.tensors
-        object.__setattr__(self, "_ndim", t["w_mean"].size)
-        object.__setattr__(self, "_log_unit", float(np.log(t["w_std"]).sum()))
-
     def __repr__(self):
         m = self.manifest
-        return f"Proposal({m['name']!r}, {len(m['bands'])} bands, {self._ndim} parameters)"
+        return f"Proposal({m['name']!r}, {len(m['bands'])} bands, {self.ndim} parameters)"
 
-    @property
+    @cached_property
     def ndim(self):
         """Number of parameters."""
-        return self._ndim
+        return self.tensors["w_mean"].size
+
+    @cached_property
+    def log_unit(self):
+        """ln of the volume that one unit of all standardised coordinates has."""
+        return float(np.log(self.tensors["w_std"]).sum())
 
     def embed(self, x):
         """What the network makes of features (n, nfeature): codes (n, m)."""
@@ -143,7 +143,7 @@ class Proposal:
         """The density of one galaxy's parameters, of its code (m,)."""
         t = self.tensors
         first = code @ t["from_context.weight"].T + t["from_context.bias"]
-        return Density(self, first.reshape(self._ndim, -1).astype("f4"))
+        return Density(self, first.reshape(self.ndim, -1).astype("f4"))
 
     # ---- files -------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Density:
         """Coordinates (n, ndim) and their log density (n,)."""
         parts = [self._draw(rng, min(_BATCH, n - at)) for at in range(0, n, _BATCH)]
         w, log_density = (np.concatenate(a) for a in zip(*parts, strict=True))
-        return self._physical(w), log_density - self.proposal._log_unit
+        return self._physical(w), log_density - self.proposal.log_unit
 
     def log_density(self, w):
         """Of coordinates (n, ndim), (n,)."""
@@ -217,10 +217,10 @@ class Density:
             for d in range(part.shape[1]):
                 total += _log_mixture(part[:, d], *self._mixture(part, d))
             out[at : at + _BATCH] = total
-        return out - self.proposal._log_unit
+        return out - self.proposal.log_unit
 
     def _draw(self, rng, n):
-        ndim = self.proposal._ndim
+        ndim = self.proposal.ndim
         z = np.empty((n, ndim), dtype="f4")
         total = np.zeros(n, dtype="f4")
         uniform = rng.random((ndim, n), dtype="f4")

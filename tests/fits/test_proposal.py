@@ -57,7 +57,7 @@ def test_simulated_galaxies_are_the_models(trained):
     w, theta, flux, unc, mask = simulator.galaxies(3, 5)
     again = simulator.galaxies(3, 3)
     np.testing.assert_array_equal(again[0], w[:3])
-    posterior = simulator.posterior_of(simulator.redshift(3), flux[0], unc[0], mask[0])
+    posterior = simulator.posterior_at(simulator.redshift(3), flux[0], unc[0], mask[0])
     found, logl, log_prior = ProposalCoordinates(posterior).target(w[:1])
     np.testing.assert_allclose(found, theta[:1], rtol=1e-5, atol=1e-5)
     assert logl[0] == pytest.approx(posterior.log_likelihood(theta[:1])[0], rel=1e-3)
@@ -68,7 +68,7 @@ def test_the_prior_of_coordinates_is_normalised(trained):
     """The mean of prior over a wide density, all of whose draws count, is 1 within 5 errors."""
     simulator, _ = of_campaign(read_config(trained.toml("d")), 0.0, 64, 0)
     _, _, flux, unc, mask = simulator.galaxies(3, 1)
-    posterior = simulator.posterior_of(simulator.redshift(3), flux[0], unc[0], mask[0])
+    posterior = simulator.posterior_at(simulator.redshift(3), flux[0], unc[0], mask[0])
     coordinates = ProposalCoordinates(posterior)
     rng, n, ndim = np.random.default_rng(0), 20000, posterior.ndim
     w = 1.2 * rng.normal(size=(n, ndim))
