@@ -31,7 +31,7 @@ def quantiles(values, weights):
 
 def parameters(mock_model, zred, true, free):
     """Model parameters of the fits: the mock's, or only some free and the others at the truth."""
-    from calibration import priors
+    from rank_calibration import priors
 
     params = priors(zred)
     for name, span in mock_model.theta_index.items():
@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--draws", type=int, default=2000)
     args = parser.parse_args()
 
-    from calibration import make_mock
+    from rank_calibration import make_mock
     from fit_speed import BANDS
 
     from prospect_emu.files import write_atomic

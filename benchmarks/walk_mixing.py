@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--mocks", type=int, default=3)
     args = parser.parse_args()
 
-    from calibration import make_mock
+    from rank_calibration import make_mock
 
     from prospect_emu.fit.posterior import BatchedPosterior
     from prospect_emu.networks.loading import load_emulator

@@ -13,8 +13,8 @@ from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..observe import observation
 from ..observe.filters import same_curve
 from . import emulated_model
-from .emission_lines import emission_line_wavelengths, tolerate_missing_sps_home
 from .emulated_model import scalar
+from .line_table import emission_line_wavelengths, tolerate_missing_sps_home
 from .priors import VectorPrior
 from .stand_in import ExactBasis
 from .version import adapter

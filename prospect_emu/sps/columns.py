@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cosmology import MAGGIE
-from . import attenuation, emission, igm, nebular
+from . import attenuation, dust_emission, igm, nebular
 from .constants import LNU_UNIT, REFERENCE, TINY, interpolate, locate
 from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
@@ -333,7 +333,7 @@ def dust_rows(ingredients, columns):
 
 
 def fixed_mixture(ingredients, fixed):
-    """`emission.mixture` of fixed parameters."""
+    """`dust_emission.mixture` of fixed parameters."""
     names = ("duste_qpah", "duste_umin", "duste_gamma")
     values = [np.atleast_1d(np.asarray(fixed.get(k, attenuation.DEFAULTS[k]))) for k in names]
-    return emission.mixture(ingredients, *values)
+    return dust_emission.mixture(ingredients, *values)

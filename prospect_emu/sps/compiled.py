@@ -10,7 +10,7 @@ and likewise for the light that dust absorbs, its own emission and the AGN.
 import numpy as np
 
 from ..parameters import DEFAULTS
-from . import ages, agn, emission
+from . import ages, agn, dust_emission
 from .columns import Columns, dust_rows, fixed_mixture
 from .constants import LNU_UNIT, TINY, between, find_cell
 from .inputs import Rows
@@ -346,13 +346,13 @@ class Folded:
             shape = shape @ self._warmth
         leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
         leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
-        power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
+        power = dust_emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
         power = np.where(lost > 0.0, power, 0.0)
         shape = shape[:, first - self._warm.start : last - self._warm.start]
         return shape * (power / norm).astype(np.float32)[:, None]
 
     def _dust_mixture(self, p, n):
-        """`emission.mixture` of the first factor of the templates, (n, r)."""
+        """`dust_emission.mixture` of the first factor of the templates, (n, r)."""
         g = self.g
         qpah, umin, gamma = (p[k] if k in p else np.full(n, self._value(k)) for k in _SHAPE)
         i, fi = find_cell(g.dust_qpah, qpah)
