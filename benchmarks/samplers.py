@@ -4,7 +4,7 @@
         [--preset standard] [nested_walks=5 nested_moves=ellipsoid ...]
     OMP_NUM_THREADS=1 python benchmarks/samplers.py CATALOG --make
 
-CATALOG is the folder of 3D-HST COSMOS; `mock` is one of `calibration.py` with a floor of 2 %.
+CATALOG is the folder of 3D-HST COSMOS; `mock` is one of `rank_calibration.py` with a floor of 2 %.
 References (benchmarks/reference_posteriors.json) are made by 1000 chains of 3000 steps at
 the posterior itself, started from two nested runs of different moves (those of 32846 and mock from
 that along differences alone); the first third is left out. They hold quantiles, the standard

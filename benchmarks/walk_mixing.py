@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/walk_mixing.py [--emulator mathews23-64] [--mocks 3]
 
-For mock galaxies (`calibration.make_mock`), nested sampling of 1000 live points gives a sample of
+For mock galaxies (`rank_calibration.make_mock`), nested sampling of 1000 live points gives a sample of
 the region above a likelihood with 70 % of the posterior in it. From there 256 chains walk with
 dynesty's moves, in the ellipsoid of the sample at several step lengths, and with moves along
 differences. Printed: their share of accepted steps, and the correlation of a parameter with its
