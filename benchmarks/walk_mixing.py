@@ -2,12 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/walk_mixing.py [--emulator mathews23-64] [--mocks 3]
 
-For mock galaxies (`rank_calibration.make_mock`), nested sampling of 1000 live points gives a sample of
-the region above a likelihood with 70 % of the posterior in it. From there 256 chains walk with
-dynesty's moves, in the ellipsoid of the sample at several step lengths, and with moves along
-differences. Printed: their share of accepted steps, and the correlation of a parameter with its
-start after a number of steps, mean over the parameters and worst.
-"""
+For mock galaxies (`rank_calibration.make_mock`), nested sampling of 1000 live points gives a
+sample of the region above a likelihood with 70 % of the posterior in it. From there 256 chains
+walk with dynesty's moves, in the ellipsoid of the sample at several step lengths, and with
+moves along differences. Printed: their share of accepted steps, and the correlation of a
+parameter with its start after a number of steps, mean over the parameters and worst."""
 
 import argparse
 from functools import partial

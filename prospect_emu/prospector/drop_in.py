@@ -170,23 +170,23 @@ class NetworkSPS:
             names = tuple(f.name for f in observation.filter_list(filters))
             if names != self._names:
                 emulator = emulator.select(names)
-        maggies = self._maggies(emulator, theta, params["zred"])
+        maggies, mfrac = self._maggies_and_mfrac(emulator, theta, params["zred"])
         if "lumdist" in params:
             maggies *= sfh.dimming(theta[14], scalar(params["lumdist"]))
-        return maggies, float(emulator.mfrac(theta, check=False))
+        return maggies, float(mfrac)
 
-    def _maggies(self, emulator, theta, zred):
-        """Fluxes; of the emulator folded at a fixed redshift, or at one that comes again."""
+    def _maggies_and_mfrac(self, emulator, theta, zred):
+        """Of the emulator folded at a fixed redshift, or at one that comes again."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
             self._held = {"zred": zred}
-            return emulator.maggies(theta)
+            return emulator.maggies(theta), emulator.mfrac(theta, check=False)
         if self._held.get("filters") != emulator.filters:
             self._held |= {"filters": emulator.filters, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
-        return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
-            theta[0], zred
-        )
+        folded, theta = self._held["folded"], theta[None]
+        maggies = folded.reference_maggies(theta)[0] * reference_scale(theta[0, 0], zred)
+        return maggies, folded.mfrac(theta, check=False)[0]
 
     # ---- Prospector's interface --------------------------------------------
 

@@ -17,7 +17,7 @@ from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
 # Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
-TOLERANCE = 6e-5
+TOLERANCE = 5e-5
 _DUST_TOLERANCE = 3e-5
 LINES_TOLERANCE = 0.05
 # Below this the light of old stars is far from even across a band: at its end all may be.
@@ -278,8 +278,11 @@ def free_dust(ingredients, dust_type, known, ranges, gas, emits):
     points, wave = family(dict(ranges)), ingredients.wave
     law = attenuation.prepare(dust_type, wave, dict(known))
     seen = law(points)
-    kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
-    curves = np.concatenate(list(kinds.values())).astype(np.float32)
+    kinds = []
+    for curve in seen:
+        if not any(np.array_equal(curve, other) for other in kinds):
+            kinds.append(np.broadcast_to(curve, (len(curve), wave.size)))
+    curves = np.concatenate(kinds).astype(np.float32)
     if not emits:
         return FreeDust(curves, None, None)
     lost = np.concatenate(law.absorbed(points))
