@@ -28,6 +28,15 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# Options of a spectrum.
+SPECTRAL = (
+    "spectrum", "resolution", "polyorder", "spectrum_unit", "wave_unit", "air", "degrade",
+    "spectrum_floor",
+)  # fmt: skip
+# Those of `prepare`, besides the table.
+OPTIONS = (
+    "zred", "model", "emulator", "unit", "error_floor", "zred_prior", *SPECTRAL, "magnification"
+)  # fmt: skip
 # A spectrum and photometry that differ by more than this factor are told of.
 _ALIKE = 1.5
 
@@ -248,24 +257,21 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    spectral: dict[str, Any] = {
-        "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
-        "spectrum_floor": spectrum_floor,
-    }  # fmt: skip
-    obs, built, sps = prepare(
-        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral,
-        magnification=magnification,
-    )  # fmt: skip
+    given = locals()
+    options = {name: given[name] for name in OPTIONS}
+    obs, built, sps = prepare(table, **options)
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
-    described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
-    if zred_prior is not None:
-        described["zred_prior"] = str(zred_prior)
-    if magnification is not None:
-        described["magnification"] = str(magnification)
-    if spectrum is not None:
-        described |= spectral | {"spectrum": str(spectrum)}
+    described = describe_options(options) | settings
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
+
+
+def describe_options(options):
+    """What a result keeps of the `OPTIONS` {name: value} that it was made with."""
+    kept = {k: options[k] for k in ("error_floor", "emulator", "model")}
+    some = ("zred_prior", "magnification", "spectrum")
+    if options["spectrum"] is not None:
+        kept |= {k: options[k] for k in SPECTRAL}
+    return kept | {k: str(options[k]) for k in some if options[k] is not None}
 
 
 def _check_truth(truth, table):

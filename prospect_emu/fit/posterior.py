@@ -209,10 +209,6 @@ class BatchedPosterior:
         """The emulator, restricted to the unmasked bands."""
         return self.predictions.emulator
 
-    def emulator_theta(self, theta):
-        """The emulator's vectors (n, 18) of the model's free ones (n, ndim)."""
-        return self.predictions.vectors(theta)
-
     @property
     def parameter_map(self):
         """See `prospect_emu.fit.predictions.NetworkFluxes.parameter_map`."""
