@@ -94,7 +94,7 @@ def fit_model(
 
         preset : str
             "quick", "standard" (default) or "careful": `nested_*` that are not given. See
-            docs/accuracy.md for what each costs and how far to trust it.
+            docs/sampling.md for what each costs and how far to trust it.
         proposal : Proposal, str or path-like
             A learnt proposal (docs/amortised.md), by whose draws the posterior is sampled where
             these suffice; where they do not, nested sampling follows. What happened is in
