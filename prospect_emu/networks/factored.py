@@ -183,3 +183,7 @@ class _AtRedshift:
         flux = self.compiled.maggies(self._parameters(theta, self._durations))
         flux *= self._scale
         return flux
+
+    def mfrac(self, theta, check=False):
+        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked whatever `check` is."""
+        return self.compiled.mfrac(self._parameters(theta, self._durations))

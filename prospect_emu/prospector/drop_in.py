@@ -13,8 +13,8 @@ from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..observe import observation
 from ..observe.filters import same_curve
 from . import emulated_model
-from .emission_lines import emission_line_wavelengths, tolerate_missing_sps_home
 from .emulated_model import scalar
+from .line_table import emission_line_wavelengths, tolerate_missing_sps_home
 from .priors import VectorPrior
 from .stand_in import ExactBasis
 from .version import adapter
@@ -172,25 +172,25 @@ class NetworkSPS:
             names = tuple(f.name for f in observation.filter_list(filters))
             if names != self._names:
                 emulator = emulator.select(names)
-        maggies = self._maggies(emulator, theta, params["zred"])
+        maggies, mfrac = self._maggies_and_mfrac(emulator, theta, params["zred"])
         if "lumdist" in params:
             maggies *= sfh.dimming(theta[14], scalar(params["lumdist"]))
-        return maggies, float(emulator.mfrac(theta, check=False))
+        return maggies, float(mfrac)
 
-    def _maggies(self, emulator, theta, zred):
-        """Fluxes; of the emulator folded at a redshift that comes again and again."""
+    def _maggies_and_mfrac(self, emulator, theta, zred):
+        """Of the emulator folded at a redshift that comes again and again."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
             self._held = {"zred": zred, "calls": 0}
         self._held["calls"] += 1
         if self._held["calls"] <= _FOLD_AFTER:
-            return emulator.maggies(theta)
+            return emulator.maggies(theta), emulator.mfrac(theta, check=False)
         if self._held.get("filters") != emulator.filters:
             self._held |= {"filters": emulator.filters, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
-        return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
-            theta[0], zred
-        )
+        folded, theta = self._held["folded"], theta[None]
+        maggies = folded.reference_maggies(theta)[0] * reference_scale(theta[0, 0], zred)
+        return maggies, folded.mfrac(theta, check=False)[0]
 
     # ---- Prospector's interface --------------------------------------------
 
