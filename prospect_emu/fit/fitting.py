@@ -176,6 +176,7 @@ def fit_model(
         settings,
         progress=(not quiet) if progress is None else progress,
         coordinates=mass_coordinates(posterior) if settings.moves == "learnt" else None,
+        spent=time.perf_counter() - start,
         **own,
         **functions,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
+from ..networks.proposal import Proposal
 from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.degrade import degraded
 from ..observe.pixels import spectrum_over_photometry
@@ -261,6 +262,8 @@ def fit_table(
     )  # fmt: skip
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    if isinstance(settings.get("proposal"), Proposal):
+        described["proposal"] = settings["proposal"].manifest["name"]
     if zred_prior is not None:
         described["zred_prior"] = str(zred_prior)
     if magnification is not None:
