@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
+from ..networks.proposal import Proposal
 from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.degrade import degraded
 from ..observe.pixels import spectrum_over_photometry
@@ -38,7 +39,7 @@ def mock_galaxy() -> Path:
 
 
 def prepare(
-    table: str | Path | None,
+    table: Any,
     zred: float | str | None = None,
     model: str = PRESET,
     emulator: str | Path | None = None,
@@ -86,7 +87,9 @@ def prepare(
         If the table, its redshift, the model or the emulator does not fit the others.
     """
     prior = _zred_prior(zred, zred_prior)
-    obs = read_photometry(table or mock_galaxy(), "free" if prior else zred, unit, error_floor)
+    obs = read_photometry(
+        mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
+    )
     if emulator and (spectrum is not None or model != PRESET):
         what = model if spectrum is None else "a model of a spectrum"
         raise SetupError(
@@ -108,7 +111,7 @@ def prepare(
             obs, data, model, resolution, polyorder, degrade, spectrum_floor
         ), EmulatorSPS()
     if model == PRESET:
-        _check_truth(obs.get("truth"), table)
+        _check_truth(obs.get("truth"), obs["table"])
         params = model_params(obs["zred"], prior, magnification)
         if prior and not emulator:
             # No network covers all redshifts.
@@ -183,7 +186,7 @@ def _brightness(obs, polyorder):
 
 
 def fit_table(
-    table: str | Path | None = None,
+    table: Any = None,
     zred: float | str | None = None,
     *,
     model: str = PRESET,
@@ -208,7 +211,7 @@ def fit_table(
 
     Parameters
     ----------
-    table : path-like, optional
+    table : path-like, Table, DataFrame or dict, optional
         ECSV, FITS or CSV with columns ``band`` (sedpy's names), ``flux`` and ``error``, one row
         per band; see `prospect_emu.observe.tables.read_photometry`. By default a bundled mock
         galaxy.
@@ -259,6 +262,8 @@ def fit_table(
     )  # fmt: skip
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    if isinstance(settings.get("proposal"), Proposal):
+        described["proposal"] = settings["proposal"].manifest["name"]
     if zred_prior is not None:
         described["zred_prior"] = str(zred_prior)
     if magnification is not None:
