@@ -40,9 +40,7 @@ class _Masses:
         self.nodes = np.unique(np.append(even, np.geomspace(max(low, 1e-4), high, _NZRED[1])))
         phi = self.function.on_grid(self.nodes)
         step = 0.5 * (phi[:, 1:] + phi[:, :-1]) * (self.mass[1] - self.mass[0])
-        self.until = np.concatenate(
-            [np.zeros((self.nodes.size, 1)), np.cumsum(step, axis=1)], axis=1
-        )
+        self.until = np.cumsum(np.insert(step, 0, 0.0, axis=1), axis=1)
         self.number = self.until[:, -1].copy()
         self.until /= self.number[:, None]
 
@@ -136,7 +134,7 @@ def corrected(prior):
 
 
 def beta_form(model):
-    """Which priors of Prospector-beta a model has: "released NzSFH", "corrected PhiSFH", or None."""
+    """Which of Prospector-beta's priors a model has, such as "released NzSFH"; None without."""
     for name in model.theta_index:
         prior = model.config_dict[name]["prior"]
         if isinstance(prior, CorrectedBeta):

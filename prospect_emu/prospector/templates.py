@@ -102,7 +102,7 @@ def _with_free_redshift(name, params, prior):
             f"{name} has a prior of its redshift already, jointly with other parameters; the "
             "prior to give with it is 'model'."
             if own
-            else f"{name} has no prior of the redshift of its own; give one, such as uniform:0.01,12."
+            else f"{name} has no prior of its redshift; give one, such as uniform:0.01,12."
         )
     if own:
         return params, []

@@ -96,7 +96,7 @@ def test_templates():
     params, _ = template_params("beta_corrected+igm", 2.0)
     assert isinstance(params["nzsfh"]["prior"], CorrectedBeta)
     assert params["nzsfh"]["prior"].params["zred"] == 2.0 == params["nzsfh"]["init"][0]
-    with pytest.raises(ModelMismatchError, match="uniform:0.01,12"):
+    with pytest.raises(ModelMismatchError, match="no prior of its redshift"):
         template_params("alpha", zred_prior="model")
     _, model, _ = prepare(None, "free", "uncover_corrected")
     assert beta_form(model) == "corrected PhiSFH"
