@@ -20,7 +20,7 @@ LIMITS = (0.001, 20.0)
 # Standard deviations at which a normal prior ends: a network covers so many redshifts only.
 _WIDTH = 5.0
 # How a prior begins that is not a file.
-WORDS = ("uniform:", "normal:", OWN)
+WORDS = ("uniform:", "normal:")
 _COLUMNS = {"z": ("z", "zred", "redshift"), "p": ("p", "pz", "p(z)", "pdf", "density")}
 
 
@@ -45,7 +45,7 @@ def describe_prior(text):
     """
     if str(text) == OWN:
         return {OWN: []}
-    if not str(text).startswith(WORDS[:2]):
+    if not str(text).startswith(WORDS):
         return {"table": _table(Path(text))}
     kind, _, values = str(text).partition(":")
     try:
