@@ -88,10 +88,11 @@ def report(folder):
     truth = truth[np.searchsorted(truth["id"], np.asarray(done["galaxy"], dtype=int))]
     off = (done["zred_p50"] - truth["true_zred"]) / (1.0 + truth["true_zred"])
     spread = 1.48 * np.median(np.abs(off - np.median(off)))
+    states, numbers = np.unique(results.table["state"], return_counts=True)
     print(
-        f"{len(done)} fits, states {dict(zip(*np.unique(results.table['state'], return_counts=True), strict=True))}; "
-        f"redshifts {truth['true_zred'].min():.2f} to {truth['true_zred'].max():.2f}: "
-        f"{np.sum(np.abs(off) > 0.15)} outliers, sigma_NMAD {spread:.4f}"
+        ", ".join(f"{n} {state}" for state, n in zip(states, numbers, strict=True)),
+        f"at redshifts {truth['true_zred'].min():.2f} to {truth['true_zred'].max():.2f}:",
+        f"{np.sum(np.abs(off) > 0.15)} outliers, sigma_NMAD {spread:.4f}",
     )
     for name in ("zred", "log_stellar_mass", "log_sfr_100", "mass_weighted_age"):
         true, low, high = truth[f"true_{name}"], done[f"{name}_p16"], done[f"{name}_p84"]

@@ -71,8 +71,8 @@ def factors(config, table, columns, filters):
         if not (ebv >= 0.0).all():
             row = np.flatnonzero(~(ebv >= 0.0))[0]
             raise DataError(
-                f"{config.path}: {config.ebv_column} is {ebv[row]:g} in row {row + 1}; give E(B-V), "
-                "0 for none."
+                f"{config.path}: {config.ebv_column} is {ebv[row]:g} in row {row + 1}; give "
+                "E(B-V), 0 for none."
             )
         pivot = np.array([f.wave_pivot for f in filters])
         out *= 10.0 ** (0.4 * _RV * ebv[:, None] * milky_way_extinction(pivot))
@@ -80,7 +80,7 @@ def factors(config, table, columns, filters):
 
 
 def milky_way_extinction(wave):
-    """A(wavelength) / A(V) of Cardelli et al. (1989) at Angstrom, for R_V = 3.1; 0 past 10 micron."""
+    """A / A(V) at wavelengths in Angstrom by Cardelli et al. (1989), R_V = 3.1; 0 past 10 um."""
     grid = np.geomspace(900.0, 1e5, 20000)
     tau = LAWS[MILKY_WAY].build(np.asarray(wave, dtype=float), grid, float)
     return np.ravel(tau({"mwr": np.array([[_RV]]), "uvb": np.ones((1, 1))}))

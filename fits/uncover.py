@@ -23,8 +23,8 @@ PERCENTILES = {
 }  # fmt: skip
 # Their names of ours that are taken as they are, with units.
 _SAME = {
-    "z": ("zred", ""), "mtot": ("log_mass_formed", "dex(Msun)"),
-    "mstar": ("log_stellar_mass", "dex(Msun)"), "met": ("logzsol", "dex"),
+    "z": ("zred", ""), "mtot": ("log_mass_formed", "log10(Msun)"),
+    "mstar": ("log_stellar_mass", "log10(Msun)"), "met": ("logzsol", "dex"),
     "mwa": ("mass_weighted_age", "Gyr"), "dust2": ("dust2", ""), "dust_index": ("dust_index", ""),
     "dust1_fraction": ("dust1_fraction", ""), "logfagn": ("log_fagn", "dex"),
     "t50": ("t50", "Gyr"), "M_UV": ("M_UV", "mag"),
@@ -87,11 +87,8 @@ def columns_of(result):
         if f"log_sfr_{n}" in own:
             values[f"sfr{n}"] = 10.0 ** own[f"log_sfr_{n}"]
             values[f"ssfr{n}"] = 10.0 ** (own[f"log_sfr_{n}"] - own["log_stellar_mass"])
-    drawn = weighted_quantiles(
-        np.stack(list(values.values()), axis=1),
-        result.weights,
-        np.array(list(PERCENTILES.values())),
-    )
+    shares = np.array(list(PERCENTILES.values()))
+    drawn = weighted_quantiles(np.stack(list(values.values()), axis=1), result.weights, shares)
     out = {
         f"{PREFIX}{name}_{ending}": float(drawn[i, j])
         for j, name in enumerate(values)
@@ -127,8 +124,11 @@ def sps_table(results, left_out=()):
     for name, values in results.layout.items():
         column = values[np.isin(results.table["fit"], table["fit"])]
         out[name] = _longer(column, more)
-        base = name.rpartition("_")[0]
-        out[name].unit = _UNITS.get(base) or None
+        unit = _UNITS.get(name.rpartition("_")[0], "")
+        # FITS has no units of logarithms.
+        log = unit.startswith(("log10", "dex"))
+        out[name].unit = None if log else unit or None
+        out[name].description = unit if log else None
     for name, ours in (("chi2", "chi2"), ("nbands", "bands")):
         if ours in table.colnames:
             out[name] = _longer(np.asarray(table[ours], dtype=float), more)
