@@ -15,6 +15,7 @@ from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
+from ..prospector.beta_models import OWN, has_own_redshift
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
 from ..prospector.magnification import describe_magnification
 from ..prospector.mathews23 import model_params
@@ -86,7 +87,7 @@ def prepare(
     DataError, FilterError, RangeError, ModelMismatchError, SetupError
         If the table, its redshift, the model or the emulator does not fit the others.
     """
-    prior = _zred_prior(zred, zred_prior)
+    prior = _zred_prior(zred, zred_prior, model)
     obs = read_photometry(
         mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
     )
@@ -128,7 +129,7 @@ def prepare(
     return obs, built, EmulatorSPS()
 
 
-def _zred_prior(zred, text):
+def _zred_prior(zred, text, model):
     """Prior of a free redshift, or None."""
     free = isinstance(zred, str) and zred == "free"
     if not (free or text):
@@ -137,7 +138,8 @@ def _zred_prior(zred, text):
         raise SetupError(
             f"The redshift is fixed, at {zred}, and has a prior, {text}; give one of them."
         )
-    return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
+    own = model != PRESET and has_own_redshift(template_params(model)[0])
+    return redshift_prior(describe_prior(text or (OWN if own else DEFAULT_PRIOR)))
 
 
 def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor=0.0):
@@ -228,8 +230,8 @@ def fit_table(
         Fraction of the flux added to each error in quadrature.
     zred_prior : str or path-like, optional
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
-        the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
-        computed exactly, unless an `emulator` is named.
+        the columns z and p; by default ``uniform:0.01,12``, or the model's own, "model". The
+        18-parameter model is then computed exactly, unless an `emulator` is named.
     spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     magnification : float or path-like, optional
