@@ -139,10 +139,18 @@ class SpectrumFluxes(ExactFluxes):
 
         NaN where impossible.
         """
+        return self.of_light(self.light(theta), theta)
+
+    def light(self, theta):
+        """Bands, samples of the spectrum and lines side by side; NaN where impossible."""
         values = super().maggies(theta)
         for sigma in (self._sigma, self._width):
             if isinstance(sigma, Bounded):
                 values[sigma.outside(theta)] = np.nan
+        return values
+
+    def of_light(self, values, theta):
+        """`both` of what `light` gives."""
         bands, samples, lines = self._parts
         phot, flux = values[:, bands], values[:, lines] * self._line_flux
         spectrum = self.smoothing(values[:, samples], np.ravel(self._sigma(theta)))
@@ -235,11 +243,14 @@ class SpectrumLikelihood:
 
     def __call__(self, theta):
         theta = np.asarray(theta, dtype=float)
-        parts = [self._rows(theta[i : i + _CHUNK]) for i in range(0, len(theta), _CHUNK)]
-        return np.concatenate(parts)
+        light, lnl = self.predicted.light(theta), np.empty(len(theta))
+        for i in range(0, len(theta), _CHUNK):
+            at = slice(i, i + _CHUNK)
+            lnl[at] = self._rows(light[at], theta[at])
+        return lnl
 
-    def _rows(self, theta):
-        maggies, spectrum, penalty = self.predicted.both(theta)
+    def _rows(self, light, theta):
+        maggies, spectrum, penalty = self.predicted.of_light(light, theta)
         impossible = np.isnan(spectrum[:, 0])
         if self.mask is not None:
             spectrum = spectrum[:, self.mask]
