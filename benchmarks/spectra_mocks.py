@@ -6,9 +6,9 @@
 10 bands of S/N 20, calibrated by a polynomial of order 3; truths are drawn from the prior of a
 continuity model with nebular emission and free dust. Each mock is fitted with the spectrum and
 without; each fifth three times more: its spectrum tilted by 5 % end to end, with the polynomial and
-without, and with lines that are 1.3 times as wide in the data as the fit is told. Walks are those of
-the default preset; live points are fewer, in one run of 1000 effective samples. Each fit is added to
-FILE (JSON lines) as it ends, and what FILE holds is not fitted again; then all are summarised.
+without, and with lines that are 1.3 times as wide in the data as the fit is told. Walks are those
+of the default preset; live points are fewer, in one run of 1000 effective samples. Each fit is
+added to FILE (JSON lines) as it ends, and is not repeated; then all are summarised.
 """
 
 import argparse
