@@ -14,7 +14,8 @@ from .predictions import ExactFluxes
 _UVJ = (
     "bessell_U", "bessell_V", "twomass_J", "bessell_U-bessell_V", "bessell_V-twomass_J"
 )  # fmt: skip
-SETS = {"UVJ": _UVJ}
+_NUVRJ = ("galex_NUV", "sdss_r0", "twomass_J", "galex_NUV-sdss_r0", "sdss_r0-twomass_J")
+SETS = {"UVJ": _UVJ, "NUVrJ": _NUVRJ}
 _ULTRAVIOLET = "M_UV"
 _ROWS = 4096
 
@@ -26,7 +27,7 @@ def columns_of(items):
     ----------
     items : sequence of str
         Filters, whose absolute AB magnitude is meant; two joined by ``-``, for a colour; "M_UV",
-        in a top hat from 1450 to 1550 Angstrom; "UVJ", three magnitudes and two colours.
+        in a top hat from 1450 to 1550 Angstrom; "UVJ" or "NUVrJ", three magnitudes and two colours.
 
     Returns
     -------

@@ -9,7 +9,7 @@ nothing needs to be learnt: `FactoredEmulator` hands FSPS's parameters to
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -124,7 +124,7 @@ class FactoredEmulator(EmulatorBase):
 
     @cached_property
     def _curves(self):
-        return load_filters(self.filters)
+        return [_curve(name) for name in self.filters]
 
     # ---- files ------------------------------------------------------------------
 
@@ -149,6 +149,12 @@ class FactoredEmulator(EmulatorBase):
 
     def _outputs(self, columns):
         return {}
+
+
+@cache
+def _curve(name):
+    """A filter of the library, read once: a campaign selects other bands for each galaxy."""
+    return load_filters([name])[0]
 
 
 class _AtRedshift:

@@ -21,6 +21,8 @@ from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
+# Calls at one redshift that cost as much as folding the exact emulator there.
+_FOLD_AFTER = 32
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
@@ -117,7 +119,7 @@ class NetworkSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
-        # Redshift of the model or of the last call, and the emulator there.
+        # Redshift of the model or of the last calls, their number, and the emulator there.
         self._held: dict = {}
         if model is not None:
             self.check_model(model)
@@ -143,7 +145,7 @@ class NetworkSPS:
         """
         emulated_model.check_model(self.emulator, model)
         if "zred" not in model.free_params:
-            self._held = {"zred": scalar(model.params["zred"])}
+            self._held = {"zred": scalar(model.params["zred"]), "calls": 0}
 
     def theta_from_params(self, params: dict) -> np.ndarray:
         """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
@@ -176,10 +178,12 @@ class NetworkSPS:
         return maggies, float(mfrac)
 
     def _maggies_and_mfrac(self, emulator, theta, zred):
-        """Of the emulator folded at a fixed redshift, or at one that comes again."""
+        """Of the emulator folded at a redshift that comes again and again."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
-            self._held = {"zred": zred}
+            self._held = {"zred": zred, "calls": 0}
+        self._held["calls"] += 1
+        if self._held["calls"] <= _FOLD_AFTER:
             return emulator.maggies(theta), emulator.mfrac(theta, check=False)
         if self._held.get("filters") != emulator.filters:
             self._held |= {"filters": emulator.filters, "folded": emulator.at_redshift(zred)}

@@ -141,9 +141,10 @@ class Compiled:
         g, fixed, free = self.ingredients, self._physics(self.fixed), set(self.free)
         # What acts on wavelengths as they are observed.
         if "zred" in free or ("igm_factor" in free and settings["add_igm_absorption"]):
+            samples = self._projector if hasattr(self._projector, "nodes") else None
             return Redshifts(
-                g, self.filters, fixed, free, self._ranges, settings, self._lines, quadrature,
-                getattr(self._projector, "projector", None),
+                g, getattr(samples, "bands", self.filters), fixed, free, self._ranges, settings,
+                self._lines, quadrature, getattr(self._projector, "projector", None), samples,
             )  # fmt: skip
         targets = band_targets(g, self._projector, fixed, settings, self._lines)
         tolerance = getattr(self._projector, "gas_tolerance", None)
