@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from prospect.models import SpecModel
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
