@@ -143,6 +143,8 @@ class BatchedPosterior:
                 "The fluxes of this posterior are inside Prospector's own likelihood; call "
                 "model.predict."
             )
+        if not len(theta):
+            return self.predictions.maggies(self.prior_transform(np.full((1, self.ndim), 0.5)))[:0]
         return self.predictions.maggies(theta)
 
     def spectrum(self, theta: ArrayLike) -> np.ndarray:
@@ -164,6 +166,8 @@ class BatchedPosterior:
         ProspectEmuError
             If a value is not finite: a sampler would take NaN for a small number.
         """
+        if not len(theta):
+            return np.zeros(0)
         if self.predictions is None:
             lnl = self._rows(theta)
             return np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
@@ -175,6 +179,8 @@ class BatchedPosterior:
 
     def of_maggies(self, maggies, theta):
         """Log likelihood (n,) of model fluxes (n, nband), which are overwritten."""
+        if not len(maggies):  # no step of any chain is inside the prior
+            return np.zeros(0)
         impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
         lnl = self._likelihood(maggies, theta)
         if impossible is not None:
