@@ -7,7 +7,6 @@ model itself, row by row. `predictions` chooses.
 
 import time
 import warnings
-from itertools import pairwise
 
 import numpy as np
 
@@ -311,18 +310,6 @@ class ExactFluxes:
         if np.all(np.asarray(given.get("mass_units", "mformed")) == "mstar"):
             scale = scale / out.mfrac
         return out.lnu * np.reshape(scale, (-1, 1))
-
-    def components(self, theta):
-        """What stars, nebular emission, dust and AGN add to `sed`, by name.
-
-        Each is what its switch adds to those before it, so that they sum to the whole.
-        """
-        off = {"add_dust_emission": False, "fagn": 0.0}
-        parts = [self.sed(theta, add_neb_emission=False, **off), self.sed(theta, **off)]
-        parts += [self.sed(theta, fagn=0.0), self.sed(theta)]
-        names = ("stars", "nebular", "dust", "AGN")
-        added = [parts[0], *(b - a for a, b in pairwise(parts))]
-        return {k: v for k, v in zip(names, added, strict=True) if np.any(v)}
 
     def star_formation(self, theta, lookback):
         """Mean star-formation rates between lookback times, (n, m - 1) Msun/yr.
