@@ -139,6 +139,11 @@ def register_fit(subparsers):
         help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
     )  # fmt: skip
     p.add_argument(
+        "--lines", type=Path, metavar="FILE",
+        help="fluxes of emission lines to fit too: a table of line (FSPS's names, such as Ba-alpha "
+        "6563; blends joined by ' + '), flux, error and upper, true for upper limits",
+    )  # fmt: skip
+    p.add_argument(
         "--error-floor",
         type=float,
         default=0.05,
@@ -190,11 +195,13 @@ def _fit(args):
     from ..observe.table_files import table_name
 
     free = args.zred == "free" or args.zred_prior
-    exact = args.model != PRESET or args.spectrum or (free and not args.emulator)
+    exact = args.model != PRESET or args.spectrum or args.lines or (free and not args.emulator)
     if args.certify and args.magnification:
         raise SetupError("A fit with a magnification has no certificate; leave out --certify.")
     if args.certify and exact:
         what = "--spectrum" if args.spectrum else f"--model {args.model}"
+        if args.lines:
+            what = "a fit of --lines"
         if free:
             what = "a free redshift without --emulator"
         raise SetupError(
@@ -214,7 +221,7 @@ def _fit(args):
     }  # fmt: skip
     obs, model, sps = prepare(
         table, args.zred, args.model, args.emulator, args.unit, args.error_floor,
-        args.zred_prior, **spectral, magnification=args.magnification,
+        args.zred_prior, **spectral, magnification=args.magnification, lines=args.lines,
     )  # fmt: skip
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
@@ -246,6 +253,8 @@ def _fit(args):
         described["magnification"] = args.magnification
     if args.spectrum is not None:
         described |= spectral | {"spectrum": str(args.spectrum)}
+    if args.lines is not None:
+        described["lines"] = str(args.lines)
     return fit_output.sample(
         args, out, obs, model, sps, engine=engine, described=described, **settings
     )

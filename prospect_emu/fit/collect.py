@@ -15,6 +15,7 @@ from ..prospector.version import adapter
 from .description import package_versions, plain
 from .drawn import EmulatedSED, draws, fitted_spectrum, model_sed
 from .fluxes import compared
+from .lines import fitted_lines
 from .network_fluxes import by_vector
 from .predictions import predictions
 from .quality import problems
@@ -103,6 +104,8 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     elif vectors is not None and hasattr(emulator, "ingredients"):
         whole = EmulatedSED(emulator, lumdist)
         sed = model_sed(whole, vectors[kept], photometry.wavelength)
+    if obs.get("lines") is not None:
+        info["lines"] = fitted_lines(model, obs["lines"], sps, samples[kept])
     info["problems"] = problems(model, samples, weights, photometry, priors, spectrum)
     return dict(
         parameters=_free_names(model),

@@ -166,6 +166,8 @@ def fit_model(
     if data.get("spectrum") is not None:
         names = "wavelength", "spectrum", "unc", "mask"
         data.update(zip(names, observed_spectrum(data), strict=True))
+    if posterior.lines is not None:
+        data["lines"] = posterior.lines.data.plain
     if hasattr(sps, "emulator"):
         _check_inflated(data, sps.emulator.name)
     adapter.complete(obs, data)
@@ -224,6 +226,7 @@ def describe_problem(data, model, sps):
     plain_noise = len(data.sets) < 2 and not any(n.terms or n.why or n.weighted_chi2 for n in noise)
     return {
         "photometry": digest(arrays, [f.name for f in filters]),
+        **({} if data.get("lines") is None else {"lines": data["lines"]}),
         "emulator": list(describe_source(sps)[:2]),
         "noise": [] if plain_noise else [plain(asdict(n)) for n in noise],
         **{f"model.{k}": v for k, v in describe_model(model).items()},

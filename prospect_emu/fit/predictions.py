@@ -195,7 +195,7 @@ class ExactFluxes:
         if not len(filters):
             return
         self.compiled = sps.compiled(
-            self.ingredients, filters, self.fixed, self._varying, ranges, lines_apart(model)
+            self.ingredients, filters, self.fixed, self._varying, ranges, self._lines_apart(model)
         )
         if self.map.cost:
             warnings.warn(self.map.cost, stacklevel=4)
@@ -225,6 +225,10 @@ class ExactFluxes:
                 "SedModel reads and its SpecModel does not.",
                 stacklevel=5,
             )
+
+    def _lines_apart(self, model):
+        """Which lines are computed where they are not in the spectrum."""
+        return lines_apart(model)
 
     def _targets(self, filters):
         """What `compile_sps` is given as filters."""

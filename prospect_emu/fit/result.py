@@ -18,6 +18,7 @@ from .fluxes import Photometry
 from .labels import UNITS
 from .quality import effective_size
 from .quantiles import weighted_quantiles
+from .restframe import unit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ class FitResult:
     sed : dict of ndarray, or None
         The model's whole SED, see `prospect_emu.fit.drawn.model_sed`; None with networks.
     restframe : dict of ndarray, each of shape (nsample,), or None
-        AB magnitudes and colours at rest, where they were asked for.
+        Magnitudes, colours and lines at rest that were asked for (`restframe.columns_of`).
     """
 
     parameters: tuple[str, ...]
@@ -122,7 +123,7 @@ class FitResult:
         settings : dict, optional
             Settings of the run, JSON-serialisable.
         restframe : sequence of str
-            Magnitudes and colours at rest to derive, see
+            Magnitudes, colours and lines at rest to derive, see
             `prospect_emu.fit.restframe.columns_of`.
 
         Returns
@@ -238,7 +239,7 @@ class FitResult:
             for p, row in zip((16, 50, 84), corrected, strict=True):
                 table[f"corrected_p{p}"] = row
             table["shift"] = [certificate.shift.get(name, np.nan) for name in columns]
-        units = UNITS | dict.fromkeys(self.restframe or (), "mag(AB)")
+        units = UNITS | {k: unit_of(k) for k in self.restframe or ()}
         table["unit"] = [units.get(name, "1") for name in columns]
         table["truth"] = [truth.get(name, np.nan) for name in columns]
         for name in table.colnames:
