@@ -139,6 +139,11 @@ def register_fit(subparsers):
         help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
     )  # fmt: skip
     p.add_argument(
+        "--lines", type=Path, metavar="FILE",
+        help="fluxes of emission lines to fit too: a table of line (FSPS's names, such as Ba-alpha "
+        "6563; blends joined by ' + '), flux, error and upper, true for upper limits",
+    )  # fmt: skip
+    p.add_argument(
         "--error-floor",
         type=float,
         default=0.05,
@@ -190,11 +195,18 @@ def _fit(args):
     from ..observe.table_files import table_name
 
     free = args.zred == "free" or args.zred_prior
-    exact = args.model != one_galaxy.PRESET or args.spectrum or (free and not args.emulator)
+    exact = (
+        args.model != one_galaxy.PRESET
+        or args.spectrum
+        or args.lines
+        or (free and not args.emulator)
+    )
     if args.certify and args.magnification:
         raise SetupError("A fit with a magnification has no certificate; leave out --certify.")
     if args.certify and exact:
         what = "--spectrum" if args.spectrum else f"--model {args.model}"
+        if args.lines:
+            what = "a fit of --lines"
         if free:
             what = "a free redshift without --emulator"
         raise SetupError(

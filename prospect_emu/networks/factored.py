@@ -78,12 +78,16 @@ class FactoredEmulator(EmulatorBase):
             self._folded[zred] = _AtRedshift(self, float(zred))
         return self._folded[zred]
 
-    def spectrum(self, theta, check=True):
+    def spectrum(self, theta, check=True, **switches):
         """Rest-frame spectra, IGM absorption included.
 
         Parameters
         ----------
         theta : array_like, shape (n, 18)
+        check : bool
+            Whether vectors outside the box are refused.
+        **switches
+            FSPS's parameters in place of the vectors', such as ``add_neb_emission=False``.
 
         Returns
         -------
@@ -93,7 +97,8 @@ class FactoredEmulator(EmulatorBase):
         theta = np.asarray(theta, dtype=float)
         if check:
             self.check(theta)
-        lnu = spectrum(self.ingredients, self._fixed | self._at_reference_mass(theta)).lnu
+        params = self._fixed | self._at_reference_mass(theta) | switches
+        lnu = spectrum(self.ingredients, params).lnu
         return lnu * 10.0 ** (theta[:, :1] - REFERENCE_LOGMASS)
 
     def _mfrac(self, theta):

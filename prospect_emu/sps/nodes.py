@@ -116,7 +116,7 @@ def skeleton(curves, weight, tolerance, worst=WORST):
         size -= part**2
         basis, parts = np.column_stack([basis, q]), np.vstack([parts, part])
     matrix = np.linalg.solve(parts[:, nodes], parts)
-    return np.array(nodes), matrix * weight[nodes, None] / weight
+    return np.array(nodes, dtype=int), matrix * weight[nodes, None] / weight
 
 
 def low_rank(matrix, tolerance, scale=None, most=400):
