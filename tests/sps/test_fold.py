@@ -174,6 +174,14 @@ def test_lines_add_flux(kroupa, filters):
     np.testing.assert_allclose(added, inside, rtol=0.03)
 
 
+def test_what_is_possible_only_together(kroupa, filters):
+    """Ranges of single parameters hold combinations that FSPS refuses: they are not tried."""
+    free = "mass tage const fburst sf_start tau mwr".split()
+    ranges = {"const": (0.0, 1.02), "fburst": (0.0, 1.02), "sf_start": (0.0, 9.0), "mwr": (0.0, 9.0)}
+    c = compile_sps(kroupa, filters, {"sfh": 4, "dust_type": 1, "dust2": 0.3}, free, ranges)
+    assert c.folded and max(c.error.values()) < 2e-4
+
+
 def test_bad_input(kroupa, filters):
     compiled = compile_sps(kroupa, filters, STEPS, ("mass", "dust2"))
     for call, message in (
