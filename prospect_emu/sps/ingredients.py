@@ -222,6 +222,9 @@ def find_ingredients(folders=None, **parameters):
             f"{unknown[0]} is not a parameter of the stars ({what}); theirs are "
             f"{', '.join(INGREDIENTS)}."
         )
+    text = [k for k, v in parameters.items() if np.asarray(v).dtype.kind not in "fiub"]
+    if text:
+        raise SetupError(f"{text[0]} is {parameters[text[0]]!r}; give FSPS's number.")
     wanted = {k: DEFAULTS[k] for k in INGREDIENTS} | parameters
     best, fitting = None, []
     for path, manifest in list_ingredients(folders):

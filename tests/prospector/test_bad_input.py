@@ -41,6 +41,10 @@ REFUSED = [
     ("ssp", {"dust_clumps": 1.0}, "dust_clumps is 1;", "-inf to 0"),
     ("ssp", {"duste_umin": 30.0}, "FSPS reads beyond the end of its table", "up to 25"),
     ("ssp", {"sfh": 2}, "sfh is 2", "0, 1, 4 and 5"),
+    ("ssp", {"sfh": 4.5}, "sfh is 4.5", "4 and 5"),
+    ("ssp", {"add_neb_emission": 2}, "add_neb_emission is 2", "True or False"),
+    ("ssp", {"dust2": np.nan}, "dust2 is nan", "give a number"),
+    ("ssp", {"imf_type": "kroupa"}, "imf_type is", "FSPS's number"),
     ("ssp", {"compute_light_ages": True}, "compute_light_ages is True", "only False"),
 ]  # fmt: skip
 IDS = ["-".join(fixed) + f"-{i}" for i, (_, fixed, *_) in enumerate(REFUSED)]
