@@ -201,6 +201,8 @@ def _fit(args):
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
+    if args.tables and not args.certify:
+        raise SetupError("--tables is for --certify; give both, or leave it out.")
     if (args.sampler == "amortised") != bool(args.proposal):
         raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:

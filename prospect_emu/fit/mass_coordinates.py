@@ -132,10 +132,14 @@ def find_scale(posterior, u):
     """
     theta = posterior.prior_transform(u)
     maggies = posterior.maggies(theta)
+    # Of a distant galaxy no light is left in the bluest bands, but rounding.
+    seen = (maggies > 1e-12 * maggies.max(axis=1, keepdims=True)).all(axis=0)
+    if not seen.any():
+        return None
     for column in range(posterior.ndim):
         changed = theta.copy()
         changed[:, column] = np.roll(theta[:, column], 1)
-        ratio = posterior.maggies(changed) / maggies
+        ratio = posterior.maggies(changed)[:, seen] / maggies[:, seen]
         before, after = theta[:, column], changed[:, column]
         with np.errstate(all="ignore"):
             for is_log, expected in ((True, 10.0 ** (after - before)), (False, after / before)):
