@@ -104,6 +104,15 @@ def prepare(
     DataError, FilterError, RangeError, ModelMismatchError, SetupError
         If the table, its redshift, the model or the emulator does not fit the others.
     """
+    if not isinstance(model, str):
+        raise SetupError(f"model = {model!r} must be a text, such as 'parametric_sfh+nebular'.")
+    if spectrum is None and (
+        resolution or spectrum_unit or wave_unit or air is not None or degrade or spectrum_floor
+    ):
+        raise SetupError(
+            "resolution, spectrum_unit, wave_unit, air, degrade and spectrum_floor are of a "
+            "spectrum, and none is given; give one, or leave them out."
+        )
     prior = _zred_prior(zred, zred_prior, model)
     obs = read_photometry(
         mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
