@@ -21,7 +21,7 @@ from ..observe.tables import make_obs
 from ..prospector.magnification import describe_magnification
 from ..prospector.redshift_prior import check_normal, describe_prior
 from . import threedhst, uncover
-from .columns import columns_by_name, factors
+from .band_columns import columns_by_name, factors
 from .fields import FIELDS
 
 TRUE = "true_"  # prefix of a mock's true parameters

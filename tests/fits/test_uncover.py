@@ -9,9 +9,9 @@ from sedpy import observate
 from prospect_emu import FitResult
 from prospect_emu.errors import DataError
 from prospect_emu.fits import uncover
+from prospect_emu.fits.band_columns import milky_way_extinction
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalogs import read_sample, select
-from prospect_emu.fits.columns import milky_way_extinction
 from prospect_emu.fits.config import parse_config
 from prospect_emu.fits.results import read_results, write_results
 from prospect_emu.fits.sections import CatalogConfig, SelectConfig
@@ -90,7 +90,7 @@ def test_table_of_a_campaign(tmp_path, inline):
 
 
 def test_extinction_of_the_milky_way():
-    """Cardelli et al. (1989), table 3: A / A(V) for R_V = 3.1, which is 1 % off their formula in B."""
+    """Cardelli et al. (1989), table 3: A / A(V) for R_V = 3.1, 1 % off their formula in B."""
     wave = 1e4 / np.array([2.78, 2.27, 1.82, 1.43, 1.11, 0.80, 0.63, 0.46])
     want = [1.569, 1.337, 1.000, 0.751, 0.479, 0.282, 0.190, 0.114]
     np.testing.assert_allclose(milky_way_extinction(wave), want, rtol=0.02)

@@ -112,8 +112,11 @@ def test_hostile_and_foreign_files(tmp_path, monkeypatch, capsys):
     np.save("plain.npy", np.ones(3))
     (tmp_path / "torn.npy").write_bytes((tmp_path / "bad.npy").read_bytes()[:90])
     np.save("other.npy", np.array({"nets": []}, dtype=object), allow_pickle=True)
-    for name, words in (("plain.npy", "numbers alone"), ("torn.npy", "plain arrays"),
-                        ("none.npy", "check the path"), ("other.npy", "layout of Parrot")):  # fmt: skip
+    said = {
+        "plain.npy": "numbers alone", "torn.npy": "plain arrays", "none.npy": "check the path",
+        "other.npy": "layout of Parrot",
+    }  # fmt: skip
+    for name, words in said.items():
         assert main(["convert", name]) == 2
         assert words in capsys.readouterr().err
 
