@@ -129,9 +129,8 @@ def against_fsps(n, seed=0):
     obs |= {"spectrum": None, "unc": None, "mask": None}
     posterior, rng = BatchedPosterior(model, obs, EmulatorSPS()), np.random.default_rng(seed)
     theta = posterior.prior_transform(rng.random((n, model.ndim)))
-    low, high = (
-        posterior.prior_transform(np.full((1, model.ndim), q))[0] for q in (1e-6, 1 - 1e-6)
-    )
+    ends = np.repeat([[1e-6], [1.0 - 1e-6]], model.ndim, axis=1)
+    low, high = posterior.prior_transform(ends)
     even = low + rng.random((n, model.ndim)) * (high - low)
     even[:, 3:9] = rng.uniform(-3.0, 3.0, (n, 6))
     theta[1::2] = even[1::2]

@@ -6,6 +6,7 @@ not beyond AB 33.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,12 +30,12 @@ class ParrotEmulator(Emulator):
 
     nets: tuple = ()
 
-    KIND, SCHEMA, OLD_KINDS = "prospect_emu parrot", 1, ()
+    KIND, SCHEMA = "prospect_emu parrot", 1
+    OLD_KINDS: ClassVar[tuple] = ()
 
     def __repr__(self):
-        return (
-            f"ParrotEmulator({self.name!r}, {len(self.filters)} bands, {len(self.nets)} networks)"
-        )
+        n, m = len(self.filters), len(self.nets)
+        return f"ParrotEmulator({self.name!r}, {n} bands, {m} networks)"
 
     @property
     def domains(self):
