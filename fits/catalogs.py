@@ -10,18 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from astropy import units as u
 from astropy.table import Table
 
 from ..errors import DataError, ProspectEmuError
 from ..observe.filters import load_filters
 from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
-from ..observe.table_files import flags, missing, numbers, read_table, single
+from ..observe.table_files import flags, missing, numbers, pure_numbers, read_table, single
 from ..observe.tables import make_obs
 from ..prospector.magnification import describe_magnification
 from ..prospector.redshift_prior import check_normal, describe_prior
 from . import threedhst, uncover
-from .band_columns import columns_by_name, factors
+from .catalog_columns import columns_by_name, factors
 from .fields import FIELDS
 
 TRUE = "true_"  # prefix of a mock's true parameters
@@ -182,7 +181,7 @@ def _tests(sample, config, zred_range):
         if isinstance(value, str) != (values.dtype.kind == "U"):
             raise DataError(
                 f"select.equal.{name} = {value!r}, but that column holds values like "
-                f"{values.data[0]!r}; give it in the same form."
+                f"{values.data.tolist()[0]!r}; give it in the same form."
             )
         # What is missing equals nothing: filled, a boolean would be true.
         tests.append((np.ma.getmaskarray(values), lambda row, n=name: f"{n} is missing"))
@@ -264,10 +263,10 @@ def _read_table(config):
 
 def _from_columns(config, table, columns, truth=()):
     kinds = ("flux", "error", "use", "upper_limit")
-    given = (config.id_column, config.zred_column, config.zred_error_column, config.ebv_column)
-    needed = [name for name in given if name]
+    given = (config.zred_column, config.zred_error_column, config.ebv_column)
+    needed = [config.id_column, *(name for name in given if name)]
     needed += [entry[k] for entry in columns.values() for k in kinds if k in entry]
-    lacking = [n for n in needed if n not in table.colnames]
+    lacking = [n or "''" for n in needed if n not in table.colnames]
     if lacking:
         raise DataError(
             f"{config.path} lacks the columns {', '.join(lacking)}; its columns are "
@@ -279,22 +278,16 @@ def _from_columns(config, table, columns, truth=()):
         raise DataError(f"catalog.bands names the column {name!r} {times} times; each has its own.")
     filters, ids = load_filters(columns), _ids(table, config.id_column, config.path)
     zred, error = (
-        numbers(table, name, config.path) if name else np.full(len(table), np.nan)
+        pure_numbers(table, name, config.path) if name else np.full(len(table), np.nan)
         for name in (config.zred_column, config.zred_error_column)
     )
-    unit = table[config.zred_column].unit if config.zred_column else None
-    if unit not in (None, u.dimensionless_unscaled):
-        raise DataError(
-            f"{config.path}: column {config.zred_column!r} is in {unit}, and a redshift has no "
-            "unit; give another zred_column."
-        )
     near = _known(zred) & (error > 0)
     free, same = (near | ~_known(zred) if config.zred_prior else near), None
     if config.zred_prior and "{id}" not in config.zred_prior:
         same = describe_prior(config.zred_prior)
     mu = all_mu = None
     if config.magnification in table.colnames:
-        mu = numbers(table, config.magnification, config.path)
+        mu = pure_numbers(table, config.magnification, config.path)
     elif config.magnification and "{id}" not in config.magnification:
         all_mu = describe_magnification(config.magnification)
     factor = factors(config, table, columns, filters)

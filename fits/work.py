@@ -302,8 +302,12 @@ def _claim(task):
 def thinned(result, draws):
     """A result of `draws` samples from its posterior, and its best sample without weight.
 
-    The draws of a certificate stay.
+    The draws of a certificate stay. All are kept in single precision.
     """
+
+    def some(array):
+        return np.asarray(array)[index].astype(np.float32)
+
     index, certificate = result.draw(draws), result.certificate
     if certificate is not None:
         index = np.concatenate([certificate.index, index])
@@ -312,7 +316,8 @@ def thinned(result, draws):
     index = np.concatenate([[np.argmax(result.log_posterior)], index])
     run, *others = result._run
     last = {k: np.atleast_1d(run[k])[-1:] for k in ("logz", "logzerr", "information")}
-    every = {k: np.asarray(run[k])[index] for k in ("samples", "logl", "logvol", "samples_id")}
+    every = {k: some(run[k]) for k in ("samples", "logl", "logvol")}
+    every["samples_id"] = np.asarray(run["samples_id"])[index].astype("i4")
     log_weight = np.full(index.size, last["logz"][0] - np.log(index.size - 1.0))
     log_weight[0] = -np.inf
     weights = np.exp(log_weight - last["logz"][0])  # as they are written
@@ -323,14 +328,14 @@ def thinned(result, draws):
     quantities, vectors, rest = result.quantities, result.vectors, result.restframe
     return replace(
         result,
-        samples=result.samples[index],
+        samples=some(result.samples),
         weights=weights / weights.sum(),
-        log_likelihood=result.log_likelihood[index],
-        log_posterior=result.log_posterior[index],
-        mfrac=result.mfrac[index],
-        vectors=None if vectors is None else vectors[index],
-        quantities=quantities and {k: v[index] for k, v in quantities.items()},
-        restframe=rest and {k: v[index] for k, v in rest.items()},
+        log_likelihood=some(result.log_likelihood),
+        log_posterior=some(result.log_posterior),
+        mfrac=some(result.mfrac),
+        vectors=None if vectors is None else some(vectors),
+        quantities=quantities and {k: some(v) for k, v in quantities.items()},
+        restframe=rest and {k: some(v) for k, v in rest.items()},
         certificate=certificate,
         _run=(kept, *others),
     )

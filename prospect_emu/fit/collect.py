@@ -14,8 +14,9 @@ from ..prospector.beta_corrected import beta_form
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from .description import package_versions, plain
-from .drawn import draws, fitted_spectrum, model_sed
+from .drawn import EmulatedSED, draws, fitted_spectrum, model_sed
 from .fluxes import compared
+from .lines import fitted_lines
 from .network_fluxes import by_vector
 from .predictions import predictions
 from .quality import problems
@@ -56,9 +57,10 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         vectors = emulator_vectors(model, sps, samples, best)
         mfrac = emulator.mfrac(vectors, check=False)
         zred = vectors[:, PARAMETERS.index("zred")]
-        scale = np.ones(len(zred))
+        scale, lumdist = np.ones(len(zred)), None
         if "lumdist" in model.params:
-            scale = sfh.dimming(zred, float(np.squeeze(model.params["lumdist"])))
+            lumdist = float(np.squeeze(model.params["lumdist"]))
+            scale = sfh.dimming(zred, lumdist)
         fluxes, quick = (lambda rows: _emulated(emulator, vectors[rows]) * scale[rows, None]), True
     else:
         with warnings.catch_warnings():
@@ -99,12 +101,17 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     if vectors is not None and by_vector(obs, emulator):
         sigma = emulator.sigma_at(vectors[[np.argmax(log_post)]])[0]
     photometry = compared(obs, model, sps, fluxes, quick, weights, best, sigma)
-    spectrum, sed, some = None, None, draws(samples, weights)
+    spectrum, sed, kept = None, None, draws(weights)
     if obs.get("spectrum") is not None and hasattr(adapter, "PolySpecModel"):
-        spectrum = fitted_spectrum(model, obs, sps, some, best)
+        spectrum = fitted_spectrum(model, obs, sps, samples[kept], best)
     reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
-    if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
-        sed = model_sed(predicted, some, np.concatenate(reach))
+    if hasattr(predicted, "sed") and sum(map(len, reach)):
+        sed = model_sed(predicted, samples[kept], np.concatenate(reach))
+    elif vectors is not None and hasattr(emulator, "ingredients"):
+        whole = EmulatedSED(emulator, lumdist)
+        sed = model_sed(whole, vectors[kept], photometry.wavelength)
+    if obs.get("lines") is not None:
+        info["lines"] = fitted_lines(model, obs["lines"], sps, samples[kept])
     info["problems"] = problems(model, samples, weights, photometry, priors, spectrum)
     return dict(
         parameters=_free_names(model),

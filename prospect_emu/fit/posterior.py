@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike
 
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..observe import observation
+from ..observe.pixels import observed_spectrum
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.version import adapter
-from .likelihood import IMPOSSIBLE, compile_likelihood
+from .likelihood import IMPOSSIBLE, compile_likelihood, upper_limits
+from .lines import LineLikelihood
 from .observations import compile_observations
 from .predictions import predictions
 from .spectra import compile_spectrum
@@ -30,7 +32,8 @@ class BatchedPosterior:
         `prospect_emu.prospector.mathews23.model_params`, any of them fixed and with any prior.
     obs : dict or list of Observation
         Prospector's. Only unmasked bands are evaluated. ``upper_limits`` and
-        ``maggies_covariance`` are read too (`prospect_emu.fit.likelihood`).
+        ``maggies_covariance`` are read too (`prospect_emu.fit.likelihood`), and ``lines``, fluxes
+        of emission lines (`prospect_emu.observe.line_fluxes`).
     sps : EmulatorSPS
     noise : (NoiseModel or None, NoiseModel or None)
         As in `prospect.fitting.fit_model` of Prospector 1.4. What is not independent errors of
@@ -43,6 +46,8 @@ class BatchedPosterior:
     ndim : int
     labels : list of str
         ``model.theta_labels()``.
+    lines : LineLikelihood or None
+        Of the line fluxes, if there are any.
     predictions : object
         Of `prospect_emu.fit.predictions`, for the unmasked bands; None where Prospector's own
         likelihood is used.
@@ -64,7 +69,9 @@ class BatchedPosterior:
         self.ndim = model.ndim
         self.labels = list(model.theta_labels())
         self._priors = compile_priors(model)
-        self.predictions = self._likelihood = self._joint = None
+        self.predictions = self._likelihood = self._joint = self.lines = None
+        if data.get("lines") is not None:
+            self.lines = LineLikelihood(model, data["lines"], sps, self._priors)
         try:
             self._compile(model, data, sps)
         except _Slow as why:
@@ -76,12 +83,14 @@ class BatchedPosterior:
         return f"BatchedPosterior({self.ndim} free parameters: {', '.join(self.labels)})"
 
     def _compile(self, model, data, sps):
-        if data.get("spectrum") is not None or data.get("other_data") is not None:
-            if hasattr(sps, "emulator"):
-                raise _Slow(
-                    "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, "
-                    "or use EmulatorSPS() without an emulator."
-                )
+        spectral = data.get("spectrum") is not None or data.get("other_data") is not None
+        if spectral and hasattr(sps, "emulator"):
+            raise _Slow(
+                "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, "
+                "or use EmulatorSPS() without an emulator."
+            )
+        _resolve(data)
+        if spectral:
             try:
                 compiled = compile_observations if data.noises else compile_spectrum
                 self.predictions, self._joint = compiled(model, data, sps)
@@ -140,6 +149,8 @@ class BatchedPosterior:
                 "The fluxes of this posterior are inside Prospector's own likelihood; call "
                 "model.predict."
             )
+        if not len(theta):
+            return self.predictions.maggies(self.prior_transform(np.full((1, self.ndim), 0.5)))[:0]
         return self.predictions.maggies(theta)
 
     def spectrum(self, theta: ArrayLike) -> np.ndarray:
@@ -161,22 +172,33 @@ class BatchedPosterior:
         ProspectEmuError
             If a value is not finite: a sampler would take NaN for a small number.
         """
+        if not len(theta):
+            return np.zeros(0)
         if self.predictions is None:
             lnl = self._rows(theta)
-            return np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
+            lnl = np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
+            return self._with_lines(lnl, theta)
         if self._joint is not None:
             lnl = self._joint(theta)
         else:
             return self.of_maggies(self.maggies(theta), theta)
-        return self._checked(lnl, theta)
+        return self._checked(self._with_lines(lnl, theta), theta)
+
+    def _with_lines(self, lnl, theta):
+        if self.lines is None:
+            return lnl
+        more = self.lines(np.asarray(theta, dtype=float))
+        return np.where(np.isnan(more) | (lnl == IMPOSSIBLE), IMPOSSIBLE, lnl + more)
 
     def of_maggies(self, maggies, theta):
         """Log likelihood (n,) of model fluxes (n, nband), which are overwritten."""
+        if not len(maggies):  # no step of any chain is inside the prior
+            return np.zeros(0)
         impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
         lnl = self._likelihood(maggies, theta)
         if impossible is not None:
             lnl[impossible] = IMPOSSIBLE
-        return self._checked(lnl, theta)
+        return self._checked(self._with_lines(lnl, theta), theta)
 
     def _checked(self, lnl, theta):
         if not np.isfinite(lnl).all():
@@ -209,10 +231,6 @@ class BatchedPosterior:
         """The emulator, restricted to the unmasked bands."""
         return self.predictions.emulator
 
-    def emulator_theta(self, theta):
-        """The emulator's vectors (n, 18) of the model's free ones (n, ndim)."""
-        return self.predictions.vectors(theta)
-
     @property
     def parameter_map(self):
         """See `prospect_emu.fit.predictions.NetworkFluxes.parameter_map`."""
@@ -222,6 +240,22 @@ class BatchedPosterior:
     def lumdist(self):
         """Luminosity distance in Mpc that the model prescribes, or None for the cosmology's."""
         return self.predictions.lumdist
+
+
+def _resolve(data):
+    """Put plain arrays into data, in place of what has masks and units."""
+    if data.get("maggies") is not None:
+        data["maggies"], data["maggies_unc"], data["phot_mask"] = observation.photometry(data)
+        data["filters"] = observation.filter_list(data["filters"])
+        if data.get("upper_limits") is not None:
+            data["upper_limits"] = upper_limits(data, data["phot_mask"])
+        if data.get("maggies_covariance") is not None:
+            data["maggies_covariance"] = observation.plain_covariance(
+                data["maggies_covariance"], "maggies_covariance of obs"
+            )
+    if data.get("spectrum") is not None:
+        names = "wavelength", "spectrum", "unc", "mask"
+        data.update(zip(names, observed_spectrum(data), strict=True))
 
 
 class _Slow(Exception):

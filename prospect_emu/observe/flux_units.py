@@ -7,7 +7,7 @@ import numpy as np
 from astropy import units as u
 
 from ..errors import DataError
-from .table_files import numbers, split_name
+from .table_files import numbers, split_name, unit_text
 
 # Prospector and sedpy take 1 maggie = 3631 Jy. The AB zeropoint is 3630.78 Jy,
 # 6e-5 less; magnitudes are turned into maggies without passing through Jy.
@@ -17,7 +17,10 @@ _MAG_NAMES = ("mag", "mag(ab)", "abmag", "ab mag", "mag_ab")
 _VEGA_NAMES = ("mag(vega)", "vegamag", "vega mag", "mag_vega")
 _MAGGY_NAMES = {"maggies": 1.0, "maggy": 1.0, "maggie": 1.0, "nanomaggies": 1e-9}
 # FITS files in capitals; of these no other unit is meant.
-_CASES = {"jy": "Jy", "ujy": "uJy", "njy": "nJy", "nmgy": "nmgy", "mujy": "uJy"}
+_CASES = {
+    "jy": "Jy", "ujy": "uJy", "njy": "nJy", "nmgy": "nmgy", "mujy": "uJy",
+    "microjy": "uJy", "microjansky": "uJy", "nanojy": "nJy", "nanojansky": "nJy",
+}  # fmt: skip
 # Catalogs write 99 or -99 for "no magnitude"; no source has such a magnitude.
 _ABSURD_MAG = 50.0
 # What they write for "no flux".
@@ -180,8 +183,7 @@ def _same(one, other, filters=None):
 def _column_unit(table, column, path):
     """Unit of a column as text, '' without one."""
     in_name = split_name(column)[1]
-    unit = table[column].unit
-    own = "" if unit is None else unit.to_string()
+    own = unit_text(table[column])
     if own and in_name and not _same(own, in_name):
         raise DataError(f"{path}: column {column!r} has the unit {own!r}; correct one of the two.")
     return own or in_name

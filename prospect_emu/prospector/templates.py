@@ -10,7 +10,7 @@ from prospect.models import templates as library
 from ..cosmology import age_of_universe
 from ..errors import ModelMismatchError
 from . import beta_models
-from .emission_lines import tolerate_missing_sps_home
+from .line_table import tolerate_missing_sps_home
 from .magnification import magnified
 
 # Lowest tage as a fraction of the universe's age, where the redshift is free.

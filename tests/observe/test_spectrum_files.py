@@ -1,7 +1,10 @@
 """Readers of spectra, against files as their makers write them and astropy's conversions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from astropy import nddata
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
@@ -114,6 +117,12 @@ def test_air_of_a_file(tmp_path):
     assert got["spectrum_notes"] == ["Wavelengths were converted from air to vacuum."]
 
 
+def test_inverse_variances_called_errors_are_told_of(tmp_path):
+    data = table()
+    data["err"] = 1e4 * np.ones(21) * u.uJy
+    assert "ratio of a pixel is" in read_spectrum(written(tmp_path, data))["spectrum_notes"][-1]
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -124,7 +133,8 @@ def test_air_of_a_file(tmp_path):
         ({"wavelength": (WAVE - 1.5) * u.um}, "first wavelength is -5000 A"),
         ({"flux": FLUX * u.s}, "not a flux density"),
         ({"flux": FLUX * u.erg / u.s / u.cm**2}, "not a flux density"),
-        ({"flux": np.full(21, np.nan) * u.uJy}, "All pixels"),
+        ({"flux": np.full(21, np.nan) * u.uJy}, "All pixels .* 21 for a flux that is not finite"),
+        ({"err": np.zeros(21) * u.uJy}, "All pixels .* and 21 for an error that is not positive"),
         ({"use": np.zeros(21, dtype=bool)}, "All pixels"),
         ({"mask": np.zeros(21, dtype=bool)}, "rename it 'use'"),
         ({"err": None}, "no column of the error"),
@@ -182,3 +192,13 @@ def test_specutils(tmp_path):
     np.testing.assert_allclose(got["spectrum"][got["mask"]], want["spectrum"][got["mask"]])
     np.testing.assert_allclose(got["unc"][0], want["unc"][0])
     assert list(np.flatnonzero(~got["mask"])) == [2]
+
+
+@pytest.mark.parametrize("kind", ["StdDevUncertainty", "VarianceUncertainty", "InverseVariance"])
+def test_uncertainties_have_units_of_their_own(kind):
+    """Errors of 0.1 uJy given in nJy, as `astropy.nddata` allows, became 100 uJy."""
+    power = {"StdDevUncertainty": 1, "VarianceUncertainty": 2, "InverseVariance": -2}[kind]
+    given = getattr(nddata, kind)((np.full(21, 100.0) * u.nJy) ** power)
+    axis = WAVE * u.um
+    spectrum = SimpleNamespace(spectral_axis=axis, flux=FLUX * u.uJy, uncertainty=given, mask=None)
+    np.testing.assert_allclose(from_specutils(spectrum)["unc"], 1e-7 / 3631.0, rtol=1e-12)
