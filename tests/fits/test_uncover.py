@@ -9,8 +9,8 @@ from sedpy import observate
 from prospect_emu import FitResult
 from prospect_emu.errors import DataError
 from prospect_emu.fits import uncover
-from prospect_emu.fits.catalog_columns import milky_way_extinction
 from prospect_emu.fits.campaign import run_campaign
+from prospect_emu.fits.catalog_columns import milky_way_extinction
 from prospect_emu.fits.catalogs import read_sample, select
 from prospect_emu.fits.config import parse_config
 from prospect_emu.fits.results import read_results, write_results
