@@ -7,11 +7,11 @@ def register_convert(subparsers):
     """Add ``prospect-emu convert``."""
     p = subparsers.add_parser(
         "convert",
-        help="convert a Parrot network (.npy) into an emulator file",
-        description="Reads a network of Parrot, single or stitched, without executing anything in "
-        "it, and writes an emulator for fits and campaigns.",
+        help="convert a network of Parrot or Speculator into a file of ours",
+        description="Reads a network of Parrot (.npy), single or stitched, or of Speculator (.pkl) "
+        "without executing anything in it. Of Parrot's an emulator for fits and campaigns is made.",
     )
-    p.add_argument("file", type=Path, metavar="NETWORK.npy")
+    p.add_argument("file", type=Path, metavar="NETWORK")
     p.add_argument("--out", type=Path, metavar="FILE", help="default: NETWORK.safetensors")
     p.add_argument("--overwrite", action="store_true", help="replace an existing file")
     p.set_defaults(run=_convert)
@@ -19,11 +19,11 @@ def register_convert(subparsers):
 
 def _convert(args):
     from ..files import check_writable
-    from ..networks.foreign import convert_parrot
+    from ..networks.foreign import convert
 
     out = args.out or Path(f"{args.file.stem}.safetensors")
     check_writable(out, args.overwrite)
-    emulator, notes = convert_parrot(args.file, out.stem)
+    emulator, notes = convert(args.file, out.stem)
     emulator.save(out)
     print(f"{out}: {emulator!r}")
     for note in notes:

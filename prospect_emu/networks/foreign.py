@@ -1,4 +1,4 @@
-"""Files of Parrot (Mathews et al. 2023), single networks or stitched ones, as our emulators."""
+"""Networks of other programs, Parrot's (Mathews et al. 2023) and Speculator's, as files of ours."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from .emulator_base import unmeasured
 from .loading import load_emulator
 from .network import MLP
 from .parrot import ParrotEmulator
+from .speculator import from_speculator
 from .unpickling import load_arrays
 from .vector import BOX, FIXED, PARAMETERS
 
@@ -19,8 +20,8 @@ _LABEL = "MIST, MILES (Parrot)"
 _GELU = ("gelu", "GELU")
 
 
-def convert_parrot(path, name):
-    """A ``.npy`` file of Parrot as an emulator.
+def convert(path, name):
+    """A ``.npy`` file of Parrot, or a pickle of Speculator, as what our files hold.
 
     Parameters
     ----------
@@ -30,16 +31,19 @@ def convert_parrot(path, name):
 
     Returns
     -------
-    emulator : ParrotEmulator
+    emulator : ParrotEmulator or SpectrumNetwork
     notes : list of str
         What was left out.
 
     Raises
     ------
     ModelFileError
-        If the file is no network of 18 parameters in one of Parrot's two layouts.
+        If the file is in none of these layouts, or holds anything but arrays.
     """
     data = load_arrays(path)
+    if isinstance(data, (list, tuple)):
+        note = "It gives log spectra in its trainer's units; see SpectrumNetwork."
+        return from_speculator(path, data), [note]
     try:
         given = _stitched(data) if isinstance(data, dict) else _single(data)
         return _packaged(name, *given)

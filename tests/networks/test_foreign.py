@@ -1,4 +1,4 @@
-"""Files of Parrot as emulators: layouts made here, forward passes by plain NumPy."""
+"""Files of Parrot and Speculator: layouts made here, forward passes by plain NumPy."""
 
 import itertools
 import pickle
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from prospect_emu.commands.cli import main
-from prospect_emu.errors import ModelFileError
-from prospect_emu.networks.foreign import convert_parrot
+from prospect_emu.errors import ModelFileError, RangeError
+from prospect_emu.networks.foreign import convert
 from prospect_emu.networks.loading import load_emulator
+from prospect_emu.networks.speculator import SpectrumNetwork
 from prospect_emu.networks.unpickling import load_arrays
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.magnitudes import arsinh_to_maggies
@@ -83,7 +84,7 @@ def test_a_stitched_network(tmp_path):
         "nets": [(a, b, *c, "gelu") for a, b, c in (network(2), network(3))],
     }  # fmt: skip
     np.save(tmp_path / "s.npy", data, allow_pickle=True)
-    emulator, notes = convert_parrot(tmp_path / "s.npy", "s")
+    emulator, notes = convert(tmp_path / "s.npy", "s")
     assert any("Redshifts are 0.5 to 3, of 0 to 4.25" in note for note in notes)
     assert any("errors are not known" in note for note in notes)
     theta = draws(9, 1.5, 2.5)
@@ -92,6 +93,50 @@ def test_a_stitched_network(tmp_path):
     both = [np.array([magnitudes(network(k), row)[[0, 2]] for row in theta]) for k in (2, 3)]
     want = (1.0 - late) * both[0] + late * both[1]
     np.testing.assert_allclose(emulator.network_magnitudes(theta), want, atol=2e-5)
+
+
+def test_a_network_of_speculator(tmp_path, capsys):
+    """Its pickle, and its forward pass in plain NumPy, to rounding."""
+    rng = np.random.default_rng(4)
+    sizes, nwave = (5, 7, 7, 3), 11
+    weights = [rng.normal(size=pair) for pair in itertools.pairwise(sizes)]
+    biases = [rng.normal(size=n) for n in sizes[1:]]
+    alphas, betas = ([rng.normal(size=n) for n in sizes[1:-1]] for _ in range(2))
+    scales = [rng.uniform(0.5, 1.5, n) for n in (5, 5, 3, 3, nwave, nwave)]
+    basis, wave = rng.normal(size=(3, nwave)), np.linspace(1e3, 4e3, nwave)
+    data = [
+        weights,
+        biases,
+        alphas,
+        betas,
+        *scales,
+        basis,
+        5,
+        nwave,
+        wave,
+        3,
+        [7, 7],
+        3,
+        list(sizes),
+    ]
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(data, protocol=3))
+    out = tmp_path / "model.safetensors"
+    assert main(["convert", str(tmp_path / "model.pkl"), "--out", str(out)]) == 0
+    network = SpectrumNetwork.load(out)
+    np.testing.assert_array_equal(network.wavelengths, wave)
+    theta = rng.normal(size=(4, 5))
+    h = (theta - scales[0]) / scales[1]
+    for w, b, alpha, beta in zip(weights, biases, alphas, betas, strict=False):
+        x = h @ w + b
+        h = (beta + (1.0 - beta) / (1.0 + np.exp(-alpha * x))) * x
+    h = (h @ weights[-1] + biases[-1]) * scales[3] + scales[2]
+    np.testing.assert_allclose(network.log_spectrum(theta), (h @ basis) * scales[5] + scales[4])
+    with pytest.raises(RangeError, match="has 5 parameters"):
+        network.log_spectrum(theta[0])
+    data[10] = basis[:2]
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps(data))
+    assert main(["convert", str(tmp_path / "bad.pkl")]) == 2
+    assert "do not fit together" in capsys.readouterr().err
 
 
 class Hostile:
