@@ -26,7 +26,7 @@ from prospect_emu import EmulatorSPS, fit_model
 from prospect_emu.cosmology import LIGHTSPEED_KMS
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.prospector.emission_lines import emission_line_wavelengths
+from prospect_emu.prospector.line_table import emission_line_wavelengths
 from prospect_emu.prospector.templates import template_params
 
 NPIX = 300

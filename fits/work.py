@@ -23,7 +23,7 @@ from ..fit.quantiles import weighted_quantiles
 from ..fit.result import FitResult
 from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
-from . import identity
+from . import identity, uncover
 from .backends import load_backend
 from .identity import CERTIFICATE, Key, changed_fields, remaining
 from .locks import take_lock
@@ -55,6 +55,8 @@ class Task:
     fingerprint : dict
     again : bool
         Whether a result that ended on a budget is to be replaced.
+    layout : str
+        Of the catalog, whose table needs columns of its own.
     """
 
     key: Key
@@ -66,6 +68,7 @@ class Task:
     seed: int
     fingerprint: dict
     again: bool = False
+    layout: str = ""
 
 
 def run_task(task):
@@ -129,7 +132,7 @@ def _fit(task, began):
             "galaxy": task.key.galaxy,
             "repeat": task.key.repeat,
             "fingerprint": task.fingerprint,
-            "row": (row or row_of(result)) | certificate_columns(result.certificate),
+            "row": (row or row_of(result, task.layout)) | certificate_columns(result.certificate),
             "bands": bands_of(result),
             "seconds": result.info["seconds"],
             "seconds_outside": time.perf_counter() - began - sampling,
@@ -176,7 +179,7 @@ def _filters(bands):
     return tuple(load_filters(bands))
 
 
-def row_of(result):
+def row_of(result, layout=""):
     """A fit's numbers for the results table, JSON.
 
     Percentiles of all free parameters and derived quantities, evidence,
@@ -202,6 +205,8 @@ def row_of(result):
             below = result.weights[columns[name] < truth[name]].sum()
             row[f"rank_{name}"] = float(min(below, 1.0))  # weights sum to one but for rounding
     info = result.info
+    if layout:
+        row |= uncover.columns_of(result)
     return row | {
         "logz": result.logz,
         "logz_err": result.logz_err,
@@ -297,8 +302,12 @@ def _claim(task):
 def thinned(result, draws):
     """A result of `draws` samples from its posterior, and its best sample without weight.
 
-    The draws of a certificate stay.
+    The draws of a certificate stay. All are kept in single precision.
     """
+
+    def some(array):
+        return np.asarray(array)[index].astype(np.float32)
+
     index, certificate = result.draw(draws), result.certificate
     if certificate is not None:
         index = np.concatenate([certificate.index, index])
@@ -307,7 +316,8 @@ def thinned(result, draws):
     index = np.concatenate([[np.argmax(result.log_posterior)], index])
     run, *others = result._run
     last = {k: np.atleast_1d(run[k])[-1:] for k in ("logz", "logzerr", "information")}
-    every = {k: np.asarray(run[k])[index] for k in ("samples", "logl", "logvol", "samples_id")}
+    every = {k: some(run[k]) for k in ("samples", "logl", "logvol")}
+    every["samples_id"] = np.asarray(run["samples_id"])[index].astype("i4")
     log_weight = np.full(index.size, last["logz"][0] - np.log(index.size - 1.0))
     log_weight[0] = -np.inf
     weights = np.exp(log_weight - last["logz"][0])  # as they are written
@@ -318,14 +328,14 @@ def thinned(result, draws):
     quantities, vectors, rest = result.quantities, result.vectors, result.restframe
     return replace(
         result,
-        samples=result.samples[index],
+        samples=some(result.samples),
         weights=weights / weights.sum(),
-        log_likelihood=result.log_likelihood[index],
-        log_posterior=result.log_posterior[index],
-        mfrac=result.mfrac[index],
-        vectors=None if vectors is None else vectors[index],
-        quantities=quantities and {k: v[index] for k, v in quantities.items()},
-        restframe=rest and {k: v[index] for k, v in rest.items()},
+        log_likelihood=some(result.log_likelihood),
+        log_posterior=some(result.log_posterior),
+        mfrac=some(result.mfrac),
+        vectors=None if vectors is None else some(vectors),
+        quantities=quantities and {k: some(v) for k, v in quantities.items()},
+        restframe=rest and {k: some(v) for k, v in rest.items()},
         certificate=certificate,
         _run=(kept, *others),
     )

@@ -7,9 +7,10 @@ import numpy as np
 from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks import sfh
-from ..networks.vector import PARAMETERS
+from ..networks.vector import PARAMETERS, RATIO_NAMES
 from ..observe import observation
 from ..prospector.batched_priors import compile_priors
+from ..prospector.beta_corrected import beta_form
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from .description import package_versions, plain
@@ -26,6 +27,9 @@ from .restframe import RestFrame
 _OLDEST = 10.1
 # A model's free elements by the emulator's names.
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
+for _joint, _n in (("zredmassmet", 3), ("nzsfh", 9)):
+    _places = ("zred", "logmass", "logzsol", *RATIO_NAMES)[:_n]
+    _EMULATOR_NAMES |= {f"{_joint}_{i + 1}": name for i, name in enumerate(_places)}
 
 
 def collect(output, model, obs, sps, status="unknown", seed=None, settings=None, restframe=()):
@@ -86,6 +90,8 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
         "notes": [*obs.get("notes", []), *_oldest_stars(zred, predicted)],
     }
+    if beta_form(model):
+        info["prior"] = beta_form(model)
     if "magnification" in model.params:
         info["magnification"] = plain(np.squeeze(model.params["magnification"]))
         if model.params["magnification"].size > 1:
@@ -183,8 +189,13 @@ def _oldest_stars(zred, predicted):
 
 
 def _log_prior(model, samples, priors):
-    """Prospector's density, or where its own fails for many samples at once, the priors'."""
+    """Prospector's density, or where its own fails for many samples at once, the priors'.
+
+    Theirs too for Prospector-beta, whose own takes a millisecond a sample.
+    """
     try:
+        if beta_form(model):
+            raise ValueError
         density = np.asarray(model.prior_product(samples), dtype=float)
     except ValueError:
         density = np.zeros(0)

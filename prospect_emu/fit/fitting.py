@@ -14,14 +14,12 @@ from ..errors import ModelMismatchError, ProspectEmuError
 from ..files import digest
 from ..networks.proposal import load_proposal
 from ..observe import observation
-from ..observe.pixels import observed_spectrum
 from ..prospector.version import adapter
 from ..sampling.nested import FitResults, run_nested
 from ..sampling.settings import NestedSettings
 from .amortised import attempt
 from .collect import describe_source
 from .description import describe_model, plain
-from .likelihood import upper_limits
 from .mass_coordinates import mass_coordinates
 from .posterior import BatchedPosterior
 
@@ -94,7 +92,7 @@ def fit_model(
 
         preset : str
             "quick", "standard" (default) or "careful": `nested_*` that are not given. See
-            docs/accuracy.md for what each costs and how far to trust it.
+            docs/sampling.md for what each costs and how far to trust it.
         proposal : Proposal, str or path-like
             A learnt proposal (docs/amortised.md), by whose draws the posterior is sampled where
             these suffice; where they do not, nested sampling follows. What happened is in
@@ -157,17 +155,6 @@ def fit_model(
     if observation.has_photometry(data):
         observation.check_not_changed(data)
     posterior = BatchedPosterior(model, data, sps)
-    if observation.has_photometry(data):
-        # From here on, and in the file of the result, masks and units are resolved.
-        data["maggies"], data["maggies_unc"], data["phot_mask"] = observation.photometry(data)
-        data["filters"] = observation.filter_list(data["filters"])
-        if data.get("upper_limits") is not None:
-            data["upper_limits"] = upper_limits(data, data["phot_mask"])
-    if data.get("spectrum") is not None:
-        names = "wavelength", "spectrum", "unc", "mask"
-        data.update(zip(names, observed_spectrum(data), strict=True))
-    if posterior.lines is not None:
-        data["lines"] = posterior.lines.data.plain
     if hasattr(sps, "emulator"):
         _check_inflated(data, sps.emulator.name)
     adapter.complete(obs, data)
@@ -189,6 +176,7 @@ def fit_model(
         settings,
         progress=(not quiet) if progress is None else progress,
         coordinates=mass_coordinates(posterior) if settings.moves == "learnt" else None,
+        spent=time.perf_counter() - start,
         **own,
         **functions,
     )

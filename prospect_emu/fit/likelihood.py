@@ -331,13 +331,14 @@ def upper_limits(obs, mask):
 
 
 def _covariance(covariance, unc, mask):
-    covariance = np.asarray(covariance, dtype=float)
     if covariance.shape != (mask.size, mask.size):
         raise DataError(
             f"maggies_covariance of obs has shape {covariance.shape} for {mask.size} filters; give "
             "one row and column per filter."
         )
     covariance = covariance[np.ix_(mask, mask)]
+    if not np.isfinite(covariance).all():
+        raise DataError("maggies_covariance of obs is masked or not finite in bands that are used.")
     if not np.allclose(np.sqrt(np.diag(covariance)), unc[mask], rtol=1e-6, atol=0.0):
         raise DataError(
             "The diagonal of obs['maggies_covariance'] is not maggies_unc squared; call "

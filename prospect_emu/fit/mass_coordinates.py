@@ -135,10 +135,12 @@ def find_scale(posterior, u):
     for column in range(posterior.ndim):
         changed = theta.copy()
         changed[:, column] = np.roll(theta[:, column], 1)
-        ratio = posterior.maggies(changed) / maggies
+        scaled = posterior.maggies(changed)
         before, after = theta[:, column], changed[:, column]
         with np.errstate(all="ignore"):
             for is_log, expected in ((True, 10.0 ** (after - before)), (False, after / before)):
+                # Bands that see no light, beyond the Lyman limit, tell nothing.
+                ratio = np.where(maggies > 0.0, scaled / maggies, expected[:, None])
                 if np.allclose(ratio, expected[:, None], rtol=_TOLERANCE) and (ratio != 1).any():
                     return column, is_log
     return None

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DataError, SetupError
 from ..networks.loading import load_emulator
+from ..networks.proposal import Proposal
 from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.degrade import degraded
 from ..observe.line_fluxes import read_line_fluxes
@@ -15,6 +16,7 @@ from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
+from ..prospector.beta_models import OWN, has_own_redshift
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
 from ..prospector.magnification import describe_magnification
 from ..prospector.mathews23 import model_params
@@ -41,7 +43,7 @@ def mock_galaxy() -> Path:
 
 
 def prepare(
-    table: str | Path | None,
+    table: Any,
     zred: float | str | None = None,
     model: str = PRESET,
     emulator: str | Path | None = None,
@@ -92,8 +94,10 @@ def prepare(
     DataError, FilterError, RangeError, ModelMismatchError, SetupError
         If the table, its redshift, the model or the emulator does not fit the others.
     """
-    prior = _zred_prior(zred, zred_prior)
-    obs = read_photometry(table or mock_galaxy(), "free" if prior else zred, unit, error_floor)
+    prior = _zred_prior(zred, zred_prior, model)
+    obs = read_photometry(
+        mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
+    )
     if lines is not None:
         obs["lines"] = read_line_fluxes(lines)
     if emulator and (spectrum is not None or lines is not None or model != PRESET):
@@ -115,7 +119,7 @@ def prepare(
             obs, data, model, resolution, polyorder, degrade, spectrum_floor, prior
         ), EmulatorSPS()
     if model == PRESET:
-        _check_truth(obs.get("truth"), table)
+        _check_truth(obs.get("truth"), obs["table"])
         params = model_params(obs["zred"], prior, magnification)
         if (prior and not emulator) or lines is not None:
             # No network covers all redshifts, or gives lines.
@@ -132,7 +136,7 @@ def prepare(
     return obs, built, EmulatorSPS()
 
 
-def _zred_prior(zred, text):
+def _zred_prior(zred, text, model):
     """Prior of a free redshift, or None."""
     free = isinstance(zred, str) and zred == "free"
     if not (free or text):
@@ -141,7 +145,8 @@ def _zred_prior(zred, text):
         raise SetupError(
             f"The redshift is fixed, at {zred}, and has a prior, {text}; give one of them."
         )
-    return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
+    own = model != PRESET and has_own_redshift(template_params(model)[0])
+    return redshift_prior(describe_prior(text or (OWN if own else DEFAULT_PRIOR)))
 
 
 def _with_spectrum(
@@ -207,7 +212,7 @@ def _brightness(obs, polyorder):
 
 
 def fit_table(
-    table: str | Path | None = None,
+    table: Any = None,
     zred: float | str | None = None,
     *,
     model: str = PRESET,
@@ -233,7 +238,7 @@ def fit_table(
 
     Parameters
     ----------
-    table : path-like, optional
+    table : path-like, Table, DataFrame or dict, optional
         ECSV, FITS or CSV with columns ``band`` (sedpy's names), ``flux`` and ``error``, one row
         per band; see `prospect_emu.observe.tables.read_photometry`. By default a bundled mock
         galaxy.
@@ -250,8 +255,8 @@ def fit_table(
         Fraction of the flux added to each error in quadrature.
     zred_prior : str or path-like, optional
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
-        the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
-        computed exactly, unless an `emulator` is named.
+        the columns z and p; by default ``uniform:0.01,12``, or the model's own, "model". The
+        18-parameter model is then computed exactly, unless an `emulator` is named.
     spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     magnification : float or path-like, optional
@@ -286,6 +291,8 @@ def fit_table(
     )  # fmt: skip
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
     described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    if isinstance(settings.get("proposal"), Proposal):
+        described["proposal"] = settings["proposal"].manifest["name"]
     if zred_prior is not None:
         described["zred_prior"] = str(zred_prior)
     if magnification is not None:

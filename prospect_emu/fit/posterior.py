@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 
 from ..errors import ModelMismatchError, ProspectEmuError
 from ..observe import observation
+from ..observe.pixels import observed_spectrum
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.version import adapter
-from .likelihood import IMPOSSIBLE, compile_likelihood
+from .likelihood import IMPOSSIBLE, compile_likelihood, upper_limits
 from .lines import LineLikelihood
 from .observations import compile_observations
 from .predictions import predictions
@@ -71,6 +72,7 @@ class BatchedPosterior:
         self.predictions = self._likelihood = self._joint = self.lines = None
         if data.get("lines") is not None:
             self.lines = LineLikelihood(model, data["lines"], sps, self._priors)
+            data["lines"] = self.lines.data.plain
         try:
             self._compile(model, data, sps)
         except _Slow as why:
@@ -82,12 +84,14 @@ class BatchedPosterior:
         return f"BatchedPosterior({self.ndim} free parameters: {', '.join(self.labels)})"
 
     def _compile(self, model, data, sps):
-        if data.get("spectrum") is not None or data.get("other_data") is not None:
-            if hasattr(sps, "emulator"):
-                raise _Slow(
-                    "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, "
-                    "or use EmulatorSPS() without an emulator."
-                )
+        spectral = data.get("spectrum") is not None or data.get("other_data") is not None
+        if spectral and hasattr(sps, "emulator"):
+            raise _Slow(
+                "obs holds a spectrum, which is not emulated; set obs['spectrum'] to None, "
+                "or use EmulatorSPS() without an emulator."
+            )
+        _resolve(data)
+        if spectral:
             try:
                 compiled = compile_observations if data.noises else compile_spectrum
                 self.predictions, self._joint = compiled(model, data, sps)
@@ -235,6 +239,22 @@ class BatchedPosterior:
     def lumdist(self):
         """Luminosity distance in Mpc that the model prescribes, or None for the cosmology's."""
         return self.predictions.lumdist
+
+
+def _resolve(data):
+    """Put plain arrays into data, in place of what has masks and units."""
+    if data.get("maggies") is not None:
+        data["maggies"], data["maggies_unc"], data["phot_mask"] = observation.photometry(data)
+        data["filters"] = observation.filter_list(data["filters"])
+        if data.get("upper_limits") is not None:
+            data["upper_limits"] = upper_limits(data, data["phot_mask"])
+        if data.get("maggies_covariance") is not None:
+            data["maggies_covariance"] = observation.plain_covariance(
+                data["maggies_covariance"], "maggies_covariance of obs"
+            )
+    if data.get("spectrum") is not None:
+        names = "wavelength", "spectrum", "unc", "mask"
+        data.update(zip(names, observed_spectrum(data), strict=True))
 
 
 class _Slow(Exception):

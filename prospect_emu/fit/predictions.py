@@ -16,7 +16,7 @@ from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..prospector.basis_parameters import fsps_parameters, too_short
 from ..prospector.batched_priors import compile_priors, prior_draws
-from ..prospector.emission_lines import lines_apart, own_photometry
+from ..prospector.line_table import lines_apart, own_photometry
 from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter

@@ -8,7 +8,7 @@ from ..errors import ModelMismatchError
 from ..observe.filters import load_filters
 from ..observe.line_fluxes import line_index
 from ..prospector.drop_in import EmulatorSPS
-from ..prospector.emission_lines import line_table
+from ..prospector.line_table import line_table
 from ..prospector.stand_in import ExactBasis
 from .lines import LineLuminosities
 from .predictions import ExactFluxes
@@ -17,7 +17,8 @@ from .predictions import ExactFluxes
 _UVJ = (
     "bessell_U", "bessell_V", "twomass_J", "bessell_U-bessell_V", "bessell_V-twomass_J"
 )  # fmt: skip
-SETS = {"UVJ": _UVJ}
+_NUVRJ = ("galex_NUV", "sdss_r0", "twomass_J", "galex_NUV-sdss_r0", "sdss_r0-twomass_J")
+SETS = {"UVJ": _UVJ, "NUVrJ": _NUVRJ}
 _ULTRAVIOLET = "M_UV"
 # Of a line: luminosity and equivalent width.
 _LUMINOSITY, _WIDTH = "L_", "EW_"
@@ -31,9 +32,9 @@ def columns_of(items):
     ----------
     items : sequence of str
         Filters, whose absolute AB magnitude is meant; two joined by ``-``, for a colour; "M_UV",
-        in a top hat from 1450 to 1550 Angstrom; "UVJ", three magnitudes and two colours; "L_" or
-        "EW_" and the name of an emission line (FSPS's), its luminosity (Lsun, through the dust)
-        or equivalent width (Angstrom at rest, positive in emission).
+        in a top hat from 1450 to 1550 Angstrom; "UVJ" or "NUVrJ", three magnitudes and two
+        colours; "L_" or "EW_" and the name of an emission line (FSPS's), its luminosity (Lsun,
+        through the dust) or equivalent width (Angstrom at rest, positive in emission).
 
     Returns
     -------

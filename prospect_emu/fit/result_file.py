@@ -245,7 +245,7 @@ def _from_file(f, path):
         columns = dict(zip(parameters, samples.T, strict=True))
         columns |= {k: np.full(len(samples), v) for k, v in stored["constant"].items()}
         columns |= {k: group[f"vectors/{k}"][()] for k in stored["varying"]}
-        vectors = np.stack([columns[name] for name in PARAMETERS], axis=1)
+        vectors = np.stack([columns[name] for name in PARAMETERS], axis=1, dtype=samples.dtype)
     if "quantities/history" in group:
         history = {k: group[f"quantities/history/{k}"][()] for k in ("lookback", "sfr")}
     restframe = {k: group[f"restframe/{k}"][()] for k in stored.get("restframe", ())} or None

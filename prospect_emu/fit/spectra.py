@@ -14,7 +14,7 @@ from ..cosmology import LIGHTSPEED, LIGHTSPEED_KMS
 from ..errors import ModelMismatchError
 from ..observe import observation
 from ..observe.observation import Observed
-from ..observe.pixels import Samples, check_covered, lines_in_bands, observed_spectrum
+from ..observe.pixels import Samples, check_covered, lines_in_bands
 from ..observe.smoothing import PixelOperator
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
@@ -303,6 +303,7 @@ def compile_spectrum(model, data, sps):
     ----------
     model : prospect.models.SpecModel
     data : Observed
+        With plain arrays, as `BatchedPosterior` makes them.
     sps : EmulatorSPS
 
     Returns
@@ -317,16 +318,13 @@ def compile_spectrum(model, data, sps):
         If the data cannot be used.
     """
     obs = Observed(data, data.native, data.sets, data.spectral)
-    obs["wavelength"], obs["spectrum"], obs["unc"], mask = observed_spectrum(obs)
-    obs["mask"] = mask
+    mask = obs["mask"]
     used: set = set()
     photometry, bands = None, np.zeros(0, dtype=bool)
     _refuse(model, sps)
     if obs.get("maggies") is not None:
-        obs["filters"] = observation.filter_list(obs["filters"])
-        phot = observation.photometry(obs)
-        obs["maggies"], obs["maggies_unc"], bands = phot
-        obs["phot_mask"] = bands
+        phot = obs["maggies"], obs["maggies_unc"], obs["phot_mask"]
+        bands = phot[-1]
         photometry, _ = compile_likelihood(model, obs, phot)
     else:
         obs |= {"filters": None, "maggies": None}

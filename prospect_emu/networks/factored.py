@@ -9,7 +9,7 @@ nothing needs to be learnt: `FactoredEmulator` hands FSPS's parameters to
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class FactoredEmulator(EmulatorBase):
 
     @cached_property
     def _curves(self):
-        return load_filters(self.filters)
+        return [_curve(name) for name in self.filters]
 
     # ---- files ------------------------------------------------------------------
 
@@ -154,6 +154,12 @@ class FactoredEmulator(EmulatorBase):
 
     def _outputs(self, columns):
         return {}
+
+
+@cache
+def _curve(name):
+    """A filter of the library, read once: a campaign selects other bands for each galaxy."""
+    return load_filters([name])[0]
 
 
 class _AtRedshift:
@@ -182,3 +188,7 @@ class _AtRedshift:
         flux = self.compiled.maggies(self._parameters(theta, self._durations))
         flux *= self._scale
         return flux
+
+    def mfrac(self, theta, check=False):
+        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked whatever `check` is."""
+        return self.compiled.mfrac(self._parameters(theta, self._durations))

@@ -8,6 +8,7 @@ from astropy import units as u
 
 from ..errors import DataError
 from .filters import load_filters
+from .flux_units import flux_unit
 from .magnitudes import arsinh_error_to_maggies
 
 
@@ -75,6 +76,9 @@ def filter_list(filters):
     given = [given] if isinstance(given, str) else list(given)
     if all(isinstance(f, str) for f in given):
         return list(_by_name(tuple(map(str, given))))
+    for f in given:
+        if not hasattr(f, "transmission"):
+            raise DataError(f"filters of obs holds {f!r}; give sedpy Filters or their names.")
     return given
 
 
@@ -112,26 +116,40 @@ def plain_fluxes(values, what):
     try:
         bare = np.ma.getdata(getattr(getattr(values, "unmasked", values), "value", values))
         masked = is_masked(values)
-        if np.asarray(bare).dtype.kind in "bc":
+        if np.asarray(bare).dtype.kind not in "iufO":
             raise TypeError(f"but of {np.asarray(bare).dtype}")
         plain = np.array(bare, dtype=float)
-        if unit is not None and not u.Unit(unit).is_equivalent(u.dimensionless_unscaled):
-            # One maggie is the flux density of AB magnitude 0.
-            zero_point = u.zero_point_flux(3631.0 * u.Jy)
-            plain = np.array(u.Quantity(plain, unit).to_value(u.mgy, zero_point))
-        elif unit is not None:
-            plain = plain * u.Unit(unit).to(u.dimensionless_unscaled)
-    except u.UnitsError as err:
-        raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
     except (TypeError, ValueError) as err:
         raise DataError(f"{what} is not an array of numbers ({err}); give maggies.") from err
     plain[masked] = np.nan
-    return plain
+    return plain if unit is None else plain * _maggies_per(unit, what)
+
+
+def _maggies_per(unit, what):
+    if unit.is_equivalent(u.dimensionless_unscaled):
+        return unit.to(u.dimensionless_unscaled)
+    try:
+        factor = flux_unit(unit.to_string())
+    except DataError as err:
+        raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
+    if factor is None:
+        raise DataError(f"{what} is in {unit}, not a flux density; give maggies, 10**(-0.4 mag).")
+    return factor
+
+
+def plain_covariance(values, what):
+    """Covariances as plain numbers in maggies squared; masked ones are NaN; see `plain_fluxes`."""
+    unit = getattr(values, "unit", None)
+    factor = 1.0 if unit is None else _maggies_per(unit**0.5, what) ** 2
+    bare = getattr(getattr(values, "unmasked", values), "value", values)
+    return factor * plain_fluxes(np.ma.array(np.ma.getdata(bare), mask=is_masked(values)), what)
 
 
 def is_masked(values):
     """Which entries are masked, ndarray of bool in the shape of `values`."""
-    return np.array(np.broadcast_to(getattr(values, "mask", False), np.shape(values)))
+    mask = getattr(values, "mask", False)
+    # A Series of pandas has a method of that name.
+    return np.array(np.broadcast_to(False if callable(mask) else mask, np.shape(values)))
 
 
 def plain_flags(values, what, shape, meaning):

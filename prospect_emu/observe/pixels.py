@@ -15,6 +15,9 @@ from ..errors import DataError
 from .observation import is_masked, plain_flags, plain_fluxes
 from .photometry import FilterProjector
 
+# Spectra that end below are in micron; FSPS's begin at 91 Angstrom.
+_SHORTEST = 91.0
+
 
 def observed_spectrum(obs):
     """Spectroscopic part of an obs dictionary, completed and checked.
@@ -41,6 +44,8 @@ def observed_spectrum(obs):
         if obs.get(name) is None:
             raise DataError(f"obs has a spectrum but no {name}; give one value per pixel.")
     unit = getattr(obs["wavelength"], "unit", None)
+    if is_masked(obs["wavelength"]).any():
+        raise DataError("wavelength of obs has masked values; leave these pixels out.")
     try:
         wave = u.Quantity(obs["wavelength"], unit or u.AA).to_value(u.AA)
     except (u.UnitsError, TypeError, ValueError) as err:
@@ -59,6 +64,10 @@ def observed_spectrum(obs):
         raise DataError(
             "The wavelengths of obs do not increase from pixel to pixel; sort the spectrum and "
             "leave out repeated ones."
+        )
+    if wave.size and wave[-1] < _SHORTEST:
+        raise DataError(
+            f"The wavelengths of obs end at {wave[-1]:g} A; give Angstrom, or an array with a unit."
         )
     mask = np.ones(wave.size, dtype=bool)
     if obs.get("mask") is not None:

@@ -125,19 +125,19 @@ def from_specutils(spectrum, air=False):
     flux = spectrum.flux
     if flux.ndim != 1:
         raise DataError(f"{what} has shape {flux.shape}; give one spectrum of one dimension.")
-    kind = spectrum.uncertainty.uncertainty_type
-    error = np.array(spectrum.uncertainty.array, dtype=float)
+    power = {"std": 1.0, "var": 0.5, "ivar": -0.5}[spectrum.uncertainty.uncertainty_type]
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = {"std": lambda: error, "var": lambda: error**0.5, "ivar": lambda: error**-0.5}[
-            kind
-        ]()
+        error = np.array(spectrum.uncertainty.array, dtype=float) ** power
+    unit = spectrum.uncertainty.unit
+    unit = flux.unit if unit is None else unit**power
     wave, notes = _in_vacuum(wave, air, {}, False)
     factor = maggies_per_unit(flux.unit.to_string(), wave, what)
     mask = np.ones(wave.size, dtype=bool)
     if spectrum.mask is not None:
         mask = ~np.asarray(spectrum.mask, dtype=bool)
     order = slice(None, None, -1) if wave.size > 1 and wave[0] > wave[-1] else slice(None)
-    values = (wave, np.array(flux.value) * factor, error * factor, mask)
+    error = error * maggies_per_unit(unit.to_string(), wave, what)
+    values = (wave, np.array(flux.value) * factor, error, mask)
     return _checked(what, *(v[order] for v in values), None, notes)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, Table
 from astropy.utils.exceptions import AstropyWarning
 
 from ..errors import DataError
@@ -30,8 +30,11 @@ _SIGNS = {
 _COMPRESSED = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 # No value, in text files.
 _BLANK = (
-    "", "--", "-", "null", "NULL", "Null", "N/A", "n/a", "#N/A", "NA", "None", "none", "\\N", "...",
+    "", "-", "--", "---", "<NA>", "null", "NULL", "Null", "N/A", "n/a", "#N/A", "NA", "None",
+    "none", "\\N", "...",
 )  # fmt: skip
+# No unit, in headers.
+_NO_UNIT = ("none", "-", "--", "null", "unitless", "dimensionless", "redshift", "1")
 
 
 def read_table(path, text=()):
@@ -88,6 +91,20 @@ def read_table(path, text=()):
     return table
 
 
+def table_of(given):
+    """A table of astropy or pandas, or a dictionary of columns, as `read_table` gives one."""
+    if isinstance(given, Table | dict):
+        table = Table(given)
+    elif hasattr(given, "iloc"):
+        table = Table.from_pandas(given)
+    else:
+        raise DataError(f"{given!r} is no table; give the path of a file, or astropy's Table.")
+    if len(table) == 0:
+        raise DataError("The table has no rows.")
+    _decode(table)
+    return table
+
+
 def write_table(table, path):
     """Write a table as ECSV, atomically; it reads back exactly, however it is printed."""
     table = table.copy(copy_data=False)
@@ -126,7 +143,7 @@ def split_name(column):
 
 
 def read_columns(path, roles):
-    """Columns of a table by what they are, each (n,) as of `numbers`.
+    """Columns of a table by what they are, each (n,) as of `pure_numbers`.
 
     Parameters
     ----------
@@ -147,7 +164,7 @@ def read_columns(path, roles):
                 f"{path} must have one column {role!r} ({', '.join(names)}); its columns are "
                 f"{', '.join(table.colnames)}."
             )
-        yield numbers(table, columns[0], path)
+        yield pure_numbers(table, columns[0], path)
 
 
 def numbers(table, column, path):
@@ -176,6 +193,23 @@ def numbers(table, column, path):
     return out
 
 
+def unit_text(column):
+    """Unit of a column; "" without one, for whatever is written for it."""
+    unit = str(getattr(column, "unit", None) or "")
+    return "" if unit.lower() in _NO_UNIT else unit
+
+
+def pure_numbers(table, column, path):
+    """`numbers` of a column that must have no unit, such as redshifts or magnifications."""
+    values, unit = numbers(table, column, path), unit_text(table[column])
+    if unit:
+        raise DataError(
+            f"{path}: column {column!r} is in {unit}, and what it should hold has no unit; give "
+            "another column, or convert it."
+        )
+    return values
+
+
 def single(table, column, path):
     """A column as a masked array, shape (n,).
 
@@ -184,6 +218,9 @@ def single(table, column, path):
     DataError
         If it holds more than one value a row.
     """
+    if not isinstance(table[column], Column):
+        kind = type(table[column]).__name__
+        raise DataError(f"{path}: column {column!r} is a {kind}; give one of numbers or texts.")
     values = np.ma.asarray(table[column])
     if values.ndim != 1:
         raise DataError(
@@ -209,8 +246,8 @@ def flags(table, column, path):
     DataError
         If an entry is neither true nor false, nor 1 or 0.
     """
-    words = {"true": True, "t": True, "yes": True, "1": True, "1.0": True}
-    words |= {"false": False, "f": False, "no": False, "0": False, "0.0": False}
+    words = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
+    words |= {"false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}
     values = single(table, column, path)
     there, out = ~np.ma.getmaskarray(values), np.zeros(len(table), dtype=bool)
     texts, which = np.unique(values.data[there].astype(str), return_inverse=True)
@@ -240,7 +277,7 @@ def _read(path, data, kind, part, text):
     if part is not None:
         raise DataError(f"{path} holds one table; leave out [{part}].")
     lines = _text(data)
-    if re.search("[\0-\x08\x0e-\x1f]", lines) or re.match(r"\s*[<{]", lines):
+    if re.search("[\0-\x08\x0e-\x1f]", lines) or re.match(r"\s*(<|\[?\s*{)", lines):
         raise DataError(f"{path} is not a table of a known kind; write it as {KINDS}.")
     lines = [line for line in lines.splitlines() if line.strip(" ,;\t")]
     return _read_text(path, lines, text) if kind == "text" else Table.read(lines, format=kind)
@@ -275,7 +312,7 @@ def _read_text(path, lines, text):
     """A text table, the names of its columns on its first line or in a comment before it."""
     if lines and all(line.strip().startswith("|") for line in lines):  # a frame, as in Markdown
         lines = [line.strip().strip("|") for line in lines if re.search(r"[^\s|:=+-]", line)]
-    rows = [line for line in lines if not line.lstrip().startswith("#")]
+    rows = [line for line in lines if not re.match(r"\s*#|[\s|:=+-]*(---|===)[\s|:=+-]*$", line)]
     if not rows:
         raise DataError(f"{path} has no rows; it is empty or truncated.")
     delimiter = max((",", ";", "\t", "|"), key=rows[0].count)
@@ -304,7 +341,8 @@ def _read_text(path, lines, text):
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename or remove one.")
     units = {}
-    if len(rows) > 2 and not any(map(_is_number, cells(rows[1]))):
+    # Of limits, "<3.5", the column's reader says what to do.
+    if len(rows) > 2 and not any(_is_number(c.strip("<>")) for c in cells(rows[1])):
         three = zip(*map(cells, rows[:3]), strict=False)
         units = {n: x.strip("[]()") for n, x, c in three if _is_number(c) and x not in _BLANK}
         if units:
@@ -312,6 +350,7 @@ def _read_text(path, lines, text):
     table = Table.read(
         rows, format="ascii.csv" if delimiter != " " else "ascii.basic", delimiter=delimiter,
         fill_values=[(blank, "0") for blank in _BLANK], converters={name: str for name in text},
+        guess=False,
     )  # fmt: skip
     for name, unit in units.items():
         table[name].unit = u.Unit(unit, parse_strict="silent")
@@ -343,6 +382,8 @@ def _plain(word):
 def _decode(table):
     """Text as str, whatever the format holds it as."""
     for name in table.colnames:
+        if not isinstance(table[name], Column):  # a time or a place on the sky
+            continue
         values = np.ma.asarray(table[name])
         if values.ndim == 1 and values.dtype.kind in "SO" and len(values):
             text = [

@@ -7,6 +7,7 @@ column's unit, from brackets in the column's name (``flux [uJy]``) or from the
 caller.
 """
 
+import os
 from numbers import Real
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from astropy.table import Table
 from ..errors import DataError
 from .filters import load_filters
 from .flux_units import JANSKY_PER_MAGGIE, columns_to_maggies  # noqa: F401
-from .observation import filter_list, plain_flags, plain_fluxes
-from .table_files import flags, missing, read_table, split_name, write_table  # noqa: F401
+from .observation import filter_list, photometry, plain_flags, plain_fluxes
+from .table_files import flags, missing, read_table, split_name, table_of, write_table  # noqa: F401
 
 ALIASES = {
     "band": ("band", "bands", "filter", "filters", "filtername"),
@@ -153,7 +154,7 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
 
     Parameters
     ----------
-    path : path-like
+    path : path-like, Table, DataFrame or dict
         See `prospect_emu.observe.table_files.read_table`; one row per band. Where a column
         ``use`` is false, the band is masked; where ``upper_limit`` is true, the flux is a limit,
         and its error the width of its edge.
@@ -180,15 +181,19 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
     FilterError
         If a filter is unknown.
     """
-    table = read_table(path)
+    if isinstance(path, str | os.PathLike):
+        table = read_table(path)
+    else:
+        table, path = table_of(path), "The table"
     columns = {role: _find_column(table, role, path) for role in ALIASES}
     nameless = np.flatnonzero(missing(table[columns["band"]]))
     if nameless.size:
         raise DataError(f"{path}: row {nameless[0] + 1} names no band; name it or remove the row.")
     names = [str(v).strip() for v in table[columns["band"]]]
     maggies, unc, text = columns_to_maggies(
-        table, columns["flux"], columns["error"], unit, path, "the option --unit"
-    )
+        table, columns["flux"], columns["error"], unit, path, "the option --unit",
+        load_filters(names),
+    )  # fmt: skip
     notes, mask, more = [], None, {"table": Path(path).name, "flux_unit": text}
     given = {role: _find_flags(table, role, path) for role in FLAGS}
     if given["use"]:
@@ -228,13 +233,13 @@ def photometry_table(obs):
         the obs has limits.
         Metadata: ``zred`` and ``truth``.
     """
-    mask = np.asarray(obs.get("phot_mask", np.ones(len(obs["maggies"]), dtype=bool)))
-    error = obs.get("maggies_unc_catalog", obs["maggies_unc"])
+    flux, _, mask = photometry(obs)
+    error = plain_fluxes(obs.get("maggies_unc_catalog", obs["maggies_unc"]), "maggies_unc of obs")
     table = Table(
         {
             "band": [f.name for f in filter_list(obs["filters"])],
-            "flux": np.where(mask, obs["maggies"], np.nan) * u.mgy,
-            "error": np.array(error, dtype=float) * u.mgy,
+            "flux": np.where(mask, flux, np.nan) * u.mgy,
+            "error": error * u.mgy,
         }
     )
     if obs.get("upper_limits") is not None:
@@ -273,7 +278,11 @@ def _find_flags(table, role, path):
 
 def _redshift(value):
     try:
-        zred = np.nan if isinstance(value, bool) or value is np.ma.masked else float(value)
+        zred = (
+            np.nan
+            if isinstance(value, bool | np.bool_) or value is np.ma.masked
+            else float(np.squeeze(value))
+        )
     except (TypeError, ValueError):
         zred = np.nan
     if not (np.isfinite(zred) and zred > 0):

@@ -39,6 +39,10 @@ def describe_magnification(given):
     try:
         value = float(given)
     except (TypeError, ValueError):
+        if not isinstance(given, str | Path):
+            raise DataError(
+                f"The magnification {given!r} is neither a number nor a file."
+            ) from None
         if not Path(given).suffix and not Path(given).is_file():
             raise DataError(
                 f"The magnification {str(given)!r} is no number and no file; correct it (in a "

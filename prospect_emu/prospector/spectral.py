@@ -5,7 +5,7 @@ import numpy as np
 from ..cosmology import LIGHTSPEED_KMS
 from ..errors import DataError, SetupError
 from ..observe.pixels import check_covered
-from .emission_lines import tolerate_missing_sps_home
+from .line_table import tolerate_missing_sps_home
 from .version import adapter
 
 # Of the library's dispersion: where data are no wider, smoothing by so much changes 4 %.

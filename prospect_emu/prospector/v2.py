@@ -13,7 +13,7 @@ from sedpy.smoothing import smoothspec
 
 from ..errors import DataError, ModelMismatchError
 from ..observe.gridded import GriddedBands
-from ..observe.observation import Observed, filter_list
+from ..observe.observation import Observed, filter_list, plain_fluxes
 from .v2_noise import WEIGHTED, described, row_likelihood, say_once, used
 from .v2_operators import bands, operators
 
@@ -77,6 +77,8 @@ def observed(obs, noise=(None, None), likelihood=None):
             )
     native = [o for o in observations if np.ndim(o.flux) == 1]
     for o in native:
+        o.flux = plain_fluxes(o.flux, f"flux of {o.name}")
+        o.uncertainty = plain_fluxes(o.uncertainty, f"uncertainty of {o.name}")
         o.mask = used(o)
         if o.kind == "lines" and not hasattr(o, "resolution"):
             # Which SpecModel asks for where lines are not in the spectrum.

@@ -61,6 +61,7 @@ def run_nested(
     seed=None,
     queue_size=None,
     max_seconds=None,
+    spent=0.0,
     progress=False,
     fast_internals=True,
     stop_function=None,
@@ -85,9 +86,11 @@ def run_nested(
         Chains that advance together. A proposal waits in the queue while the
         threshold rises, which wastes about queue / (2 nlive) of the calls;
         default a quarter of the live points, 256 at most. More than that is warned of: half
-        the live points from one threshold gave a galaxy wrong by 1.1 in ln Z (docs/accuracy.md).
+        the live points from one threshold gave a galaxy wrong by 1.1 in ln Z (docs/sampling.md).
     max_seconds : float, optional
         Budget of wall time.
+    spent : float
+        Seconds of it that were used up before.
     progress : bool or callable
         A line on stderr, or a function that is given a dict twice a second.
     fast_internals : bool
@@ -141,7 +144,7 @@ def run_nested(
         seed = known
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
-    run = Run(s, seed, queue_size, max_seconds, stop_function, wt_function, checkpoint)
+    run = Run(s, seed, queue_size, max_seconds, stop_function, wt_function, checkpoint, spent)
     with ExitStack() as stack:
         stack.enter_context(single_thread())
         stack.enter_context(warnings.catch_warnings())

@@ -24,12 +24,13 @@ class Run:
     """State of one run."""
 
     def __init__(
-        self, settings, seed, queue_size, max_seconds, stop_function, wt_function, checkpoint=None
-    ):
+        self, settings, seed, queue_size, max_seconds, stop_function, wt_function, checkpoint=None,
+        spent=0.0,
+    ):  # fmt: skip
         self.settings = settings
         self.seed = seed
         self.queue_size = queue_size
-        self.deadline = None if max_seconds is None else time.perf_counter() + max_seconds
+        self.deadline = None if max_seconds is None else time.perf_counter() + max_seconds - spent
         self.max_seconds = max_seconds
         self.stop_function = stop_function or stopping_function
         self.wt_function = wt_function or weight_function

@@ -10,11 +10,11 @@ and likewise for the light that dust absorbs, its own emission and the AGN.
 import numpy as np
 
 from ..parameters import DEFAULTS
-from . import ages, agn, emission
+from . import ages, agn, dust_emission
 from .columns import Columns, dust_rows, fixed_mixture
 from .constants import LNU_UNIT, TINY, between, find_cell
 from .inputs import Rows
-from .light import TOLERANCE, GasAxis, Stars, runs
+from .light import TOLERANCE, GasAxis, InColumns, Stars, runs
 from .nebular import line_profiles
 from .nodes import low_rank
 
@@ -28,6 +28,7 @@ HISTORY = (
     "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
     "agebins", "tabular_time", "tabular_sfr", "mass",
 )  # fmt: skip
+_HISTORY = frozenset(HISTORY)
 _SHAPE = ("duste_qpah", "duste_umin", "duste_gamma")
 
 
@@ -108,6 +109,7 @@ class Folded:
         self._torus = None
         if "fagn" in free or self._value("fagn") > TINY:
             self._fold_agn()
+        self._within = self._limits()
         self._mass = g.stars_mass
         if self._metals is not None:
             cell, f = self._metals
@@ -148,7 +150,9 @@ class Folded:
             )
             if on["nebemlineinspec"]:
                 profiles = line_profiles(g.wave, g.resolution, g.line_wave)
-                lines = profiles @ c.young, profiles @ c.old
+                lines = [InColumns(c.young)(profiles)] * 2
+                if c.old is not c.young:
+                    lines[1] = InColumns(c.old)(profiles)
         common = (
             self.history.basis, self._metals, self._gas, self._value("frac_obrun"),
             bool(on["add_neb_continuum"]), self.gas_tolerance,
@@ -201,17 +205,21 @@ class Folded:
 
     # ---- which rows --------------------------------------------------------------
 
-    def inside(self, p, n):
-        """Rows (n,) inside the metallicities and the ranges of the dust."""
+    def _limits(self):
+        """Names of parameters that are held in ranges, and their (low, high), (m, 1) each."""
         limits = dict(self.columns.ranges)
         if self._metals is None:
             limits["logzsol"] = self.g.logz[0], self.g.logz[-1]
-        if "duste_umin" in p and self.columns.emits:
+        if "duste_umin" in self.free and self.columns.emits:
             limits["duste_umin"] = -np.inf, self.g.dust_umin[-1]
+        return tuple(limits), *np.reshape(list(limits.values()), (-1, 2)).T[:, :, None]
+
+    def inside(self, p, n):
+        """Rows (n,) inside the metallicities and the ranges of the dust."""
         out = np.ones(n, dtype=bool)
-        if limits:
-            low, high = np.array(list(limits.values())).T[:, :, None]
-            values = np.array([p[k] for k in limits])
+        names, low, high = self._within
+        if names:
+            values = np.array([p[k] for k in names])
             out = ((values >= low) & (values <= high)).all(axis=0)
         if self.history._kind == "bins" and not p["mass"].min() > 0.0:
             out &= (p["mass"] >= 0.0).all(axis=1) & (p["mass"] > 0.0).any(axis=1)
@@ -223,7 +231,7 @@ class Folded:
         """Fluxes (n, nband) of L_nu in Lsun/Hz, and (`mfrac`) the share of mass left, (n,)."""
         raw, formed, scale = self.history(p, n)
         left = None
-        p = {k: v for k, v in p.items() if k not in HISTORY}
+        p = {k: v for k, v in p.items() if k not in _HISTORY}
         cell = f = np.zeros(n, dtype=int)
         if self._metals is None:
             cell, f = find_cell(self.g.logz, p["logzsol"])
@@ -235,7 +243,7 @@ class Folded:
             left = self._left(raw, cell, f)
         out = np.empty((n, self.nband))
         for i in range(0, n, self.chunk):
-            at = slice(i, i + self.chunk)
+            at = slice(i, min(i + self.chunk, n))
             some = {k: v[at] for k, v in p.items()}
             out[at] = self._chunk(some, raw[at], formed[at], cell[at], f[at])
         if order is not None:
@@ -346,13 +354,13 @@ class Folded:
             shape = shape @ self._warmth
         leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
         leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
-        power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
+        power = dust_emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
         power = np.where(lost > 0.0, power, 0.0)
         shape = shape[:, first - self._warm.start : last - self._warm.start]
         return shape * (power / norm).astype(np.float32)[:, None]
 
     def _dust_mixture(self, p, n):
-        """`emission.mixture` of the first factor of the templates, (n, r)."""
+        """`dust_emission.mixture` of the first factor of the templates, (n, r)."""
         g = self.g
         qpah, umin, gamma = (p[k] if k in p else np.full(n, self._value(k)) for k in _SHAPE)
         i, fi = find_cell(g.dust_qpah, qpah)

@@ -24,6 +24,8 @@ _FEW = 32
 _FEW_NODES = 200
 # Of the brightest column (lines and light per Hz differ much): what is fainter is dark.
 _DARK = 1e-25
+# Columns that are computed at a time: those side by side see neighbouring wavelengths.
+_WIDE = 64
 # Columns differ in brightness, so that mixtures of ages are held to less than the tolerance.
 _AGES = 0.15
 # The same of gas whose metallicity and ionisation are both free.
@@ -53,7 +55,9 @@ class GasAxis:
     def weights(self, p):
         """Cell (n,) and weights (n, size) of its nodes, where it is free."""
         cell, f = find_cell(self._axis, p[self.name])
-        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self.lagrange
+        powers = np.ones((f.size, self.size))
+        powers[:, 1:] = (2.0 * f - 1.0)[:, None]
+        return cell, np.multiply.accumulate(powers, axis=1) @ self.lagrange
 
     def of_cell(self, cell):
         """Indices of the nodes of a cell."""
@@ -143,11 +147,11 @@ class Stars:
             lnu = np.tensordot(share, lnu, 1)
         weights = weights.astype(np.float32)
         if gas is None:
-            return (lnu @ weights).astype(float)
+            return InColumns(weights)(lnu).astype(float)
         ionised = weights.copy()
         ionised[: nebular.ionising(g.wave)] *= np.float32(outside)
         neb = self._ages < g.nneb
-        both = [lnu[:, part] @ w for part, w in ((neb, ionised), (~neb, weights))]
+        both = [InColumns(w)(lnu[:, part]) for part, w in ((neb, ionised), (~neb, weights))]
         return np.concatenate(both, axis=1).astype(float)
 
     def _gas(self, gas, which, log_age, kinds):
@@ -166,13 +170,14 @@ class Stars:
         nodes = nodes[which]
         out = np.zeros((len(nodes), log_age.size, kinds[0][1].shape[1]), np.float32)
         for table, columns in kinds:
+            in_columns = InColumns(columns)
             if gas[1].fixed:
                 table = nebular.at_logu(self.g, table, gas[1].nodes)
             for i, (logz, logu) in enumerate(nodes):
                 if i == 0 or logz != nodes[i - 1, 0]:
                     at = nebular.at_ages(self.g, table, logz, log_age)
                 log = at if gas[1].fixed else nebular.at_logu(self.g, at, logu)
-                out[i] += nebular.from_log10(log) @ columns
+                out[i] += in_columns(nebular.from_log10(log))
         return out
 
     def _fold_gas(self, gas, log_age, kinds, amount):
@@ -296,6 +301,26 @@ class Stars:
             np.dot(pair[a:b], first[:, seen], out=bands[a:b])
             np.dot(pair[a:b], second, out=rest[a:b])
         return bands, rest
+
+
+class InColumns:
+    """``light @ weights`` for weights (nwave, ncol) of which most are zero."""
+
+    def __init__(self, weights):
+        self._ncol, self._parts = weights.shape[1], []
+        for first in range(0, self._ncol, _WIDE):
+            part = weights[:, first : first + _WIDE]
+            some = np.flatnonzero(part.any(axis=1))
+            if some.size:
+                seen = slice(some[0], some[-1] + 1)
+                self._parts.append((slice(first, first + _WIDE), seen, part[seen].copy()))
+
+    def __call__(self, light):
+        """Columns (..., ncol) of light (..., nwave)."""
+        out = np.zeros((*light.shape[:-1], self._ncol), np.float32)
+        for columns, seen, part in self._parts:
+            np.matmul(light[..., seen], part, out=out[..., columns])
+        return out
 
 
 def _row(metals, n):

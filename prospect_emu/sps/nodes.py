@@ -25,7 +25,7 @@ _DEPTHS = ("dust1", "dust2", "dust3")
 # Of the upper limit: a lower one below this is zero.
 _NEARLY = 0.05
 # Curves of a family: the first, three times as many with each parameter more, the second.
-_FEW, _MOST = 80, 1000
+_FEW, _MOST = 50, 1000
 # The worst curve of a family may be this many times worse than the average.
 WORST = 6.0
 # Singular values above this are accurate as square roots of eigenvalues.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import ages, agn, attenuation, emission, igm, nebular
+from . import ages, agn, attenuation, dust_emission, igm, nebular
 from .constants import LNU_UNIT, REFERENCE, TINY, between, find_cell, interpolate
 from .inputs import Rows, check_ingredients, check_names
 
@@ -323,11 +323,11 @@ class _Engine:
         emits = np.broadcast_to(self.law.emits(dust), absorbed.shape)
         if not self.on["add_dust_emission"] or not emits.any():
             return out
-        shape = emission.templates(g, p["duste_qpah"], p["duste_umin"], p["duste_gamma"])
+        shape = dust_emission.templates(g, p["duste_qpah"], p["duste_umin"], p["duste_gamma"])
         span = slice(g.dust_start, None)
         leaves = shape * through.diffuse[:, span]
         norm = shape @ self.hertz[span]
-        power = emission.escaped(absorbed, (leaves @ self.hertz[span]) / norm)
+        power = dust_emission.escaped(absorbed, (leaves @ self.hertz[span]) / norm)
         out[:, span] = leaves * (np.where(emits, power, 0.0) / norm / LNU_UNIT)[:, None]
         return out
 

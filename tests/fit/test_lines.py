@@ -14,7 +14,7 @@ from prospect_emu.fit.lines import LineLuminosities
 from prospect_emu.fit.restframe import RestFrame, columns_of
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.line_fluxes import line_fluxes, read_line_fluxes
-from prospect_emu.prospector.emission_lines import line_table, tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import line_table, tolerate_missing_sps_home
 
 NAMES = ["Ba-alpha 6563", "[O III] 5007", "[O II] 3726"]
 SPS, LINES = EmulatorSPS(), line_table()

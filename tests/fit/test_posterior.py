@@ -13,7 +13,7 @@ from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import DataError, ModelMismatchError, ProspectEmuError, RangeError
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import tolerate_missing_sps_home
 from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.sampling.checkpoint import same_likelihood
 

@@ -18,7 +18,7 @@ from prospect_emu import EmulatorSPS, FitResult, fit_model
 from prospect_emu.errors import DataError
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import tolerate_missing_sps_home
 from prospect_emu.sps.ingredients import find_ingredients
 
 ZRED = 0.7

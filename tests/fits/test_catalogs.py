@@ -135,6 +135,7 @@ def test_column_map(tmp_path, name):
     ("change", "message"),
     [
         ({"zred_column": "zz"}, "lacks the columns zz"),
+        ({"id_column": ""}, "lacks the columns ''"),
         ({"bands": {}}, r"needs \[catalog\.bands\]"),
         ({"bands": {"vista_vircam_Ks": {"flux": "k"}}}, "must give flux and error"),
         ({"bands": {"vista_vircam_Ks": {"flux": "k", "error": "dk"}}}, "unit of column 'k'"),
@@ -417,7 +418,7 @@ def test_a_missing_value_equals_nothing(values, wanted, ending, tmp_path):
     [
         (np.array([1, 0], bool), "holds bool values, no numbers"),
         (np.ones((2, 3)), "holds 3 values a row"),
-        (np.array([0.5, 1.0]) * u.km / u.s, "is in km / s, and a redshift has no unit"),
+        (np.array([0.5, 1.0]) * u.km / u.s, "is in km / s, and what it should hold has no unit"),
         (["0.5", "about 1"], "holds text where a number should be"),
     ],
 )

@@ -1,17 +1,23 @@
 """A proposal for a campaign: trained by the command line, used by a fit and a campaign."""
 
+import time
+
 import numpy as np
 import pytest
 from astropy.table import Table
 
 from prospect_emu.commands import cli
 from prospect_emu.errors import SetupError
+from prospect_emu.fit.amortised import attempt
+from prospect_emu.fit.one_galaxy import fit_table
 from prospect_emu.fit.proposal_coordinates import ProposalCoordinates
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.config import read_config
 from prospect_emu.fits.proposal_commands import of_campaign
 from prospect_emu.fits.results import read_results
+from prospect_emu.networks.proposal import load_proposal
 from prospect_emu.sampling.importance import ImportanceSettings
+from prospect_emu.sampling.nested import run_nested
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +101,36 @@ def test_a_fit_of_one_galaxy_takes_it(trained, tmp_path, capsys, few_draws):
     words += ["--sampler", "amortised", "--proposal", str(trained.folder / "p.safetensors")]
     assert cli.main(words) in (0, 3)
     assert "Learnt proposal p: " in capsys.readouterr().out
+
+
+def test_a_fit_takes_the_object(trained, few_draws, monkeypatch):
+    """The same samples as by its file; the settings hold its name. Its seconds count as spent."""
+    cat = Table.read(trained.folder / "cat.ecsv")
+    n = range(len(trained.emulator.filters))
+    table = {"band": list(trained.emulator.filters)}
+    table |= {name: [cat[f"{name[0]}{j}"][0] for j in n] for name in ("flux", "error")}
+    path = trained.folder / "p.safetensors"
+    budgets = []
+
+    def nested(*args, spent, max_seconds, **kwargs):
+        budgets.append((spent, max_seconds))
+        return run_nested(*args, **kwargs)
+
+    monkeypatch.setattr("prospect_emu.fit.fitting.run_nested", nested)
+    monkeypatch.setattr("prospect_emu.fit.fitting.attempt", slow_attempt)
+    one, two = (
+        fit_table(
+            table, float(cat["zred"][0]), unit="mgy", emulator=trained.file, error_floor=0.0,
+            seed=1, proposal=given, nested_nlive_init=40, nested_maxcall=3000, max_seconds=900,
+        )
+        for given in (path, load_proposal(path))
+    )  # fmt: skip
+    np.testing.assert_array_equal(one.samples, two.samples)
+    assert two.info["settings"]["proposal"] == "p"
+    assert all(spent >= 0.2 and most == 900 for spent, most in budgets)
+    assert len(budgets) == 2 * (one.info["diagnostics"]["amortised"]["verdict"] == "refit")
+
+
+def slow_attempt(*args, **kwargs):
+    time.sleep(0.2)
+    return attempt(*args, **kwargs)

@@ -15,7 +15,7 @@ from prospect_emu.networks.stitched import fading_weights, stitch
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
-from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import tolerate_missing_sps_home
 from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.training.recipe import Recipe, draw_parameters
 

@@ -5,6 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from astropy.utils.masked import Masked
+from prospect.models import SpecModel
 from prospect.utils.obsutils import fix_obs
 from sedpy.observate import FilterSet
 
@@ -206,3 +207,85 @@ def test_a_whole_fit_with_other_forms_of_filters(form, sps, obs, tmp_path):
 def test_an_unknown_name_of_a_filter(obs):
     with pytest.raises(FilterError, match=r"'sdss_h0' is not known.*did you mean"):
         observation.filter_list(["sdss_g0", "sdss_h0"])
+
+
+# ---- arrays of other packages ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: pytest.importorskip("pandas").Series(x),
+        lambda x: x.astype(">f8"),
+        lambda x: x.astype(object),
+        lambda x: Column(x * UJY_PER_MAGGIE, unit=u.Unit("UJY", parse_strict="silent")),
+        lambda x: Column(x, unit=u.Unit("maggies", parse_strict="silent")),
+        lambda x: 100.0 * x * u.percent,
+    ],
+    ids=["pandas", "big-endian", "objects", "UJY", "maggies", "percent"],
+)
+def test_arrays_of_other_packages(form, obs):
+    """A Series of pandas has a method called mask; 1e-12 allows for the change of units."""
+    given = {**obs, "maggies": form(obs["maggies"]), "maggies_unc": form(obs["maggies_unc"])}
+    model, sps = SpecModel(model_params(zred=1.0)), EmulatorSPS()
+    theta = model.prior_transform(np.full(model.ndim, 0.4))[None]
+    expected = BatchedPosterior(model, obs, sps).log_likelihood(theta)
+    found = BatchedPosterior(model, given, sps).log_likelihood(theta)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["U12", "S12", "m8[s]"])
+def test_texts_and_times_are_no_fluxes(kind, obs):
+    """Seconds were read as maggies."""
+    values = np.arange(1, obs["maggies"].size + 1).astype(kind)
+    with pytest.raises(DataError, match="maggies of obs is not an array of numbers"):
+        observation.photometry({**obs, "maggies": values})
+
+
+def test_covariances_with_units_and_masks(obs):
+    """Masked where a band is not used: left out; where it is used: refused, not its fill value."""
+    n, model, sps = obs["maggies"].size, SpecModel(model_params(zred=1.0)), EmulatorSPS()
+    theta = model.prior_transform(np.full(model.ndim, 0.4))[None]
+    plain = np.diag(obs["maggies_unc"] ** 2)
+    masked = np.ma.array(plain, mask=np.zeros((n, n), bool))
+    masked[2] = masked[:, 2] = np.ma.masked
+    use = np.arange(n) != 2
+
+    def value(covariance, **more):
+        data = {**obs, "maggies_covariance": covariance, **more}
+        return BatchedPosterior(model, data, sps).log_likelihood(theta)
+
+    np.testing.assert_allclose(
+        value(plain * UJY_PER_MAGGIE**2 * u.uJy**2), value(plain), rtol=1e-12
+    )
+    np.testing.assert_array_equal(value(masked, phot_mask=use), value(plain, phot_mask=use))
+    with pytest.raises(DataError, match="masked or not finite"):
+        value(masked)
+
+
+@pytest.mark.parametrize("form", ["numpy", "masked Quantity"])
+def test_the_table_of_an_obs_has_its_units_and_masks(form, obs):
+    """A Quantity in uJy was written as maggies, a masked value as its fill value."""
+    table = photometry_table({**obs, "maggies": masked_forms(obs["maggies"], 2)[form]})
+    use = np.arange(obs["maggies"].size) != 2
+    np.testing.assert_allclose(table["flux"][use], obs["maggies"][use], rtol=1e-12)
+    assert np.isnan(table["flux"][2])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wavelength": np.ma.array([4e3, 5e3, 6e3], mask=[0, 1, 0])}, "masked values"),
+        ({"wavelength": np.array([0.4, 0.5, 0.6])}, "end at 0.6 A; give Angstrom"),
+        ({"filters": [None, None]}, r"filters of obs holds None"),
+        ({"filters": None, "maggies": np.ones(2)}, "needs 'filters'"),
+    ],
+)
+def test_what_no_spectrum_is_fitted_with(change, message):
+    spectrum = {"wavelength": np.array([4e3, 5e3, 6e3]), "spectrum": np.ones(3), "unc": np.ones(3)}
+    none = dict.fromkeys(("maggies", "maggies_unc", "filters"))
+    given = none | spectrum | change
+    if "filters" in change:
+        given = given | {"maggies": np.ones(2), "maggies_unc": np.ones(2)}
+    with pytest.raises(DataError, match=message):
+        BatchedPosterior(SpecModel(model_params(zred=1.0)), given, EmulatorSPS())

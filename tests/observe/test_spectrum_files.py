@@ -1,7 +1,10 @@
 """Readers of spectra, against files as their makers write them and astropy's conversions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from astropy import nddata
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
@@ -189,3 +192,13 @@ def test_specutils(tmp_path):
     np.testing.assert_allclose(got["spectrum"][got["mask"]], want["spectrum"][got["mask"]])
     np.testing.assert_allclose(got["unc"][0], want["unc"][0])
     assert list(np.flatnonzero(~got["mask"])) == [2]
+
+
+@pytest.mark.parametrize("kind", ["StdDevUncertainty", "VarianceUncertainty", "InverseVariance"])
+def test_uncertainties_have_units_of_their_own(kind):
+    """Errors of 0.1 uJy given in nJy, as `astropy.nddata` allows, became 100 uJy."""
+    power = {"StdDevUncertainty": 1, "VarianceUncertainty": 2, "InverseVariance": -2}[kind]
+    given = getattr(nddata, kind)((np.full(21, 100.0) * u.nJy) ** power)
+    axis = WAVE * u.um
+    spectrum = SimpleNamespace(spectral_axis=axis, flux=FLUX * u.uJy, uncertainty=given, mask=None)
+    np.testing.assert_allclose(from_specutils(spectrum)["unc"], 1e-7 / 3631.0, rtol=1e-12)

@@ -2,15 +2,18 @@
 
 import bz2
 import gzip
+import io
 import lzma
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 
 from prospect_emu.errors import DataError
-from prospect_emu.observe.table_files import read_table, table_name
+from prospect_emu.observe.table_files import numbers, read_table, table_name
 from prospect_emu.observe.tables import read_photometry
 
 BANDS = ["acs_wfc_f814w", "wfc3_ir_f160w", "spitzer_irac_ch1"]
@@ -43,6 +46,7 @@ TEXTS = {
     "units in brackets": [lines(",")[0], ",[uJy],[uJy]", *lines(",")[1:]],
     "header and units in comments": ["# " + HEAD, "# - uJy uJy", *ROWS],
     "units in the names": ["band flux [uJy] error (uJy)", *ROWS],
+    "rules between lines": ["==== ==== ====", HEAD, "---- ---- ----", *ROWS, "==== ==== ===="],
     "quoted": ['"band","flux","error"', *lines(",")[1:]],
 }
 
@@ -186,3 +190,48 @@ def test_tables_in_frames(tmp_path):
     assert list(read_table(tmp_path / "t.tbl")["flux"]) == [1.5]
     table.write(tmp_path / "t.txt", format="ascii.fixed_width")
     assert list(read_table(tmp_path / "t.txt")["band"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda t: t,
+        QTable,
+        lambda t: {name: t[name] for name in t.colnames},
+        lambda t: pytest.importorskip("pandas") and t.to_pandas(),
+    ],
+    ids=["Table", "QTable", "dict", "DataFrame"],
+)
+def test_tables_in_memory(form):
+    """As from a file; the first flux is masked, and the error's unit is its own."""
+    table = Table({"band": BANDS, "error": np.array([0.1, 0.15, 0.4])})
+    table["flux"] = MaskedColumn([1e20, 2.5, 7.5], mask=[1, 0, 0])
+    unit = "uJy"
+    if form is QTable:
+        unit, table["flux"].unit, table["error"].unit = None, "uJy", "nJy"
+    obs = read_photometry(form(table), zred=1.0, unit=unit)
+    np.testing.assert_array_equal(obs["phot_mask"], [False, True, True])
+    np.testing.assert_allclose(obs["maggies"][1:], WANTED[1:], rtol=1e-14)
+    error = np.array([0.15, 0.4]) * (1e-9 if form is QTable else 1e-6) / 3631.0
+    np.testing.assert_allclose(obs["maggies_unc_catalog"][1:], error, rtol=1e-14)
+
+
+@pytest.mark.parametrize("given", [3, None, [1, 2], io.StringIO("band")])
+def test_what_is_no_table(given):
+    with pytest.raises(DataError, match="is no table; give the path of a file"):
+        read_photometry(given, zred=1.0, unit="uJy")
+
+
+@pytest.mark.parametrize("ending", ["ecsv", "fits"])
+def test_times_and_places_in_a_table(tmp_path, ending):
+    """They are left as they are; a whole catalog could not be read for them."""
+    table = Table({"band": BANDS, "flux": [1.3, 2.5, 7.5], "error": [0.1, 0.15, 0.4]})
+    table["at"] = SkyCoord([1.0, 2.0, 3.0], 0.0, unit="deg")
+    table["when"] = Time(["2020-01-01"] * 3)
+    table.write(tmp_path / f"t.{ending}")
+    obs = read_photometry(tmp_path / f"t.{ending}", zred=1.0, unit="uJy")
+    np.testing.assert_allclose(obs["maggies"], WANTED, rtol=1e-14)
+    read = read_table(tmp_path / f"t.{ending}")
+    assert read["at"].dec.deg.max() == 0.0
+    with pytest.raises(DataError, match="column 'at' is a SkyCoord; give one of numbers"):
+        numbers(read, "at", "t")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.table import Table
 from prospect.models import SpecModel, priors
 
@@ -81,6 +82,12 @@ def test_what_is_no_magnification(tmp_path):
         describe_magnification(0.0)
     with pytest.raises(DataError, match="no number and no file"):
         describe_magnification("mju")
+    for given in (None, [2.0, 3.0], 2.0 * u.mag):
+        with pytest.raises(DataError, match="neither a number nor a file"):
+            describe_magnification(given)
+    Table({"z": [0.5, 1.5], "mu": [2.0, 4.0] * u.mag}).write(tmp_path / "mag.ecsv")
+    with pytest.raises(DataError, match="'mu' is in mag, and what it should hold has no unit"):
+        describe_magnification(tmp_path / "mag.ecsv")
     params = model_params(zred=1.0) | {"lumdist": {"N": 1, "isfree": False, "init": 100.0}}
     with pytest.raises(ModelMismatchError, match="lumdist"):
         magnified(params, 2.0)

@@ -75,6 +75,10 @@ def test_what_is_no_table(tmp_path):
     Table({"z": [0.5, 1.0], "q": [1.0, 1.0]}).write(tmp_path / "pz.csv", overwrite=True)
     with pytest.raises(DataError, match="one column 'p'"):
         describe_prior(tmp_path / "pz.csv")
+    velocity = Table({"z": [0.5, 1.0], "p": [1.0, 1.0]}, units={"z": "km/s"})
+    velocity.write(tmp_path / "cz.ecsv")
+    with pytest.raises(DataError, match="'z' is in km / s, and what it should hold has no unit"):
+        describe_prior(tmp_path / "cz.ecsv")
 
 
 @pytest.mark.parametrize("name", ["continuity_sfh+nebular+igm", "parametric_sfh+igm"])
