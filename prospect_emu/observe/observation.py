@@ -134,6 +134,8 @@ def _maggies_per(unit, what):
         raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
     if factor is None:
         raise DataError(f"{what} is in {unit}, not a flux density; give maggies, 10**(-0.4 mag).")
+    if np.ndim(factor):
+        raise DataError(f"{what} is in {unit}, not a flux density per frequency; give maggies.")
     return factor
 
 
