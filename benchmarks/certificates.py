@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/certificates.py OUT --tables FILE --emulators A B
     ... --reference exact --free massmet dust2 dust_index --seeds 1 --nlive 50 --walks 12
 
-Mock galaxies with exact fluxes (`calibration.make_mock`) are fitted with each emulator and
+Mock galaxies with exact fluxes (`rank_calibration.make_mock`) are fitted with each emulator and
 certified; then the same data are fitted directly with a reference, whose fluxes
 are exact: an emulator file that is exact at fixed redshift, or ExactSPS itself (`--reference
 exact`: slow; with `--free` all other parameters are fixed at the truth, in the fits with
@@ -31,7 +31,7 @@ def quantiles(values, weights):
 
 def parameters(mock_model, zred, true, free):
     """Model parameters of the fits: the mock's, or only some free and the others at the truth."""
-    from calibration import priors
+    from rank_calibration import priors
 
     params = priors(zred)
     for name, span in mock_model.theta_index.items():
@@ -93,8 +93,8 @@ def main():
     parser.add_argument("--draws", type=int, default=2000)
     args = parser.parse_args()
 
-    from calibration import make_mock
     from fit_speed import BANDS
+    from rank_calibration import make_mock
 
     from prospect_emu.files import write_atomic
     from prospect_emu.networks.loading import load_emulator

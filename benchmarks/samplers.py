@@ -4,7 +4,7 @@
         [--preset standard] [nested_walks=5 nested_moves=ellipsoid ...]
     OMP_NUM_THREADS=1 python benchmarks/samplers.py CATALOG --make
 
-CATALOG is the folder of 3D-HST COSMOS; `mock` is one of `calibration.py` with a floor of 2 %.
+CATALOG is the folder of 3D-HST COSMOS; `mock` is one of `rank_calibration.py` with a floor of 2 %.
 References (benchmarks/reference_posteriors.json) are made by 1000 chains of 3000 steps at
 the posterior itself, started from two nested runs of different moves (those of 32846 and mock from
 that along differences alone); the first third is left out. They hold quantiles, the standard
@@ -28,7 +28,7 @@ CHAINS, STEPS = 1000, 3000
 
 def problem(name, catalog):
     """obs, model, sps and posterior of a galaxy."""
-    import calibration
+    import rank_calibration
 
     from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
     from prospect_emu.fit.posterior import BatchedPosterior
@@ -37,7 +37,7 @@ def problem(name, catalog):
 
     emulator = load_emulator("mathews23-factored")
     if name == "mock":
-        obs, model, sps = calibration.make_mock(emulator, 0, floor=0.02)[:3]
+        obs, model, sps = rank_calibration.make_mock(emulator, 0, floor=0.02)[:3]
     else:
         obs = galaxy_obs(read_catalog(catalog), galaxy=int(name))
         sps = EmulatorSPS(emulator, filters=obs["filters"])
@@ -142,7 +142,7 @@ def score(results, reference):
 
 
 def main():
-    import calibration
+    import rank_calibration
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("catalog", type=Path)
@@ -158,7 +158,7 @@ def main():
             references[name] = make(name, args.catalog)
             REFERENCES.write_text(json.dumps(references) + "\n")
         return
-    settings = {"preset": args.preset, **calibration.parse_settings(args.settings)}
+    settings = {"preset": args.preset, **rank_calibration.parse_settings(args.settings)}
     print("galaxy  seed   CPU s   calls  rms error  worst  stated  width     ln Z  +-    status")
     for name in args.galaxies:
         obs, model, sps, _ = problem(name, args.catalog)

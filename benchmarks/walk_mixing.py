@@ -2,12 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/walk_mixing.py [--emulator mathews23-64] [--mocks 3]
 
-For mock galaxies (`calibration.make_mock`), nested sampling of 1000 live points gives a sample of
-the region above a likelihood with 70 % of the posterior in it. From there 256 chains walk with
-dynesty's moves, in the ellipsoid of the sample at several step lengths, and with moves along
-differences. Printed: their share of accepted steps, and the correlation of a parameter with its
-start after a number of steps, mean over the parameters and worst.
-"""
+For mock galaxies (`rank_calibration.make_mock`), nested sampling of 1000 live points gives a
+sample of the region above a likelihood with 70 % of the posterior in it. From there 256 chains
+walk with dynesty's moves, in the ellipsoid of the sample at several step lengths, and with
+moves along differences. Printed: their share of accepted steps, and the correlation of a
+parameter with its start after a number of steps, mean over the parameters and worst."""
 
 import argparse
 from functools import partial
@@ -50,7 +49,7 @@ def main():
     parser.add_argument("--mocks", type=int, default=3)
     args = parser.parse_args()
 
-    from calibration import make_mock
+    from rank_calibration import make_mock
 
     from prospect_emu.fit.posterior import BatchedPosterior
     from prospect_emu.networks.loading import load_emulator

@@ -13,13 +13,14 @@ import numpy as np
 from astropy.table import Table
 
 from ..errors import DataError, ProspectEmuError
-from ..observe.filters import filter_of_short_name, load_filters
+from ..observe.filters import load_filters
 from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
 from ..observe.table_files import flags, missing, numbers, pure_numbers, read_table, single
 from ..observe.tables import make_obs
 from ..prospector.magnification import describe_magnification
 from ..prospector.redshift_prior import check_normal, describe_prior
-from . import threedhst
+from . import threedhst, uncover
+from .catalog_columns import columns_by_name, factors
 from .fields import FIELDS
 
 TRUE = "true_"  # prefix of a mock's true parameters
@@ -233,40 +234,12 @@ def _read_3dhst(config):
 # ---- any table ----------------------------------------------------------------------------------
 
 
-def _columns_by_name(config):
-    """The table, `CatalogConfig.bands` from names of its columns, and notes on these."""
-    shape = config.band_columns
-    if config.bands or len(shape) != 2 or any(s.count("{band}") != 1 for s in shape):
-        raise DataError(
-            'catalog.band_columns must be ["f_{band}", "e_{band}"] or the like, a flux and an '
-            "error, without catalog.bands."
-        )
-    table = read_table(config.path, text=[config.id_column])
-    (before, after), out, rest = shape[0].split("{band}"), {}, []
-    for column in table.colnames:
-        name = column[len(before) : len(column) - len(after)]
-        if not name or column != before + name + after:
-            continue
-        error, full = shape[1].replace("{band}", name), filter_of_short_name(name)
-        if full is None or error not in table.colnames:
-            rest.append(column)
-        elif full in out:
-            raise DataError(f"{config.path}: {column} and {out[full]['flux']} are both {full}.")
-        else:
-            out[full] = {"flux": column, "error": error}
-    if not out:
-        raise DataError(
-            f"{config.path} has no columns {shape[0]} and {shape[1]} of a known filter; its "
-            f"columns are {', '.join(table.colnames[:60])}."
-        )
-    notes = [f"{entry['flux']} is {full}." for full, entry in out.items()]
-    notes += [f"{c} is of no known filter, or has no error: not used." for c in rest]
-    return table, out, tuple(notes)
-
-
 def _read_table(config):
+    if config.layout:
+        plain = uncover.as_table(config)
+        return uncover.checked(_read_table(replace(plain, layout="")))
     if config.band_columns:
-        table, bands, notes = _columns_by_name(config)
+        table, bands, notes = columns_by_name(config)
         return replace(_from_columns(config, table, bands), notes=notes)
     if not config.bands:
         raise DataError(
@@ -277,12 +250,12 @@ def _read_table(config):
         where = f"catalog.bands.{band}"
         if not (isinstance(entry, dict) and {"flux", "error"} <= set(entry)):
             raise DataError(f"{where} must give flux and error, the columns' names.")
-        unknown = set(entry) - {"flux", "error", "unit", "floor", "use", "upper_limit"}
+        unknown = set(entry) - {"flux", "error", "unit", "floor", "factor", "use", "upper_limit"}
         if unknown:
             raise DataError(
-                f"{where}.{min(unknown)} is unknown; use unit, floor, use or upper_limit."
+                f"{where}.{min(unknown)} is unknown; use unit, floor, factor, use or upper_limit."
             )
-        for key in set(entry) - {"floor"}:
+        for key in set(entry) - {"floor", "factor"}:
             if not isinstance(entry[key], str):
                 raise DataError(f"{where}.{key} = {entry[key]!r} must be a text.")
     return _from_columns(config, read_table(config.path, text=[config.id_column]), config.bands)
@@ -290,7 +263,7 @@ def _read_table(config):
 
 def _from_columns(config, table, columns, truth=()):
     kinds = ("flux", "error", "use", "upper_limit")
-    given = (config.zred_column, config.zred_error_column)
+    given = (config.zred_column, config.zred_error_column, config.ebv_column)
     needed = [config.id_column, *(name for name in given if name)]
     needed += [entry[k] for entry in columns.values() for k in kinds if k in entry]
     lacking = [n or "''" for n in needed if n not in table.colnames]
@@ -317,6 +290,7 @@ def _from_columns(config, table, columns, truth=()):
         mu = pure_numbers(table, config.magnification, config.path)
     elif config.magnification and "{id}" not in config.magnification:
         all_mu = describe_magnification(config.magnification)
+    factor = factors(config, table, columns, filters)
     # Each of shape (ngalaxy, nband).
     maggies, unc, used, limits = (np.zeros((len(table), len(columns)), t) for t in "ddbb")
     used, limits, floors = ~used.astype(bool), limits.astype(bool), []
@@ -330,7 +304,10 @@ def _from_columns(config, table, columns, truth=()):
             entry.get("unit", config.unit),
             config.path,
             option,
+            filters[i : i + 1],
+            config.missing,
         )
+        maggies[:, i], unc[:, i] = maggies[:, i] * factor[:, i], unc[:, i] * factor[:, i]
         for key, out in (("use", used), ("upper_limit", limits)):
             if key in entry:
                 out[:, i] = flags(table, entry[key], config.path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import SetupError
 from ..fit.certificate import MIN_EFFECTIVE
-from ..prospector.redshift_prior import WORDS
+from ..prospector.redshift_prior import OWN, WORDS
 from ..sampling.settings import PRESETS
 from .sections import Config
 
@@ -18,6 +18,7 @@ _NUMBER = (int, float)
 _POSITIVE = ("fit.dlogz", "fit.max_error", "fit.max_seconds", "catalog.mips_factor")
 _CHOICES = {
     "catalog.kind": ("3dhst", "table", "mocks"),
+    "catalog.layout": ("", "uncover"),
     "executor.kind": ("local", "dask", "slurm"),
     "select.unknown_bands": ("refuse", "mask"),
     "fit.moves": ("learnt", "differences", "ellipsoid"),
@@ -29,7 +30,7 @@ _OF_KIND = dict.fromkeys(
     ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
 ) | dict.fromkeys((
     "id_column", "zred_column", "zred_error_column", "zred_prior", "magnification", "unit",
-    "band_columns", "bands",
+    "band_columns", "bands", "layout", "missing", "ebv_column",
 ), "table")  # fmt: skip
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
@@ -71,7 +72,7 @@ def parse_config(data, folder=".", where="the configuration"):
     config = _build(Config, data, "", where)
     folder = Path(folder).absolute()
     catalog = replace(config.catalog, path=str(folder / config.catalog.path))
-    if catalog.zred_prior and not catalog.zred_prior.startswith(WORDS):
+    if catalog.zred_prior not in ("", OWN) and not catalog.zred_prior.startswith(WORDS):
         catalog = replace(catalog, zred_prior=str(folder / catalog.zred_prior))
     if "." in catalog.magnification and not _is_number(catalog.magnification):
         catalog = replace(catalog, magnification=str(folder / catalog.magnification))
@@ -177,10 +178,13 @@ def _value(hint, value, name, where):
         return _build(hint, value, f"{name}.", where)
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if tuple in options and isinstance(value, list):
-        wanted = (str, int) if name == "select.ids" else (str,)
+        wanted = {"select.ids": (str, int), "catalog.missing": _NUMBER}.get(name, (str,))
         for item in value:
             if not isinstance(item, wanted) or any(ord(c) < 32 for c in str(item)):
-                raise SetupError(f"{where}: {name} holds {item!r}; it must hold texts of one line.")
+                raise SetupError(
+                    f"{where}: {name} holds {item!r}; it must hold "
+                    f"{'numbers' if wanted == _NUMBER else 'texts of one line'}."
+                )
         return tuple(value)
     if float in options and type(value) in _NUMBER:
         value = float(value)

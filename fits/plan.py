@@ -97,6 +97,7 @@ def make_plan(config, store):
                     photometry=known,
                     fit=config.fit,
                     seed=seed,
+                    layout=config.catalog.layout,
                     fingerprint=identity.fingerprint_of(
                         key, seed, config.fit, known, identities[label], used
                     ),

@@ -1,6 +1,6 @@
 """The results of a campaign as one table, made from the result files alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
@@ -8,6 +8,7 @@ from astropy.table import Table
 from ..errors import DataError, OutputError
 from ..files import write_atomic
 from ..observe.table_files import write_table
+from . import uncover
 from .rows import CHI, OFFSET, columns, stack
 from .store import CHANGED, DONE, STALLED, Store, key_of
 
@@ -38,6 +39,10 @@ class Results:
         See `prospect_emu.fits.work.bands_of`; NaN where a band was not fitted.
     plan : dict
         The stored plan.
+    layout : dict of ndarray, each of shape (nfit,)
+        What the fits give to the table of the catalog's layout.
+    kept : tuple of str
+        Columns of the catalog's.
     """
 
     table: Table
@@ -45,6 +50,8 @@ class Results:
     chi: np.ndarray
     offset: np.ndarray
     plan: dict
+    layout: dict = field(default_factory=dict)
+    kept: tuple = ()
 
     def done(self, **equal):
         """Mask of the rows with a converged result, and with these column values."""
@@ -87,12 +94,14 @@ def read_results(folder, verify=False):
     rows = stack([(there, store.rows([keys[i] for i in there]))], len(keys))
     catalog = _catalog(plan.get("catalog", {}), head["galaxy"], {*head, *rows})
     names = [n.removeprefix(CHI) for n in rows if n.startswith(CHI)]
+    layout = [n for n in rows if n.startswith(uncover.PREFIX)]
+    layout = {n.removeprefix(uncover.PREFIX): rows.pop(n) for n in layout}
     values = np.empty((2, len(keys), len(names)))
     for j, name in enumerate(names):
         values[0, :, j], values[1, :, j] = rows.pop(CHI + name), rows.pop(OFFSET + name)
     table = Table({**{k: np.array(v) for k, v in head.items()}, **rows, **catalog}, copy=False)
     table.meta = {"campaign": plan["config"]["name"], "version": plan["versions"]["prospect_emu"]}
-    return Results(table, tuple(names), *values, plan)
+    return Results(table, tuple(names), *values, plan, layout, tuple(catalog))
 
 
 def _catalog(catalog, galaxies, ours):
@@ -109,6 +118,10 @@ def write_results(results, folder):
     try:
         write_table(results.table, paths[0])
         write_atomic(paths[1], lambda f: _ascii(results.table).write(f, format="fits"))
+        if results.layout:
+            left_out = Table.read(store.path("left_out.ecsv"), format="ascii.ecsv")["galaxy"]
+            paths.append(store.path(uncover.FILE))
+            uncover.write_sps_table(uncover.sps_table(results, left_out), paths[-1])
     except OSError as err:
         raise OutputError(f"Writing in {folder} failed ({err}); free space.") from err
     return paths

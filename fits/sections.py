@@ -33,14 +33,23 @@ class CatalogConfig:
         Of a table: a column of magnifications by lensing (missing is none), a number, or a file
         with the columns z and magnification; ``{id}`` in its name stands for the galaxy's id.
         Masses, rates and luminosities are then those of the source.
+    layout : str
+        Of a table: "uncover" reads a catalog of UNCOVER's layout and writes theirs besides the
+        results, see `prospect_emu.fits.uncover`.
     unit : str
-        Of flux columns that have none of their own.
+        Of flux columns that have none of their own; "zp 25" is AB 25 for a flux of 1.
+    missing : tuple of float
+        Of a table: what stands for no flux or no error, besides 99, -99 and the like.
+    ebv_column : str
+        Of a table: E(B-V) of the Milky Way, for which fluxes and errors are corrected by Cardelli
+        et al. (1989)'s law, R_V = 3.1, at each band's pivot wavelength. "" if they are already.
     band_columns : tuple of str
         Of a table, instead of `bands`: how columns of flux and error are named, such as
         ``["f_{band}", "e_{band}"]``, with names of HST and JWST (f444w) or sedpy's.
     bands : dict
         Of a table: filter -> ``flux`` and ``error``, its columns; optionally ``unit``, ``floor``
-        (instead of `error_floor`), ``use`` and ``upper_limit``, columns of true and false.
+        (instead of `error_floor`), ``factor`` (flux and error are multiplied by it), ``use`` and
+        ``upper_limit``, columns of true and false.
 
     Settings of another kind of catalog are refused.
     """
@@ -59,7 +68,10 @@ class CatalogConfig:
     zred_error_column: str = ""
     zred_prior: str = ""
     magnification: str = ""
+    layout: str = ""
     unit: str = ""
+    missing: tuple = ()
+    ebv_column: str = ""
     band_columns: tuple = ()
     bands: dict | None = None
 

@@ -23,7 +23,7 @@ from ..fit.quantiles import weighted_quantiles
 from ..fit.result import FitResult
 from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
-from . import identity
+from . import identity, uncover
 from .backends import load_backend
 from .identity import CERTIFICATE, Key, changed_fields, remaining
 from .locks import take_lock
@@ -55,6 +55,8 @@ class Task:
     fingerprint : dict
     again : bool
         Whether a result that ended on a budget is to be replaced.
+    layout : str
+        Of the catalog, whose table needs columns of its own.
     """
 
     key: Key
@@ -66,6 +68,7 @@ class Task:
     seed: int
     fingerprint: dict
     again: bool = False
+    layout: str = ""
 
 
 def run_task(task):
@@ -129,7 +132,7 @@ def _fit(task, began):
             "galaxy": task.key.galaxy,
             "repeat": task.key.repeat,
             "fingerprint": task.fingerprint,
-            "row": (row or row_of(result)) | certificate_columns(result.certificate),
+            "row": (row or row_of(result, task.layout)) | certificate_columns(result.certificate),
             "bands": bands_of(result),
             "seconds": result.info["seconds"],
             "seconds_outside": time.perf_counter() - began - sampling,
@@ -176,7 +179,7 @@ def _filters(bands):
     return tuple(load_filters(bands))
 
 
-def row_of(result):
+def row_of(result, layout=""):
     """A fit's numbers for the results table, JSON.
 
     Percentiles of all free parameters and derived quantities, evidence,
@@ -202,6 +205,8 @@ def row_of(result):
             below = result.weights[columns[name] < truth[name]].sum()
             row[f"rank_{name}"] = float(min(below, 1.0))  # weights sum to one but for rounding
     info = result.info
+    if layout:
+        row |= uncover.columns_of(result)
     return row | {
         "logz": result.logz,
         "logz_err": result.logz_err,

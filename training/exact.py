@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from prospect_emu.cosmology import MAGGIE
 from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import read_kind
 from prospect_emu.networks import sfh
@@ -22,14 +21,14 @@ from prospect_emu.sps.constants import LNU_UNIT, between
 from prospect_emu.sps.nebular import frequency_weights
 
 from . import exact_parts as parts
-from .exact_photometry import BandProjector, line_maggies
+from .exact_photometry import BandProjector
 from .exact_tables import KIND, load_tables
 from .ingredient_tables import assemble
 
 # Rows that one matrix product takes, and rows that on a CPU stay in cache
 # through the element-wise stages.
 _BLOCK, _CHUNK = 2048, {"cpu": 128}
-_FREE = ("gas_logu", "dust_tesc", "nebemlineinspec")
+_FREE = ("gas_logu", "dust_tesc")
 _RATIOS = [PARAMETERS.index(name) for name in RATIO_NAMES]
 
 
@@ -60,16 +59,13 @@ class ExactSPS:
         Of spectra and photometry; ages and weights are always float64.
     device : torch.device or str
     fixed : dict, optional
-        Values in place of `prospect_emu.networks.vector.FIXED`; only ``gas_logu``,
-        ``dust_tesc`` and ``nebemlineinspec`` may differ. With the last False, lines
-        are not in the spectrum but added band by band, as Prospector does.
+        Values in place of `prospect_emu.networks.vector.FIXED`; only ``gas_logu`` and
+        ``dust_tesc`` may differ.
 
     Attributes
     ----------
     wavelengths : Tensor, shape (nwave,)
         Rest frame, Angstrom.
-    line_wavelengths : Tensor, shape (nline,)
-        Those of `line_luminosities`, likewise.
 
     Raises
     ------
@@ -93,11 +89,7 @@ class ExactSPS:
         self._log_age = parts.double(g.log_age, device)
         nyoung = ages.young(g.log_age, fixed["dust_tesc"])
         self.stars = parts.Stars(g, nyoung, dtype, device)
-        self.lines_in_spectrum = bool(fixed["nebemlineinspec"])
-        gas = g, fixed["gas_logu"], nyoung
-        self.nebular = parts.Nebular(*gas, self.lines_in_spectrum, dtype, device)
-        self.lines = parts.Lines(*gas, device)
-        self.line_wavelengths = self.lines.wavelengths
+        self.nebular = parts.Nebular(g, fixed["gas_logu"], nyoung, dtype, device)
         self.attenuation = parts.Attenuation(self._wave, dtype, device)
         self._igm = tuple(parts.double(a, device) for a in igm.terms(self._wave))
         nu = frequency_weights(self._wave) * LNU_UNIT
@@ -124,17 +116,8 @@ class ExactSPS:
             Lsun/Hz, of ``10**logmass`` Msun formed.
         """
         p, back = self._sorted(self._parameters(theta))
-        lnu = torch.cat([lnu for b in _blocks(p) for _, lnu, _ in self._spectra(b)])
+        lnu = torch.cat([lnu for b in _blocks(p) for _, lnu in self._spectra(b)])
         return lnu[back] * (p.mass.sum(-1) * LNU_UNIT).to(self.dtype)[back, None]
-
-    def line_luminosities(self, theta):
-        """Luminosities of the nebular lines behind the dust, in Lsun, shape (n, nline), float64.
-
-        Of ``10**logmass`` Msun formed; FSPS's ``emline_luminosity``.
-        """
-        p, back = self._sorted(self._parameters(theta))
-        lines = torch.cat([line for b in _blocks(p) for _, _, line in self._spectra(b, True)])
-        return (lines * (p.mass.sum(-1) * LNU_UNIT)[:, None])[back]
 
     def mfrac(self, theta):
         """Surviving mass over mass formed, shape (n,), float64."""
@@ -167,13 +150,8 @@ class ExactSPS:
         if not isinstance(bands, BandProjector):
             bands = self.projector(filters, quadrature)
         p, back = self._sorted(self._parameters(theta))
-        flux = []
-        for b in _blocks(p):
-            for z, lnu, lines in self._spectra(b, not self.lines_in_spectrum):
-                flux.append(bands(lnu[:, None], z)[:, 0])
-                if not self.lines_in_spectrum:
-                    added = line_maggies(bands.filters, lines, self.line_wavelengths, z)
-                    flux[-1] = flux[-1] + added * (MAGGIE / (1.0 + z))[:, None]
+        each = (pair for b in _blocks(p) for pair in self._spectra(b))
+        flux = [bands(lnu[:, None], z)[:, 0] for z, lnu in each]
         unit = self.cosmology.flux_factor(p.zred) * p.mass.sum(-1) * LNU_UNIT
         return (torch.cat(flux) * unit.to(self.dtype)[:, None])[back]
 
@@ -204,11 +182,10 @@ class ExactSPS:
         each = ((s[:, None] @ parts.bin_weights(self._log_age, e))[:, 0] for s, e in chunks)
         return torch.cat(list(each))
 
-    def _spectra(self, p, lines=False):
-        """Redshifts, L_nu (n, nwave) and lines (n, nline) in `LNU_UNIT`, per Msun formed.
+    def _spectra(self, p):
+        """Redshifts and L_nu (n, nwave) in `LNU_UNIT`, per Msun formed, of a few rows at a time.
 
-        A few rows at a time; lines are None unless asked for. Rows of `p` must be sorted by
-        metallicity cell.
+        Rows of `p` must be sorted by metallicity cell.
         """
         weights, (cell, frac) = self._weights(p), self.stars.cell(p.logzsol)
         runs = parts.sort_by_cell(cell, self.stars.logz.numel() - 1)[1]
@@ -222,12 +199,6 @@ class ExactSPS:
             dust = (a.to(self.dtype)[:, None] for a in (c.dust1_fraction, c.dust2, c.dust_index))
             light = young[rows], old[rows]
             total, absorbed, through = self.attenuation(*dust, *light, self._dnu)
-            emitted = None
-            if lines or not self.lines_in_spectrum:
-                dust1 = c.dust1_fraction * c.dust2
-                emitted, lost = self.lines(photons[rows], c.gas_logz, dust1, through)
-                if not self.lines_in_spectrum:  # otherwise they are counted already
-                    absorbed = absorbed + (lost.sum(-1) * LNU_UNIT).to(self.dtype)
             passed = igm.transmission(self._igm, c.zred).to(self.dtype)
             total[:, : passed.shape[1]] *= passed
             # FSPS lets the dust absorb its own light and emit it again until nothing is
@@ -238,7 +209,7 @@ class ExactSPS:
             total[:, span] += warm * (absorbed / (warm @ self._dnu[span]))[:, None]
             span = slice(self.torus.first, self.torus.stop)
             total[:, span] += agn[rows] * self.torus(10.0**c.log_agn_tau) * through[:, span]
-            yield c.zred, total, emitted
+            yield c.zred, total
 
     def _sorted(self, p):
         """Rows sorted by metallicity cell, and the order that undoes it."""

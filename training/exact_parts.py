@@ -11,7 +11,7 @@ import torch
 
 from prospect_emu.cosmology import MAGGIES_AT_10PC, splines
 from prospect_emu.sps import ages, nebular
-from prospect_emu.sps.constants import REFERENCE, between, find_cell, locate, mixture, single
+from prospect_emu.sps.constants import REFERENCE, between, find_cell, mixture, single
 from prospect_emu.sps.dust_laws import bump, calzetti
 
 # Nodes across one cell of log gas metallicity, in which the light per photon is
@@ -127,7 +127,7 @@ class Stars:
 
 
 class Nebular:
-    """Nebular continuum and lines in the spectrum.
+    """Nebular continuum and lines, all in the spectrum.
 
     FSPS interpolates the logarithm of the light per ionising photon linearly
     in gas metallicity. Within a cell that light is therefore an exponential, which
@@ -143,12 +143,10 @@ class Nebular:
         Ionisation parameter, fixed.
     nyoung : int
         Populations behind the birth clouds.
-    lines : bool
-        Whether the lines are in the spectrum.
     dtype, device
     """
 
-    def __init__(self, g, gas_logu, nyoung, lines, dtype, device):
+    def __init__(self, g, gas_logu, nyoung, dtype, device):
         self.dtype, self.sizes = dtype, [nyoung, g.nneb - nyoung]
         self.logz = double(g.neb_logz, device)
         profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)
@@ -160,9 +158,7 @@ class Nebular:
         tolerance = 1e-10 if dtype == torch.float64 else 1e-6
         for low, high in zip(g.neb_logz[:-1], g.neb_logz[1:], strict=True):
             nodes = low + position * (high - low), np.full(_CELL_NODES, gas_logu)
-            light = nebular.continuum(g, *nodes)
-            if lines:
-                light += nebular.lines(g, *nodes) @ profiles
+            light = nebular.continuum(g, *nodes) + nebular.lines(g, *nodes) @ profiles
             pair = (
                 _factorise(part.reshape(-1, part.shape[-1]), tolerance)
                 for part in (light[:, :nyoung], light[:, nyoung:])
@@ -194,33 +190,6 @@ def _factorise(matrix, tolerance):
     tail = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
     rank = max(int(np.sum(tail > tolerance)), 1)
     return u[:, :rank] * s[:rank], vt[:rank] * scale
-
-
-class Lines:
-    """Luminosities of the nebular lines behind the same dust as the stars; as for `Nebular`."""
-
-    def __init__(self, g, gas_logu, nyoung, device):
-        self.wavelengths, self._logz = double(g.line_wave, device), double(g.neb_logz, device)
-        light = nebular.lines(g, g.neb_logz, np.full(g.neb_logz.size, gas_logu))
-        self._log, self._nyoung = double(np.log10(light), device), nyoung
-        # FSPS interpolates the transmission of the diffuse dust between wavelengths.
-        left = np.clip(locate(g.wave, g.line_wave), 1, g.wave.size - 1) - 1
-        frac = (g.line_wave - g.wave[left]) / (g.wave[left + 1] - g.wave[left])
-        self._left, self._frac = torch.tensor(left, device=device), double(frac, device)
-
-    def __call__(self, photons, gas_logz, dust1, through):
-        """Lines (n, nline) of `photons` (n, nneb) behind the dust, and what of them it absorbs.
-
-        `through` (n, nwave) is what the diffuse dust transmits. In `LNU_UNIT` Lsun, float64.
-        """
-        cell, frac = find_cell(self._logz, gas_logz)
-        table = torch.lerp(self._log[cell], self._log[cell + 1], frac[:, None, None])
-        per_age = photons[..., None] * 10.0**table
-        young, old = per_age[:, : self._nyoung].sum(1), per_age[:, self._nyoung :].sum(1)
-        left, right = through[:, self._left].double(), through[:, self._left + 1].double()
-        cloud = torch.exp(-dust1[:, None] * REFERENCE / self.wavelengths)
-        seen = (young * cloud + old) * torch.lerp(left, right, self._frac)
-        return seen, young + old - seen
 
 
 class Attenuation:

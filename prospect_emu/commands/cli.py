@@ -148,6 +148,11 @@ def register_fit(subparsers):
         help="order of the spectrum's calibration polynomial, 0 for none (%(default)s)",
     )  # fmt: skip
     p.add_argument(
+        "--lines", type=Path, metavar="FILE",
+        help="fluxes of emission lines to fit too: a table of line (FSPS's names, such as Ba-alpha "
+        "6563; blends joined by ' + '), flux, error and upper, true for upper limits",
+    )  # fmt: skip
+    p.add_argument(
         "--error-floor",
         type=float,
         default=0.05,
@@ -195,15 +200,22 @@ def register_fit(subparsers):
 
 def _fit(args):
     from ..errors import SetupError
-    from ..fit.one_galaxy import DEFAULT_EMULATOR, PRESET, mock_galaxy, prepare
+    from ..fit import one_galaxy
     from ..observe.table_files import table_name
 
     free = args.zred == "free" or args.zred_prior
-    exact = args.model != PRESET or args.spectrum or (free and not args.emulator)
+    exact = (
+        args.model != one_galaxy.PRESET
+        or args.spectrum
+        or args.lines
+        or (free and not args.emulator)
+    )
     if args.certify and args.magnification:
         raise SetupError("A fit with a magnification has no certificate; leave out --certify.")
     if args.certify and exact:
         what = "--spectrum" if args.spectrum else f"--model {args.model}"
+        if args.lines:
+            what = "a fit of --lines"
         if free:
             what = "a free redshift without --emulator"
         raise SetupError(
@@ -215,18 +227,11 @@ def _fit(args):
     if (args.sampler == "amortised") != bool(args.proposal):
         raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:
-        args.emulator = args.emulator or DEFAULT_EMULATOR
-    table = args.table or mock_galaxy()
+        args.emulator = args.emulator or one_galaxy.DEFAULT_EMULATOR
+    table = args.table or one_galaxy.mock_galaxy()
     out = args.out or Path(f"fit_{table_name(table)}")
-    spectral = {
-        "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
-        "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
-        "degrade": args.degrade, "spectrum_floor": args.spectrum_floor,
-    }  # fmt: skip
-    obs, model, sps = prepare(
-        table, args.zred, args.model, args.emulator, args.unit, args.error_floor,
-        args.zred_prior, **spectral, magnification=args.magnification,
-    )  # fmt: skip
+    options = {name: getattr(args, name) for name in one_galaxy.OPTIONS}
+    obs, model, sps = one_galaxy.prepare(table, **options)
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
     fit_output.prepare(out, args)
@@ -250,13 +255,7 @@ def _fit(args):
         "nested_maxcall": args.max_calls,
         **({"proposal": args.proposal} if args.proposal else {}),
     }
-    described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
-    if free:
-        described["zred_prior"] = args.zred_prior
-    if args.magnification is not None:
-        described["magnification"] = args.magnification
-    if args.spectrum is not None:
-        described |= spectral | {"spectrum": str(args.spectrum)}
+    described = one_galaxy.describe_options(options)
     return fit_output.sample(
         args, out, obs, model, sps, engine=engine, described=described, **settings
     )

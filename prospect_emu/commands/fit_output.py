@@ -20,8 +20,8 @@ def add_output_options(p, folder):
     )  # fmt: skip
     p.add_argument(
         "--restframe", default="", metavar="NAMES",
-        help="rest-frame magnitudes and colours to derive, separated by commas: filters, two "
-        "joined by - for a colour, M_UV, or UVJ",
+        help="what to derive at rest, separated by commas: magnitudes (filters, M_UV, UVJ), "
+        "colours (two filters joined by -), lines ('L_Ba-alpha 6563', 'EW_[O III] 5007')",
     )  # fmt: skip
     p.add_argument("--seed", type=int, help="random seed (default: a new one, which is stored)")
     p.add_argument("--max-seconds", type=float, metavar="S", help="budget of wall time")

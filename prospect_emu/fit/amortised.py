@@ -125,6 +125,8 @@ def _recognise(posterior, data, model, proposal):
         raise mismatch(f"parameters in the order {', '.join(labels)}")
     if data.get("spectrum") is not None:
         return refused("a spectrum is fitted, and the proposal learnt photometry alone")
+    if data.get("lines") is not None:
+        return refused("line fluxes are fitted, and the proposal learnt photometry alone")
     if not isinstance(posterior.likelihood, (Gaussian, Emulated)):
         return refused("the likelihood is not that of independent Gaussian errors")
     if "magnification" in model.params:

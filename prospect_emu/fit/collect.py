@@ -7,14 +7,16 @@ import numpy as np
 from ..cosmology import age_of_universe
 from ..errors import DataError
 from ..networks import sfh
-from ..networks.vector import PARAMETERS
+from ..networks.vector import PARAMETERS, RATIO_NAMES
 from ..observe import observation
 from ..prospector.batched_priors import compile_priors
+from ..prospector.beta_corrected import beta_form
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from .description import package_versions, plain
-from .drawn import draws, fitted_spectrum, model_sed
+from .drawn import EmulatedSED, draws, fitted_spectrum, model_sed
 from .fluxes import compared
+from .lines import fitted_lines
 from .network_fluxes import by_vector
 from .predictions import predictions
 from .quality import problems
@@ -25,6 +27,9 @@ from .restframe import RestFrame
 _OLDEST = 10.1
 # A model's free elements by the emulator's names.
 _EMULATOR_NAMES = {"massmet_1": "logmass", "massmet_2": "logzsol"}
+for _joint, _n in (("zredmassmet", 3), ("nzsfh", 9)):
+    _places = ("zred", "logmass", "logzsol", *RATIO_NAMES)[:_n]
+    _EMULATOR_NAMES |= {f"{_joint}_{i + 1}": name for i, name in enumerate(_places)}
 
 
 def collect(output, model, obs, sps, status="unknown", seed=None, settings=None, restframe=()):
@@ -52,9 +57,10 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         vectors = emulator_vectors(model, sps, samples, best)
         mfrac = emulator.mfrac(vectors, check=False)
         zred = vectors[:, PARAMETERS.index("zred")]
-        scale = np.ones(len(zred))
+        scale, lumdist = np.ones(len(zred)), None
         if "lumdist" in model.params:
-            scale = sfh.dimming(zred, float(np.squeeze(model.params["lumdist"])))
+            lumdist = float(np.squeeze(model.params["lumdist"]))
+            scale = sfh.dimming(zred, lumdist)
         fluxes, quick = (lambda rows: _emulated(emulator, vectors[rows]) * scale[rows, None]), True
     else:
         with warnings.catch_warnings():
@@ -84,6 +90,8 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
         "notes": [*obs.get("notes", []), *_oldest_stars(zred, predicted)],
     }
+    if beta_form(model):
+        info["prior"] = beta_form(model)
     if "magnification" in model.params:
         info["magnification"] = plain(np.squeeze(model.params["magnification"]))
         if model.params["magnification"].size > 1:
@@ -93,12 +101,17 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
     if vectors is not None and by_vector(obs, emulator):
         sigma = emulator.sigma_at(vectors[[np.argmax(log_post)]])[0]
     photometry = compared(obs, model, sps, fluxes, quick, weights, best, sigma)
-    spectrum, sed, some = None, None, draws(samples, weights)
+    spectrum, sed, kept = None, None, draws(weights)
     if obs.get("spectrum") is not None and hasattr(adapter, "PolySpecModel"):
-        spectrum = fitted_spectrum(model, obs, sps, some, best)
+        spectrum = fitted_spectrum(model, obs, sps, samples[kept], best)
     reach = [photometry.wavelength, *([] if spectrum is None else [spectrum["wavelength"]])]
-    if vectors is None and hasattr(predicted, "sed") and sum(map(len, reach)):
-        sed = model_sed(predicted, some, np.concatenate(reach))
+    if hasattr(predicted, "sed") and sum(map(len, reach)):
+        sed = model_sed(predicted, samples[kept], np.concatenate(reach))
+    elif vectors is not None and hasattr(emulator, "ingredients"):
+        whole = EmulatedSED(emulator, lumdist)
+        sed = model_sed(whole, vectors[kept], photometry.wavelength)
+    if obs.get("lines") is not None:
+        info["lines"] = fitted_lines(model, obs["lines"], sps, samples[kept])
     info["problems"] = problems(model, samples, weights, photometry, priors, spectrum)
     return dict(
         parameters=_free_names(model),
@@ -176,8 +189,13 @@ def _oldest_stars(zred, predicted):
 
 
 def _log_prior(model, samples, priors):
-    """Prospector's density, or where its own fails for many samples at once, the priors'."""
+    """Prospector's density, or where its own fails for many samples at once, the priors'.
+
+    Theirs too for Prospector-beta, whose own takes a millisecond a sample.
+    """
     try:
+        if beta_form(model):
+            raise ValueError
         density = np.asarray(model.prior_product(samples), dtype=float)
     except ValueError:
         density = np.zeros(0)

@@ -48,32 +48,31 @@ class Bounded:
         return (value < self.low) | (value > self.high)
 
 
-def smoothing(model, wave, pixels):
-    """Dispersion as a function of theta, and what smooths and samples as the model does."""
+def smoothing(model, wave, pixels, scales):
+    """Dispersion as a function of theta, and what smooths and samples as the model does.
+
+    Parameters
+    ----------
+    model : prospect.models.SpecModel
+        Which has predicted the pixels at some redshift.
+    wave : ndarray, shape (nwave,)
+        At rest.
+    pixels : ndarray, shape (npix,)
+        As observed.
+    scales : ndarray
+        1 + z, or its lowest and highest value.
+    """
     p = model.params
     kind = str(np.squeeze(p.get("smoothtype", "vel")))
-    direct, inres = not np.all(p.get("fftsmooth", True)), scalar(model, "inres", 0.0)
-    free = "sigma_smooth" in model.theta_index
-
-    def smooth(spectrum):
-        return model.smoothspec(wave, spectrum)
-
-    if kind in ("vel", "R", "lambda") and not direct and not (kind == "R" and inres):
-        sigma, largest = dispersion(model, "sigma_smooth", 100.0)
-        if kind == "R":
-            if free:
-                raise ModelMismatchError("sigma_smooth is free as a resolving power")
-            sigma = Scalar(None, LIGHTSPEED_KMS / sigma.value)
-            largest = sigma.value
-        fast = FFTSmoothing(wave, pixels, kind == "lambda", np.max(largest), inres)
-        trial = 0.5 + np.random.default_rng(1).random(wave.size)
-        now = largest if kind == "R" else scalar(model, "sigma_smooth", 100.0)
-        got = fast(trial[None, fast.node], np.array([now]))[0]
-        if now > inres and np.allclose(got, smooth(trial), rtol=1e-8):
-            return sigma, fast
-    if free:
-        raise ModelMismatchError("sigma_smooth varies, and fftsmooth is off or smoothtype is lsf")
-    if direct and kind in ("vel", "R", "lambda") and not inres:
+    direct = not np.all(p.get("fftsmooth", True))
+    if scales.size > 1 or "sigma_smooth" in model.theta_index:
+        if direct or kind not in ("vel", "lambda", "lsf"):
+            raise ModelMismatchError(
+                "redshift or sigma_smooth varies, and fftsmooth is off or smoothtype is R"
+            )
+        return _by_fft(model, kind, wave, pixels, scales)
+    wave = wave * scales[0]
+    if direct and kind in ("vel", "R", "lambda") and not scalar(model, "inres", 0.0):
         sigma = scalar(model, "sigma_smooth", 100.0)
         if kind == "R":
             sigma = 1.0 / sigma
@@ -82,6 +81,27 @@ def smoothing(model, wave, pixels):
         if sigma > 0.0:
             node, matrix = gaussian_matrix(wave, pixels, sigma, kind)
             trial = 0.5 + np.random.default_rng(1).random(wave.size)
-            if np.allclose(matrix @ trial[node], smooth(trial), rtol=1e-8):
+            if np.allclose(matrix @ trial[node], model.smoothspec(wave, trial), rtol=1e-8):
                 return Scalar(None), MatrixSmoothing(wave, node, matrix)
-    return Scalar(None), MatrixSmoothing(wave, *smoothing_matrix(smooth, wave, pixels.size))
+    matrix = smoothing_matrix(lambda light: model.smoothspec(wave, light), wave, pixels.size)
+    return Scalar(None), MatrixSmoothing(wave, *matrix)
+
+
+def _by_fft(model, kind, wave, pixels, scales):
+    inres, lsf = scalar(model, "inres", 0.0), None
+    now = 1.0
+    if kind == "lsf":
+        lsf = np.asarray(model.params.get("sigma_smooth", 0.0), dtype=float)
+        if lsf.shape != wave.shape or "sigma_smooth" in model.theta_index:
+            raise ModelMismatchError("sigma_smooth has not one fixed dispersion per sample")
+        sigma, largest = Scalar(None, now), now
+    else:
+        sigma, largest = dispersion(model, "sigma_smooth", 100.0)
+        now = scalar(model, "sigma_smooth", 100.0)
+    fast = FFTSmoothing(wave, pixels, kind, np.max(largest), scales, inres, lsf)
+    trial = 0.5 + np.random.default_rng(1).random(wave.size)
+    for scale in scales:
+        got = fast(trial[None, fast.node], now, scale)[0]
+        if not np.allclose(got, model.smoothspec(wave * scale, trial), rtol=1e-8):
+            raise ModelMismatchError("the model smooths a spectrum in a way of its own")
+    return sigma, fast

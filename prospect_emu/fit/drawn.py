@@ -4,6 +4,9 @@ import warnings
 
 import numpy as np
 
+from ..cosmology import flux_factor
+from ..errors import DataError
+from ..networks.vector import PARAMETERS
 from ..prospector.version import adapter
 from .predictions import predictions
 from .quantiles import weighted_quantiles
@@ -15,10 +18,33 @@ _MARGIN = 1.8
 _QUANTILES = (0.16, 0.5, 0.84)
 
 
-def draws(samples, weights):
-    """Some samples of the posterior, (_DRAWS, ndim)."""
-    rng = np.random.default_rng(0)
-    return samples[rng.choice(len(samples), _DRAWS, p=weights / weights.sum())]
+def draws(weights):
+    """Indices of some samples of the posterior, (_DRAWS,)."""
+    return np.random.default_rng(0).choice(weights.size, _DRAWS, p=weights / weights.sum())
+
+
+class EmulatedSED:
+    """Whole spectra of a factored emulator's vectors, as `ExactFluxes` has them of a model's.
+
+    Parameters
+    ----------
+    emulator : FactoredEmulator
+    lumdist : float or None
+        Luminosity distance in Mpc in place of the cosmology's.
+    """
+
+    def __init__(self, emulator, lumdist=None):
+        self._emulator, self._lumdist = emulator, lumdist
+        self.ingredients = emulator.ingredients
+
+    def zred(self, vectors):
+        """Redshifts (n,)."""
+        return vectors[:, PARAMETERS.index("zred")]
+
+    def sed(self, vectors, **switches):
+        """Maggies (n, nwave) as observed; `switches` in place of FSPS's parameters."""
+        scale = flux_factor(self.zred(vectors), self._lumdist)
+        return self._emulator.spectrum(vectors, check=False, **switches) * scale[:, None]
 
 
 def model_sed(predicted, theta, reach):
@@ -26,8 +52,9 @@ def model_sed(predicted, theta, reach):
 
     Parameters
     ----------
-    predicted : ExactFluxes
+    predicted : ExactFluxes or EmulatedSED
     theta : ndarray, shape (n, ndim)
+        Vectors of what predicts.
     reach : ndarray
         Wavelengths of the data, micron.
 
@@ -43,15 +70,38 @@ def model_sed(predicted, theta, reach):
     return {"wavelength": wave[some], "maggies": maggies.astype(np.float32)}
 
 
-def sed_components(model, obs, sps, best):
-    """What is added to the SED of a vector (ndim,); see `FitResult.components`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # which the fit has given
-        predicted = predictions(model, obs, sps)
-    theta = best[None]
+def predicted_at_best(result):
+    """What predicts the SED of a result's fit, and its vector (1, ndim) of the best sample."""
+    _, _, model, obs, sps = result._run
+    if result.vectors is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # which the fit has given
+            return predictions(model, obs, sps), result.best[None]
+    if not hasattr(sps.emulator, "ingredients"):
+        raise DataError(
+            f"{sps.emulator.name} is made of networks, which give no spectrum; fit with "
+            "mathews23-factored or EmulatorSPS() for components."
+        )
+    best = result.vectors[np.argmax(result.log_posterior)]
+    return EmulatedSED(sps.emulator, model.params.get("lumdist")), best[None]
+
+
+def sed_components(predicted, theta):
+    """What is added to the SED of a vector (1, ndim); see `FitResult.components`.
+
+    Each is what its switch adds to those before it, so that they sum to the whole.
+    """
+    off = {"add_dust_emission": False, "fagn": 0.0}
+    switches = {
+        "stars": {"add_neb_emission": False, **off}, "nebular": off, "dust": {"fagn": 0.0},
+        "AGN": {},
+    }  # fmt: skip
+    parts, before = {}, 0.0
+    for name, some in switches.items():
+        flux = predicted.sed(theta, **some)[0]
+        parts[name], before = flux - before, flux
     wave = predicted.ingredients.wave * (1.0 + predicted.zred(theta)[0]) / 1e4
-    parts = {k: v[0] for k, v in predicted.components(theta).items()}
-    return {"wavelength": wave, **parts}
+    return {"wavelength": wave, **{k: v for k, v in parts.items() if np.any(v)}}
 
 
 def fitted_spectrum(model, obs, sps, theta, best):

@@ -15,7 +15,7 @@ from ..errors import ModelMismatchError
 
 _LN_2PI = float(np.log(2.0 * np.pi))
 # Prospector's: dispersions from a line within which pixels belong to it.
-_NSIGMA = 5.0
+NSIGMA = 5.0
 # Condition number of the normal matrix of unit diagonal at which rounding is 1e-4.
 _WORST = 1e12
 # Beyond this many sigma its Gaussian is zero in double precision.
@@ -32,7 +32,7 @@ class Profiles:
     mask : ndarray of bool, shape (npix,)
         Pixels that are used; lines are added to no others.
     centre : ndarray, shape (k,)
-        Observed wavelengths of the lines, increasing.
+        Observed wavelengths of the lines, increasing; `at` may be given others.
     """
 
     def __init__(self, pixels, mask, centre):
@@ -41,26 +41,21 @@ class Profiles:
         self._x = 3e18 / pixels
         self._count = np.concatenate([[0], np.cumsum(mask)])
 
-    def at(self, sigma):
-        """The lines at dispersions (n, 1) or (n, k) in km/s, as `Lines`."""
-        reach = _NSIGMA * self.centre / LIGHTSPEED_KMS * sigma
+    def at(self, sigma, centre=None):
+        """The lines at dispersions (n or 1, k or 1) in km/s, and centres (n, k), as `Lines`."""
+        centre = self.centre[None] if centre is None else centre
+        reach = NSIGMA * centre / LIGHTSPEED_KMS * sigma
         # Strictly within.
-        first = np.searchsorted(self.pixels, self.centre - reach, side="right")
-        last = np.searchsorted(self.pixels, self.centre + reach, side="left")
+        first = np.searchsorted(self.pixels, centre - reach, side="right")
+        last = np.searchsorted(self.pixels, centre + reach, side="left")
         valid = self._count[last] > self._count[first]
-        n, npix = len(sigma), self.pixels.size
+        n, npix = len(reach), self.pixels.size
         edges = np.zeros((n, npix + 1), dtype=int)
         rows = np.broadcast_to(np.arange(n)[:, None], valid.shape)
         np.add.at(edges, (rows, first), valid)
         np.add.at(edges, (rows, last), -1 * valid)
         seen = (np.cumsum(edges, axis=1)[:, :-1] > 0) & self.mask
-        return Lines(self, sigma, seen, valid)
-
-    def window(self, j, largest):
-        """Pixels of line `j` at any dispersion up to the largest."""
-        far = _FAR * self.centre[j] / LIGHTSPEED_KMS * largest
-        ends = self.centre[j] - far, self.centre[j] + far
-        return slice(*np.searchsorted(self.pixels, ends))
+        return Lines(self, sigma, seen, valid, centre)
 
 
 class Lines:
@@ -76,8 +71,8 @@ class Lines:
         Of each line: pixels, and its flux density there, (n, width).
     """
 
-    def __init__(self, of, sigma, seen, valid):
-        self.seen, self.valid, self._centre = seen, valid, of.centre
+    def __init__(self, of, sigma, seen, valid, centre):
+        self.seen, self.valid, self._centre = seen, valid, centre
         npix = of.pixels.size
         place = np.arange(npix)
         # The neighbours of each pixel among those seen, or itself at the ends.
@@ -90,9 +85,11 @@ class Lines:
         trapezoid = 0.5 * seen * (of._x[left] - of._x[right])
         self.profiles = []
         sigma = np.broadcast_to(sigma, valid.shape)
-        for j, centre in enumerate(of.centre):
-            at = of.window(j, np.nanmax(sigma[:, j]))
-            dv = LIGHTSPEED_KMS * (of.pixels[at] / centre - 1.0)
+        far = 1.0 + _FAR / LIGHTSPEED_KMS * np.nanmax(sigma, axis=0)
+        ends = np.array([centre.min(axis=0) * (2.0 - far), centre.max(axis=0) * far])
+        for j, window in enumerate(np.searchsorted(of.pixels, ends).T):
+            at = slice(*window)
+            dv = LIGHTSPEED_KMS * (of.pixels[at] / centre[:, j, None] - 1.0)
             shape = np.exp(-(dv**2) / (2.0 * sigma[:, j, None] ** 2)) * of.pixels[at] ** 2
             total = np.einsum("np,np->n", shape, trapezoid[:, at])
             total[~valid[:, j]] = 1.0
@@ -116,7 +113,7 @@ class Lines:
         return np.stack(some, axis=1)
 
     def normal(self, precision):
-        """Normal matrices (n, k, k) of the lines' amplitudes; a line that is not valid has 1."""
+        """Normal matrices (n, k, k) of the lines' amplitudes; one not valid is like the others."""
         k = len(self.profiles)
         out = np.zeros((len(self.seen), k, k))
         for i, (a, left) in enumerate(self.profiles):
@@ -131,15 +128,18 @@ class Lines:
                     weighted[:, start - a.start : stop - a.start],
                     right[:, start - b.start : stop - b.start],
                 )
-            out[:, i, i] += ~self.valid[:, i]
+        i = np.arange(k)
+        largest = out[:, i, i].max(axis=1, keepdims=True)
+        out[:, i, i] += ~self.valid * np.where(largest > 0.0, largest, 1.0)
         return out
 
     def read(self, values):
         """Values (n, npix) at the lines, (n, k), linearly between the pixels seen."""
         place = np.searchsorted(self._pixels, self._centre, side="right")
         npix = self._pixels.size
-        low = np.where(place > 0, self._before[:, np.maximum(place, 1) - 1], -1)
-        high = np.where(place < npix, self._after[:, np.minimum(place, npix - 1)], npix)
+        row = np.arange(len(self.seen))[:, None]
+        low = np.where(place > 0, self._before[row, np.maximum(place, 1) - 1], -1)
+        high = np.where(place < npix, self._after[row, np.minimum(place, npix - 1)], npix)
         low, high = np.where(low < 0, high, low), np.where(high >= npix, low, high)
         # Lines without pixels are not asked for.
         low, high = np.clip(low, 0, npix - 1), np.clip(high, 0, npix - 1)
@@ -165,6 +165,8 @@ class Marginalised:
         Dispersions in km/s where they are fixed.
     largest : ndarray, shape (k,)
         Largest dispersions.
+    centres : ndarray, shape (m, k)
+        Where lines may lie; only where both width and centre are fixed is `sigma` given.
     """
 
     profiles: Profiles
@@ -173,22 +175,23 @@ class Marginalised:
     prior_width: float | None
     sigma: np.ndarray | None
     largest: np.ndarray
+    centres: np.ndarray
 
     def __post_init__(self):
         with np.errstate(divide="ignore"):
             self._precision = np.where(self.profiles.mask, 1.0 / self.unc**2, 0.0)
         self._data = np.where(self.profiles.mask, self.flux, 0.0)
-        wide = self.profiles.at(self.largest[None])
-        normal = wide.normal(self._precision)[0]
-        unit = np.sqrt(np.diag(normal))
-        condition = np.linalg.cond(normal / np.outer(unit, unit))
+        wide = self.profiles.at(self.largest[None], self.centres)
+        normal = wide.normal(self._precision)
+        unit = np.sqrt(np.einsum("mjj->mj", normal))
+        condition = np.linalg.cond(normal / (unit[:, :, None] * unit[:, None])).max()
         if not condition < _WORST:
             raise ModelMismatchError(
                 "the spectrum does not tell some marginalised lines apart (condition number "
                 f"{condition:.0e}), so that Prospector's ln P is dominated by rounding "
                 "errors; name fewer in elines_to_fit"
             )
-        count, label = connected_components(normal != 0.0, directed=False)
+        count, label = connected_components((normal != 0.0).any(axis=0), directed=False)
         groups = [np.flatnonzero(label == i) for i in range(count)]
         single = [g for g in groups if g.size == 1]
         self._groups = [g for g in groups if g.size > 1]
@@ -200,9 +203,9 @@ class Marginalised:
     def _prepare(self, lines):
         return lines, _covariances(lines.normal(self._precision), self._groups)
 
-    def at(self, sigma):
-        """What follows from the dispersion of each row, (n,), or from the fixed one."""
-        return self._fixed or self._prepare(self.profiles.at(sigma))
+    def at(self, sigma, centre=None):
+        """What follows from dispersions and centres of each row, or from the fixed ones."""
+        return self._fixed or self._prepare(self.profiles.at(sigma, centre))
 
     def fit(self, prepared, spectrum, expected, calibration, variance):
         """Fit lines and add them.

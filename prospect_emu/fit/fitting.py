@@ -92,7 +92,7 @@ def fit_model(
 
         preset : str
             "quick", "standard" (default) or "careful": `nested_*` that are not given. See
-            docs/accuracy.md for what each costs and how far to trust it.
+            docs/sampling.md for what each costs and how far to trust it.
         proposal : Proposal, str or path-like
             A learnt proposal (docs/amortised.md), by whose draws the posterior is sampled where
             these suffice; where they do not, nested sampling follows. What happened is in
@@ -155,6 +155,8 @@ def fit_model(
     if observation.has_photometry(data):
         observation.check_not_changed(data)
     posterior = BatchedPosterior(model, data, sps)
+    if posterior.lines is not None:
+        data["lines"] = posterior.lines.data.plain
     if hasattr(sps, "emulator"):
         _check_inflated(data, sps.emulator.name)
     adapter.complete(obs, data)
@@ -214,6 +216,7 @@ def describe_problem(data, model, sps):
     plain_noise = len(data.sets) < 2 and not any(n.terms or n.why or n.weighted_chi2 for n in noise)
     return {
         "photometry": digest(arrays, [f.name for f in filters]),
+        **({} if data.get("lines") is None else {"lines": data["lines"]}),
         "emulator": list(describe_source(sps)[:2]),
         "noise": [] if plain_noise else [plain(asdict(n)) for n in noise],
         **{f"model.{k}": v for k, v in describe_model(model).items()},

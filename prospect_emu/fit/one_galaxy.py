@@ -11,10 +11,12 @@ from ..networks.loading import load_emulator
 from ..networks.proposal import Proposal
 from ..networks.vector import DERIVED, PARAMETERS
 from ..observe.degrade import degraded
+from ..observe.line_fluxes import read_line_fluxes
 from ..observe.pixels import spectrum_over_photometry
 from ..observe.spectrum_files import line_spread, read_spectrum
 from ..observe.tables import read_photometry
 from ..parameters import DEFAULTS
+from ..prospector.beta_models import OWN, has_own_redshift
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS, NetworkSPS
 from ..prospector.magnification import describe_magnification
 from ..prospector.mathews23 import model_params
@@ -29,8 +31,20 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# Options of a spectrum.
+SPECTRAL = (
+    "spectrum", "resolution", "polyorder", "spectrum_unit", "wave_unit", "air", "degrade",
+    "spectrum_floor",
+)  # fmt: skip
+# Those of `prepare`, besides the table.
+OPTIONS = (
+    "zred", "model", "emulator", "unit", "error_floor", "zred_prior", *SPECTRAL, "magnification",
+    "lines",
+)  # fmt: skip
 # A spectrum and photometry that differ by more than this factor are told of.
 _ALIKE = 1.5
+# Of 1 + z: over so much a line-spread function changes little.
+_NARROW = 0.1
 
 
 def mock_galaxy() -> Path:
@@ -55,6 +69,7 @@ def prepare(
     degrade: bool = False,
     spectrum_floor: float = 0.0,
     magnification: float | str | Path | None = None,
+    lines: str | Path | None = None,
 ) -> tuple[dict, Any, EmulatorSPS | NetworkSPS]:
     """Everything that `fit_model` needs for a table of photometry.
 
@@ -74,6 +89,9 @@ def prepare(
         `prospect_emu.observe.degrade.degraded`.
     spectrum_floor : float
         Fraction of the spectrum's flux added to each error in quadrature.
+    lines : path-like, optional
+        Fluxes of emission lines to fit as well, see
+        `prospect_emu.observe.line_fluxes.read_line_fluxes`.
 
     Returns
     -------
@@ -95,18 +113,18 @@ def prepare(
             "resolution, spectrum_unit, wave_unit, air, degrade and spectrum_floor are of a "
             "spectrum, and none is given; give one, or leave them out."
         )
-    prior = _zred_prior(zred, zred_prior)
+    prior = _zred_prior(zred, zred_prior, model)
     obs = read_photometry(
         mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
     )
-    if emulator and (spectrum is not None or model != PRESET):
-        what = model if spectrum is None else "a model of a spectrum"
+    if lines is not None:
+        obs["lines"] = read_line_fluxes(lines)
+    if emulator and (spectrum is not None or lines is not None or model != PRESET):
+        what = model if spectrum is lines is None else "a model of a spectrum or lines"
         raise SetupError(
             f"Emulator {emulator} is one of the 18-parameter model, and {what} is computed "
             "exactly; leave it out."
         )
-    if prior and spectrum is not None:
-        raise SetupError("A spectrum is fitted at a fixed redshift; give --zred a number.")
     if magnification is not None:
         magnification = describe_magnification(magnification)
         if spectrum is not None or (prior and emulator):
@@ -117,13 +135,13 @@ def prepare(
     if spectrum is not None:
         data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
         return *_with_spectrum(
-            obs, data, model, resolution, polyorder, degrade, spectrum_floor
+            obs, data, model, resolution, polyorder, degrade, spectrum_floor, prior
         ), EmulatorSPS()
     if model == PRESET:
         _check_truth(obs.get("truth"), obs["table"])
         params = model_params(obs["zred"], prior, magnification)
-        if prior and not emulator:
-            # No network covers all redshifts.
+        if (prior and not emulator) or lines is not None:
+            # No network covers all redshifts, or gives lines.
             return obs, adapter.SpecModel(params), EmulatorSPS()
         network = load_emulator(emulator or DEFAULT_EMULATOR)
         if not prior:
@@ -137,7 +155,7 @@ def prepare(
     return obs, built, EmulatorSPS()
 
 
-def _zred_prior(zred, text):
+def _zred_prior(zred, text, model):
     """Prior of a free redshift, or None."""
     free = isinstance(zred, str) and zred == "free"
     if not (free or text):
@@ -146,21 +164,25 @@ def _zred_prior(zred, text):
         raise SetupError(
             f"The redshift is fixed, at {zred}, and has a prior, {text}; give one of them."
         )
-    return redshift_prior(describe_prior(text or DEFAULT_PRIOR))
+    own = model != PRESET and has_own_redshift(template_params(model)[0])
+    return redshift_prior(describe_prior(text or (OWN if own else DEFAULT_PRIOR)))
 
 
-def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor=0.0):
+def _with_spectrum(
+    obs, data, model, resolution, polyorder, degrade=False, floor=0.0, prior=None
+):  # fmt: skip
     """An obs with a spectrum as it was read, and the model of both."""
+    zred = obs["zred"] if prior is None else _middle(prior)
     dispersion, notes = data.pop("dispersion"), data.pop("spectrum_notes")
     if resolution:
         dispersion = line_spread(resolution, data["wavelength"])
-    params, more = model_params(zred=obs["zred"]), []
+    params, more = model_params(obs["zred"], prior), []
     if model != PRESET:
-        params, more = template_params(model, obs["zred"])
+        params, more = template_params(model, obs["zred"], prior)
     imf = int(params.get("imf_type", {"init": DEFAULTS["imf_type"]})["init"])
     ingredients, pixels = find_ingredients(imf_type=imf), data["wavelength"].size
     if degrade and dispersion is not None:
-        rest = data["wavelength"] / (1.0 + obs["zred"])
+        rest = data["wavelength"] / (1.0 + zred)
         library = np.interp(rest, ingredients.wave, np.abs(np.ravel(ingredients.resolution)))
         data, dispersion = degraded(data, dispersion, library)
         notes.append(
@@ -175,10 +197,24 @@ def _with_spectrum(obs, data, model, resolution, polyorder, degrade=False, floor
             f"--polyorder {polyorder} does not suit a spectrum of {data['mask'].sum()} pixels; "
             "give 0 (no calibration) or more, and fewer than there are pixels."
         )
-    built, said = spectral_model(params, data["wavelength"], dispersion, ingredients, polyorder)
+    built, said = spectral_model(
+        params, data["wavelength"], dispersion, ingredients, polyorder, zred
+    )
     obs = obs | data
     notes = [*obs["notes"], *notes, *more, *said, *_brightness(obs, polyorder)]
     return obs | {"notes": notes}, built
+
+
+def _middle(prior):
+    """Redshift at which the line-spread function of a spectrum is taken where it is free."""
+    low, high = (float(np.squeeze(x)) for x in prior.bounds())
+    if not (1.0 + high) / (1.0 + low) < 1.0 + _NARROW:
+        raise SetupError(
+            f"A spectrum is fitted with a redshift prior narrower than {100 * _NARROW:g} % of "
+            f"1 + z, and this one reaches from {low:g} to {high:g}; give --zred a number, or "
+            "--zred-prior uniform:LO,HI around the lines of the spectrum."
+        )
+    return 0.5 * (low + high)
 
 
 def _brightness(obs, polyorder):
@@ -212,6 +248,7 @@ def fit_table(
     degrade: bool = False,
     spectrum_floor: float = 0.0,
     magnification: float | str | Path | None = None,
+    lines: str | Path | None = None,
     seed: int | None = None,
     progress: bool = False,
     **settings: Any,
@@ -237,13 +274,15 @@ def fit_table(
         Fraction of the flux added to each error in quadrature.
     zred_prior : str or path-like, optional
         Of a free redshift: ``uniform:LO,HI``, ``normal:MEAN,SIGMA`` or a table of p(z), with
-        the columns z and p; by default ``uniform:0.01,12``. The 18-parameter model is then
-        computed exactly, unless an `emulator` is named.
+        the columns z and p; by default ``uniform:0.01,12``, or the model's own, "model". The
+        18-parameter model is then computed exactly, unless an `emulator` is named.
     spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
         Of a spectrum to fit as well, see `prepare`; the model is then computed exactly.
     magnification : float or path-like, optional
         Of a lensed galaxy: a number, or a table with the columns z and magnification. Masses,
         rates and luminosities are then those of the source.
+    lines : path-like, optional
+        Fluxes of emission lines to fit as well, see `prepare`.
     seed : int, optional
         The same seed gives the same result.
     progress : bool
@@ -260,26 +299,23 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    spectral: dict[str, Any] = {
-        "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
-        "spectrum_floor": spectrum_floor,
-    }  # fmt: skip
-    obs, built, sps = prepare(
-        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral,
-        magnification=magnification,
-    )  # fmt: skip
+    given = locals()
+    options = {name: given[name] for name in OPTIONS}
+    obs, built, sps = prepare(table, **options)
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
-    described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    described = describe_options(options) | settings
     if isinstance(settings.get("proposal"), Proposal):
         described["proposal"] = settings["proposal"].manifest["name"]
-    if zred_prior is not None:
-        described["zred_prior"] = str(zred_prior)
-    if magnification is not None:
-        described["magnification"] = str(magnification)
-    if spectrum is not None:
-        described |= spectral | {"spectrum": str(spectrum)}
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
+
+
+def describe_options(options):
+    """What a result keeps of the `OPTIONS` {name: value} that it was made with."""
+    kept = {k: options[k] for k in ("error_floor", "emulator", "model")}
+    some = ("zred_prior", "magnification", "spectrum", "lines")
+    if options["spectrum"] is not None:
+        kept |= {k: options[k] for k in SPECTRAL}
+    return kept | {k: str(options[k]) for k in some if options[k] is not None}
 
 
 def _check_truth(truth, table):

@@ -16,6 +16,7 @@ from ..observe.pixels import observed_spectrum
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.version import adapter
 from .likelihood import IMPOSSIBLE, compile_likelihood, upper_limits
+from .lines import LineLikelihood
 from .observations import compile_observations
 from .predictions import predictions
 from .spectra import compile_spectrum
@@ -31,7 +32,8 @@ class BatchedPosterior:
         `prospect_emu.prospector.mathews23.model_params`, any of them fixed and with any prior.
     obs : dict or list of Observation
         Prospector's. Only unmasked bands are evaluated. ``upper_limits`` and
-        ``maggies_covariance`` are read too (`prospect_emu.fit.likelihood`).
+        ``maggies_covariance`` are read too (`prospect_emu.fit.likelihood`), and ``lines``, fluxes
+        of emission lines (`prospect_emu.observe.line_fluxes`).
     sps : EmulatorSPS
     noise : (NoiseModel or None, NoiseModel or None)
         As in `prospect.fitting.fit_model` of Prospector 1.4. What is not independent errors of
@@ -44,6 +46,8 @@ class BatchedPosterior:
     ndim : int
     labels : list of str
         ``model.theta_labels()``.
+    lines : LineLikelihood or None
+        Of the line fluxes, if there are any.
     predictions : object
         Of `prospect_emu.fit.predictions`, for the unmasked bands; None where Prospector's own
         likelihood is used.
@@ -65,7 +69,9 @@ class BatchedPosterior:
         self.ndim = model.ndim
         self.labels = list(model.theta_labels())
         self._priors = compile_priors(model)
-        self.predictions = self._likelihood = self._joint = None
+        self.predictions = self._likelihood = self._joint = self.lines = None
+        if data.get("lines") is not None:
+            self.lines = LineLikelihood(model, data["lines"], sps, self._priors)
         try:
             self._compile(model, data, sps)
         except _Slow as why:
@@ -170,12 +176,19 @@ class BatchedPosterior:
             return np.zeros(0)
         if self.predictions is None:
             lnl = self._rows(theta)
-            return np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
+            lnl = np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
+            return self._with_lines(lnl, theta)
         if self._joint is not None:
             lnl = self._joint(theta)
         else:
             return self.of_maggies(self.maggies(theta), theta)
-        return self._checked(lnl, theta)
+        return self._checked(self._with_lines(lnl, theta), theta)
+
+    def _with_lines(self, lnl, theta):
+        if self.lines is None:
+            return lnl
+        more = self.lines(np.asarray(theta, dtype=float))
+        return np.where(np.isnan(more) | (lnl == IMPOSSIBLE), IMPOSSIBLE, lnl + more)
 
     def of_maggies(self, maggies, theta):
         """Log likelihood (n,) of model fluxes (n, nband), which are overwritten."""
@@ -185,7 +198,7 @@ class BatchedPosterior:
         lnl = self._likelihood(maggies, theta)
         if impossible is not None:
             lnl[impossible] = IMPOSSIBLE
-        return self._checked(lnl, theta)
+        return self._checked(self._with_lines(lnl, theta), theta)
 
     def _checked(self, lnl, theta):
         if not np.isfinite(lnl).all():
@@ -217,10 +230,6 @@ class BatchedPosterior:
     def emulator(self):
         """The emulator, restricted to the unmasked bands."""
         return self.predictions.emulator
-
-    def emulator_theta(self, theta):
-        """The emulator's vectors (n, 18) of the model's free ones (n, ndim)."""
-        return self.predictions.vectors(theta)
 
     @property
     def parameter_map(self):

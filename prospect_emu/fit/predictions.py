@@ -7,7 +7,6 @@ model itself, row by row. `predictions` chooses.
 
 import time
 import warnings
-from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
 from ..prospector.basis_parameters import fsps_parameters, too_short
 from ..prospector.batched_priors import compile_priors, prior_draws
-from ..prospector.emission_lines import lines_apart, own_photometry
+from ..prospector.line_table import lines_apart, own_photometry
 from ..prospector.parameter_map import ParameterMap
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
@@ -196,7 +195,7 @@ class ExactFluxes:
         if not len(filters):
             return
         self.compiled = sps.compiled(
-            self.ingredients, filters, self.fixed, self._varying, ranges, lines_apart(model)
+            self.ingredients, filters, self.fixed, self._varying, ranges, self._lines_apart(model)
         )
         if self.map.cost:
             warnings.warn(self.map.cost, stacklevel=4)
@@ -226,6 +225,10 @@ class ExactFluxes:
                 "SedModel reads and its SpecModel does not.",
                 stacklevel=5,
             )
+
+    def _lines_apart(self, model):
+        """Which lines are computed where they are not in the spectrum."""
+        return lines_apart(model)
 
     def _targets(self, filters):
         """What `compile_sps` is given as filters."""
@@ -311,18 +314,6 @@ class ExactFluxes:
         if np.all(np.asarray(given.get("mass_units", "mformed")) == "mstar"):
             scale = scale / out.mfrac
         return out.lnu * np.reshape(scale, (-1, 1))
-
-    def components(self, theta):
-        """What stars, nebular emission, dust and AGN add to `sed`, by name.
-
-        Each is what its switch adds to those before it, so that they sum to the whole.
-        """
-        off = {"add_dust_emission": False, "fagn": 0.0}
-        parts = [self.sed(theta, add_neb_emission=False, **off), self.sed(theta, **off)]
-        parts += [self.sed(theta, fagn=0.0), self.sed(theta)]
-        names = ("stars", "nebular", "dust", "AGN")
-        added = [parts[0], *(b - a for a, b in pairwise(parts))]
-        return {k: v for k, v in zip(names, added, strict=True) if np.any(v)}
 
     def star_formation(self, theta, lookback):
         """Mean star-formation rates between lookback times, (n, m - 1) Msun/yr.

@@ -1,4 +1,4 @@
-"""Absolute magnitudes and colours at rest of the samples of a fit, in any filters."""
+"""At rest, of the samples of a fit: magnitudes and colours in any filters, emission lines."""
 
 from functools import lru_cache
 
@@ -6,16 +6,22 @@ import numpy as np
 
 from ..errors import ModelMismatchError
 from ..observe.filters import load_filters
+from ..observe.line_fluxes import line_index
 from ..prospector.drop_in import EmulatorSPS
+from ..prospector.line_table import line_table
 from ..prospector.stand_in import ExactBasis
+from .lines import LineLuminosities
 from .predictions import ExactFluxes
 
 # Short names of magnitudes and colours.
 _UVJ = (
     "bessell_U", "bessell_V", "twomass_J", "bessell_U-bessell_V", "bessell_V-twomass_J"
 )  # fmt: skip
-SETS = {"UVJ": _UVJ}
+_NUVRJ = ("galex_NUV", "sdss_r0", "twomass_J", "galex_NUV-sdss_r0", "sdss_r0-twomass_J")
+SETS = {"UVJ": _UVJ, "NUVrJ": _NUVRJ}
 _ULTRAVIOLET = "M_UV"
+# Of a line: luminosity and equivalent width.
+_LUMINOSITY, _WIDTH = "L_", "EW_"
 _ROWS = 4096
 
 
@@ -26,20 +32,26 @@ def columns_of(items):
     ----------
     items : sequence of str
         Filters, whose absolute AB magnitude is meant; two joined by ``-``, for a colour; "M_UV",
-        in a top hat from 1450 to 1550 Angstrom; "UVJ", three magnitudes and two colours.
+        in a top hat from 1450 to 1550 Angstrom; "UVJ" or "NUVrJ", three magnitudes and two
+        colours; "L_" or "EW_" and the name of an emission line (FSPS's), its luminosity (Lsun,
+        through the dust) or equivalent width (Angstrom at rest, positive in emission).
 
     Returns
     -------
     dict of str -> tuple of str
-        ``rest_NAME`` or ``M_UV`` -> one band or two.
+        ``rest_NAME`` or ``M_UV`` -> one band or two; of a line the same name -> none.
 
     Raises
     ------
-    FilterError
-        For an unknown filter.
+    FilterError, DataError
+        For an unknown filter or line.
     """
     out = {}
     for item in (name for given in items for name in SETS.get(given, (given,))):
+        if item.startswith((_LUMINOSITY, _WIDTH)):
+            line_index(_line_of(item), line_table()["name"])
+            out[item] = ()
+            continue
         if item == _ULTRAVIOLET:
             out[item] = ("uv1500",)
             continue
@@ -48,6 +60,15 @@ def columns_of(items):
         out[f"rest_{item}"] = (one, *two) if len(two) == 1 else (item,)
     load_filters(band for bands in out.values() for band in bands)
     return out
+
+
+def unit_of(column):
+    """Unit of a column."""
+    return {_LUMINOSITY: "Lsun", _WIDTH: "Angstrom"}.get(column[: column.find("_") + 1], "mag(AB)")
+
+
+def _line_of(item):
+    return item.split("_", 1)[1]
 
 
 @lru_cache(maxsize=1)
@@ -83,14 +104,32 @@ class RestFrame:
             )
         sps = sps if isinstance(sps, ExactBasis) else _exact()
         self._fluxes = ExactFluxes(model, load_filters(self._bands), sps, at_rest=True)
+        self._lines = [c for c, bands in self.columns.items() if not bands]
+        self._light = None
+        if self._lines:
+            wanted = [_line_of(c) for c in self._lines]
+            self._light = LineLuminosities(
+                model, lambda names, wave: [line_index(n, names) for n in wanted], sps
+            )
 
     def __call__(self, theta):
-        """AB magnitudes and colours by name, (n,) each, of the model's vectors (n, ndim)."""
-        parts = [theta[i : i + _ROWS] for i in range(0, len(theta), _ROWS)]
-        flux = np.concatenate([self._fluxes.maggies(part) for part in parts])
-        with np.errstate(divide="ignore"):
-            mags = dict(zip(self._bands, -2.5 * np.log10(flux.T), strict=True))
-        return {
-            name: mags[bands[0]] - (mags[bands[1]] if bands[1:] else 0.0)
-            for name, bands in self.columns.items()
-        }
+        """Columns by name, (n,) each, of the model's vectors (n, ndim)."""
+        parts = [self._of(theta[i : i + _ROWS]) for i in range(0, len(theta), _ROWS)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.columns}
+
+    def _of(self, theta):
+        mags, out = {}, {}
+        if self._bands:
+            with np.errstate(divide="ignore"):
+                flux = -2.5 * np.log10(self._fluxes.maggies(theta).T)
+            mags = dict(zip(self._bands, flux, strict=True))
+        for name, bands in self.columns.items():
+            if bands:
+                out[name] = mags[bands[0]] - (mags[bands[1]] if bands[1:] else 0.0)
+        if self._lines:
+            luminosity, width = (
+                f(theta) for f in (self._light.luminosities, self._light.equivalent_widths)
+            )
+            for i, name in enumerate(self._lines):
+                out[name] = (luminosity if name.startswith(_LUMINOSITY) else width)[:, i]
+        return out

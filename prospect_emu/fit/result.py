@@ -13,11 +13,12 @@ from ..networks.vector import PARAMETERS, derived_quantities
 from . import conversions, result_file
 from .certificate import Certificate, certify
 from .collect import collect
-from .drawn import sed_components
+from .drawn import predicted_at_best, sed_components
 from .fluxes import Photometry
 from .labels import UNITS
 from .quality import effective_size
 from .quantiles import weighted_quantiles
+from .restframe import unit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,9 +69,9 @@ class FitResult:
     spectrum : dict of ndarray, or None
         Of a fit with a spectrum, see `prospect_emu.fit.drawn.fitted_spectrum`.
     sed : dict of ndarray, or None
-        The model's whole SED, see `prospect_emu.fit.drawn.model_sed`; of fits without emulator.
+        The model's whole SED, see `prospect_emu.fit.drawn.model_sed`; None with networks.
     restframe : dict of ndarray, each of shape (nsample,), or None
-        AB magnitudes and colours at rest, where they were asked for.
+        Magnitudes, colours and lines at rest that were asked for (`restframe.columns_of`).
     """
 
     parameters: tuple[str, ...]
@@ -122,7 +123,7 @@ class FitResult:
         settings : dict, optional
             Settings of the run, JSON-serialisable.
         restframe : sequence of str
-            Magnitudes and colours at rest to derive, see
+            Magnitudes, colours and lines at rest to derive, see
             `prospect_emu.fit.restframe.columns_of`.
 
         Returns
@@ -238,7 +239,7 @@ class FitResult:
             for p, row in zip((16, 50, 84), corrected, strict=True):
                 table[f"corrected_p{p}"] = row
             table["shift"] = [certificate.shift.get(name, np.nan) for name in columns]
-        units = UNITS | dict.fromkeys(self.restframe or (), "mag(AB)")
+        units = UNITS | {k: unit_of(k) for k in self.restframe or ()}
         table["unit"] = [units.get(name, "1") for name in columns]
         table["truth"] = [truth.get(name, np.nan) for name in columns]
         for name in table.colnames:
@@ -324,15 +325,14 @@ class FitResult:
         Raises
         ------
         DataError
-            If the result was read from a file, or its fit used an emulator.
+            If the result was read from a file, or its fit used networks.
         """
-        if self._run is None or self.vectors is not None:
+        if self._run is None:
             raise DataError(
-                "Components follow from the model of a fit with EmulatorSPS(); call this on the "
-                "result of that fit, before it is written."
+                "Components follow from the model of a fit; call this on the result of that fit, "
+                "before it is written."
             )
-        _, _, model, obs, sps = self._run
-        return sed_components(model, obs, sps, self.best)
+        return sed_components(*predicted_at_best(self))
 
     def plot_sed(self, **kwargs: Any) -> "Figure":
         """`prospect_emu.fit.plots.sed_figure` of this result."""

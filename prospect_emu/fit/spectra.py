@@ -1,8 +1,8 @@
 """Spectra and photometry together, for whole batches of a model's vectors.
 
-What Prospector's `SpecModel` and `PolySpecModel` predict at a fixed redshift: samples of the
-spectrum and luminosities of lines from the compiled physics; smoothing, the calibration
-polynomial and marginalised lines for each vector; and the likelihood of all.
+What Prospector's `SpecModel` and `PolySpecModel` predict: samples of the spectrum and
+luminosities of lines from the compiled physics; smoothing, the calibration polynomial and
+marginalised lines for each vector; and the likelihood of all.
 """
 
 import warnings
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cosmology import LIGHTSPEED
+from ..cosmology import LIGHTSPEED, LIGHTSPEED_KMS
 from ..errors import ModelMismatchError
 from ..observe import observation
 from ..observe.observation import Observed
@@ -18,23 +18,26 @@ from ..observe.pixels import Samples, check_covered, lines_in_bands
 from ..observe.smoothing import PixelOperator
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
+from ..sps.sampled_bands import SampledBands
 from .calibration import Polynomial
 from .dispersion import Bounded, dispersion, scalar, smoothing
-from .elines import Marginalised, Profiles
+from .elines import NSIGMA, Marginalised, Profiles
 from .likelihood import IMPOSSIBLE, Gaussian, Independent, compile_likelihood
-from .noise_terms import noise_terms, outlier_terms
+from .noise_terms import Scalar, noise_terms, outlier_terms
 from .predictions import ExactFluxes, prior_examples
 
 # Of what a pixel has by the model itself; anything a subclass adds is far larger.
 _TOLERANCE = 1e-3
 # What the operator is made of; it is compiled where these do not vary.
 _FIXED = (
-    "zred", "smoothtype", "fftsmooth", "min_wave_smooth", "max_wave_smooth", "inres", "in_vel",
+    "smoothtype", "fftsmooth", "min_wave_smooth", "max_wave_smooth", "inres", "in_vel",
     "lsf", "eline_delta_zred", "marginalize_elines", "use_eline_prior", "eline_prior_width",
     "elines_to_ignore", "polyorder", "poly_regularization",
 )  # fmt: skip
 # These may be free, but not depend on others.
-_MAY_VARY = ("sigma_smooth", "eline_sigma")
+_MAY_VARY = ("zred", "sigma_smooth", "eline_sigma")
+# Redshifts of a prior at which it is seen which lines overlap.
+_TRIED = 5
 # Rows whose pixels stay in cache.
 _CHUNK = 128
 
@@ -73,57 +76,86 @@ class SpectrumFluxes(ExactFluxes):
         self._check(sps, bands)
 
     def _targets(self, filters):
-        model, g, zred = self._model, self.ingredients, self._model._zred
+        model, g = self._model, self.ingredients
+        zred = float(np.squeeze(model._zred))
         varying = (*self.map.varying, *self.map.other)
         varies = [k for k in _FIXED if k in varying]
         varies += [k for k in _MAY_VARY if k in varying and k not in model.theta_index]
         if varies:
             raise ModelMismatchError(f"{varies[0]} varies, and the spectrum depends on it")
-        wave, pixels = model.observed_wave(model._wave), self._obs["wavelength"]
-        check_covered(pixels, wave)
-        self._sigma, self.smoothing = smoothing(model, wave, pixels)
-        fixed, fitted = self._lines()
+        wave, pixels = model._wave, self._obs["wavelength"]
+        shift = scalar(model, "eline_delta_zred", 0.0)
+        self._zred, ends = Scalar(None, zred), np.array([zred])
+        if "zred" in model.theta_index:
+            self._zred, _ = dispersion(model, "zred", 0.0)
+            ends = np.array([self._zred.low, self._zred.high])
+            if shift:
+                raise ModelMismatchError("the redshift is free, and eline_delta_zred is not zero")
+        for z in ends:
+            check_covered(pixels, wave * (1.0 + z))
+        self._sigma, self.smoothing = smoothing(model, wave, pixels, 1.0 + ends)
+        fixed, fitted = self._lines(1.0 + shift + ends)
         line = np.concatenate([fixed, fitted])
         self._fixed_lines, self._fitted_lines = slice(0, fixed.size), slice(fixed.size, line.size)
-        # From luminosities over frequency to fluxes.
-        self._line_flux = LIGHTSPEED / g.line_wave[line] / (1.0 + zred)
-        self._line_bands = lines_in_bands(filters, model._ewave_obs[fitted]).T
-        shift = scalar(model, "eline_delta_zred", 0.0)
+        # From luminosities over frequency to fluxes, but for 1 + z.
+        self._line_index, self._line_wave = line, g.line_wave[line]
+        some = self._line_wave[self._fitted_lines]
+        if ends.size > 1 and len(filters) and some.size:
+            bands = SampledBands(filters, np.log(some), np.log1p(ends), lines=True)
+            self._line_bands = lambda flux, scale: bands(
+                (flux * some * scale).astype(np.float32), np.log(scale[:, 0])
+            )
+        else:
+            weights = lines_in_bands(filters, model._ewave_obs[fitted]).T
+            self._line_bands = lambda flux, scale: flux @ weights
         targets = Samples(filters, g.wave, self.smoothing.node, line, shift, fitted)
         self._parts = targets.parts
         return targets
 
-    def _lines(self):
-        """Lines added to the spectrum, and those that are fitted there."""
+    def _lines(self, scales):
+        """Lines added to the spectrum, and those that are fitted there, between 1 + z `scales`."""
         model, obs = self._model, self._obs
         none = np.zeros(0, dtype=int)
         self._added = self.marginalised = self._width = None
         if not (model._want_lines and model._need_lines):
             return none, none
-        pixels, mask = obs["wavelength"], obs["mask"]
+        pixels, mask, rest = obs["wavelength"], obs["mask"], model._eline_wave
         self._width, largest = dispersion(model, "eline_sigma", 100.0)
-        each = np.broadcast_to(largest, model._ewave_obs.shape)
-        reach = Profiles(pixels, mask, model._ewave_obs).at(each[None]).valid[0]
+        self._widths = each = np.broadcast_to(largest, rest.shape)
+        # Lines that some pixel sees at any redshift.
+        middle = scales.mean()
+        wider = each + LIGHTSPEED_KMS * np.ptp(scales) / (2.0 * middle * NSIGMA)
+        reach = Profiles(pixels, mask, rest * middle).at(wider[None]).valid[0]
         reach &= model._use_eline
         fixed, fitted = np.flatnonzero(reach & model._fix_eline), none
         if model._fit_eline.any():
             fitted = np.flatnonzero(reach & model._fit_eline)
+        same = self._width.column is self._zred.column is None
         if fixed.size:
-            profiles = Profiles(pixels, mask, model._ewave_obs[fixed])
+            profiles = Profiles(pixels, mask, rest[fixed] * middle)
             self._added = profiles
-            if self._width.column is None:
+            if same:
                 lines, matrix = profiles.at(each[None, fixed]), np.zeros((fixed.size, pixels.size))
                 lines.add_each(matrix)
-                self._added = PixelOperator(model._ewave_obs[fixed], matrix.T)
+                self._added = PixelOperator(rest[fixed] * middle, matrix.T)
         if fitted.size:
             wide = None
             if np.any(model.params.get("use_eline_prior", False)):
                 wide = scalar(model, "eline_prior_width")
+            tried = np.linspace(*scales[[0, -1]], _TRIED if scales.size > 1 else 1)
             self.marginalised = Marginalised(
-                Profiles(pixels, mask, model._ewave_obs[fitted]), obs["spectrum"], obs["unc"], wide,
-                each[fitted] if self._width.column is None else None, each[fitted],
+                Profiles(pixels, mask, rest[fitted] * middle), obs["spectrum"], obs["unc"], wide,
+                each[fitted] if same else None, each[fitted], tried[:, None] * rest[fitted],
             )  # fmt: skip
         return fixed, fitted
+
+    def _places(self, theta, scale, some):
+        """Dispersions (n, 1) or (1, k) and, where the redshift is free, centres (n, k) of lines."""
+        at = np.arange(self._line_wave.size)[some]
+        width = self._width(theta)
+        if self._width.column is None:
+            width = self._widths[None, self._line_index[at]]
+        return width, None if self._zred.column is None else self._line_wave[at] * scale
 
     def _noise(self, terms):
         """What variances of the lines are multiplied by."""
@@ -139,23 +171,33 @@ class SpectrumFluxes(ExactFluxes):
 
         NaN where impossible.
         """
+        return self.of_light(self.light(theta), theta)
+
+    def light(self, theta):
+        """Bands, samples of the spectrum and lines side by side; NaN where impossible."""
         values = super().maggies(theta)
-        for sigma in (self._sigma, self._width):
-            if isinstance(sigma, Bounded):
-                values[sigma.outside(theta)] = np.nan
+        for bounded in (self._sigma, self._width, self._zred):
+            if isinstance(bounded, Bounded):
+                values[bounded.outside(theta)] = np.nan
+        return values
+
+    def of_light(self, values, theta):
+        """`both` of what `light` gives."""
         bands, samples, lines = self._parts
-        phot, flux = values[:, bands], values[:, lines] * self._line_flux
-        spectrum = self.smoothing(values[:, samples], np.ravel(self._sigma(theta)))
+        scale = 1.0 + self._zred(theta)
+        phot = values[:, bands]
+        flux = values[:, lines] * (LIGHTSPEED / self._line_wave / scale)
+        spectrum = self.smoothing(values[:, samples], np.ravel(self._sigma(theta)), np.ravel(scale))
         used, prepared = None, None
         if self._added is not None:
             added = flux[:, self._fixed_lines]
             if isinstance(self._added, PixelOperator):
                 self._added(added, out=spectrum)
             else:
-                self._added.at(self._width(theta)).add(added, spectrum)
+                self._added.at(*self._places(theta, scale, self._fixed_lines)).add(added, spectrum)
         if self.marginalised is not None:
-            prepared = self.marginalised.at(self._width(theta))
-            if self._width.column is not None:
+            prepared = self.marginalised.at(*self._places(theta, scale, self._fitted_lines))
+            if self.marginalised.sigma is None:
                 used = self._obs["mask"] & ~prepared[0].seen
         factor = None
         if self.calibration is not None:
@@ -166,7 +208,7 @@ class SpectrumFluxes(ExactFluxes):
         fitted, penalty = self.marginalised.fit(
             prepared, spectrum, flux[:, self._fitted_lines], factor, self._variance(theta)
         )
-        return phot + fitted @ self._line_bands, spectrum, penalty
+        return phot + self._line_bands(fitted, scale), spectrum, penalty
 
     def maggies(self, theta):
         """Fluxes (n, nband)."""
@@ -235,11 +277,14 @@ class SpectrumLikelihood:
 
     def __call__(self, theta):
         theta = np.asarray(theta, dtype=float)
-        parts = [self._rows(theta[i : i + _CHUNK]) for i in range(0, len(theta), _CHUNK)]
-        return np.concatenate(parts)
+        light, lnl = self.predicted.light(theta), np.empty(len(theta))
+        for i in range(0, len(theta), _CHUNK):
+            at = slice(i, i + _CHUNK)
+            lnl[at] = self._rows(light[at], theta[at])
+        return lnl
 
-    def _rows(self, theta):
-        maggies, spectrum, penalty = self.predicted.both(theta)
+    def _rows(self, light, theta):
+        maggies, spectrum, penalty = self.predicted.of_light(light, theta)
         impossible = np.isnan(spectrum[:, 0])
         if self.mask is not None:
             spectrum = spectrum[:, self.mask]

@@ -107,7 +107,7 @@ def _spans(nodes):
     return 0.5 * (np.r_[step, 0.0] + np.r_[0.0, step]) / step.sum()
 
 
-def fit_table(zred, dust2, at, squares, counts, rounds=30):
+def fit_errors(zred, dust2, at, squares, counts, rounds=30):
     """The table whose mean squared pull is one around every node.
 
     Parameters

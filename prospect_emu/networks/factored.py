@@ -9,7 +9,7 @@ nothing needs to be learnt: `FactoredEmulator` hands FSPS's parameters to
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -78,12 +78,16 @@ class FactoredEmulator(EmulatorBase):
             self._folded[zred] = _AtRedshift(self, float(zred))
         return self._folded[zred]
 
-    def spectrum(self, theta, check=True):
+    def spectrum(self, theta, check=True, **switches):
         """Rest-frame spectra, IGM absorption included.
 
         Parameters
         ----------
         theta : array_like, shape (n, 18)
+        check : bool
+            Whether vectors outside the box are refused.
+        **switches
+            FSPS's parameters in place of the vectors', such as ``add_neb_emission=False``.
 
         Returns
         -------
@@ -93,7 +97,8 @@ class FactoredEmulator(EmulatorBase):
         theta = np.asarray(theta, dtype=float)
         if check:
             self.check(theta)
-        lnu = spectrum(self.ingredients, self._fixed | self._at_reference_mass(theta)).lnu
+        params = self._fixed | self._at_reference_mass(theta) | switches
+        lnu = spectrum(self.ingredients, params).lnu
         return lnu * 10.0 ** (theta[:, :1] - REFERENCE_LOGMASS)
 
     def _mfrac(self, theta):
@@ -124,7 +129,7 @@ class FactoredEmulator(EmulatorBase):
 
     @cached_property
     def _curves(self):
-        return load_filters(self.filters)
+        return [_curve(name) for name in self.filters]
 
     # ---- files ------------------------------------------------------------------
 
@@ -149,6 +154,12 @@ class FactoredEmulator(EmulatorBase):
 
     def _outputs(self, columns):
         return {}
+
+
+@cache
+def _curve(name):
+    """A filter of the library, read once: a campaign selects other bands for each galaxy."""
+    return load_filters([name])[0]
 
 
 class _AtRedshift:
@@ -177,3 +188,7 @@ class _AtRedshift:
         flux = self.compiled.maggies(self._parameters(theta, self._durations))
         flux *= self._scale
         return flux
+
+    def mfrac(self, theta, check=False):
+        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked whatever `check` is."""
+        return self.compiled.mfrac(self._parameters(theta, self._durations))

@@ -1,5 +1,6 @@
 """Units of tabulated fluxes, and what catalogs write for a missing one."""
 
+import re
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from .table_files import numbers, split_name, unit_text
 JANSKY_PER_MAGGIE = 3631.0
 # Names of units beyond those astropy knows.
 _MAG_NAMES = ("mag", "mag(ab)", "abmag", "ab mag", "mag_ab")
+_VEGA_NAMES = ("mag(vega)", "vegamag", "vega mag", "mag_vega")
 _MAGGY_NAMES = {"maggies": 1.0, "maggy": 1.0, "maggie": 1.0, "nanomaggies": 1e-9}
 # FITS files in capitals; of these no other unit is meant.
 _CASES = {
@@ -26,19 +28,23 @@ _NINES = (98.99, 99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 9999.0, 9999.9
 PLACEHOLDERS = np.array([*_NINES, *(-x for x in _NINES)])
 
 
-def flux_unit(text):
+def flux_unit(text, filters=None):
     """What a flux unit means.
 
     Parameters
     ----------
     text : str
         ``mgy``, ``maggies``, ``nmgy``; ``Jy``, ``uJy``, or anything astropy
-        converts to Jy; ``mag``, ``mag(AB)`` or ``ABmag`` (all AB).
+        converts to Jy; ``zp 28.9``, AB 28.9 for a flux of 1; ``mag``, ``mag(AB)`` or ``ABmag``
+        (all AB); ``mag(Vega)``; ``erg/s/cm2/AA`` or anything astropy converts to it.
+    filters : sequence of sedpy.observate.Filter, optional
+        Whose fluxes they are: those per wavelength become fluxes per frequency at the pivot
+        wavelength.
 
     Returns
     -------
-    float or None
-        Maggies per unit; None for AB magnitudes.
+    float, ndarray of shape (nfilter,) or None
+        Maggies per unit; None for magnitudes.
 
     Raises
     ------
@@ -47,8 +53,11 @@ def flux_unit(text):
     """
     text = str(text or "").strip()
     text = _CASES.get(text.lower(), text)
-    if text.lower() in _MAG_NAMES:
+    if text.lower() in (*_MAG_NAMES, *_VEGA_NAMES):
         return None
+    zero = re.fullmatch(r"(?:zp|zeropoint)[ =]\s*(\d+(?:\.\d*)?)", text.lower())
+    if zero:
+        return 10.0 ** (-0.4 * float(zero[1]))
     if text.lower() in _MAGGY_NAMES:
         return _MAGGY_NAMES[text.lower()]
     try:
@@ -65,13 +74,11 @@ def flux_unit(text):
         if unit.is_equivalent(u.Jy):
             return unit.to(u.Jy) / JANSKY_PER_MAGGIE
         if unit.is_equivalent(u.Unit("W m-3")):
-            raise DataError(
-                f"The flux unit {text!r} is per wavelength; multiply fluxes and errors by the "
-                "band's pivot wavelength squared over c, for a flux per frequency."
-            )
+            pivot = np.array([f.wave_pivot for f in filters or ()]) * u.AA
+            return unit.to(u.Jy, equivalencies=u.spectral_density(pivot)) / JANSKY_PER_MAGGIE
     raise DataError(
-        f"The flux unit {text!r} is unknown; use maggies ('mgy'), a multiple of jansky ('uJy') or "
-        "AB magnitudes ('mag')."
+        f"The flux unit {text!r} is unknown; use maggies ('mgy'), a multiple of jansky ('uJy'), "
+        "a zero point ('zp 25'), magnitudes ('mag', 'mag(Vega)') or 'erg/s/cm2/AA'."
     )
 
 
@@ -103,7 +110,7 @@ def to_maggies(flux, error, flux_factor, error_factor):
     return np.where(missing, np.nan, flux) * flux_factor, error * error_factor
 
 
-def columns_to_maggies(table, flux, error, unit, path, option):
+def columns_to_maggies(table, flux, error, unit, path, option, filters=None, missing=()):
     """Two columns of a table in maggies.
 
     Parameters
@@ -117,6 +124,10 @@ def columns_to_maggies(table, flux, error, unit, path, option):
         For messages.
     option : str
         What gives `unit`, for messages.
+    filters : sequence of sedpy.observate.Filter, optional
+        One for all rows or one for each; needed for units per wavelength and Vega magnitudes.
+    missing : sequence of float
+        What stands for a missing value.
 
     Returns
     -------
@@ -132,7 +143,7 @@ def columns_to_maggies(table, flux, error, unit, path, option):
         other is not, or a column does not hold numbers.
     """
     flux_text, error_text = (_column_unit(table, name, path) for name in (flux, error))
-    if unit and flux_text and flux_unit(flux_text) != flux_unit(unit):
+    if unit and flux_text and not _same(flux_text, unit, filters):
         raise DataError(
             f"{path} gives the flux in {flux_text!r} but the unit {unit!r} was asked for; leave "
             f"{option} out, or correct the unit of column {flux!r}."
@@ -144,20 +155,35 @@ def columns_to_maggies(table, flux, error, unit, path, option):
             f"into its name ('flux [uJy]'), or give {option}."
         )
     error_text = error_text or flux_text
-    factors = flux_unit(flux_text), flux_unit(error_text)
+    factors = flux_unit(flux_text, filters), flux_unit(error_text, filters)
     if (factors[0] is None) != (factors[1] is None):
         raise DataError(
             f"{path} gives {flux!r} in {flux_text!r} and {error!r} in {error_text!r}; either both "
             "or neither must be magnitudes."
         )
-    values = (numbers(table, name, path) for name in (flux, error))
-    return *to_maggies(*values, *factors), flux_text
+    values = [numbers(table, name, path) for name in (flux, error)]
+    for value in values:
+        value[np.isin(value, missing)] = np.nan
+    maggies, unc = to_maggies(*values, *factors)
+    if flux_text.lower() in _VEGA_NAMES:
+        # In sedpy's ab_to_vega, what is added to AB gives Vega.
+        vega = 10.0 ** (0.4 * np.array([f.ab_to_vega for f in filters]))
+        maggies, unc = maggies * vega, unc * vega
+    return maggies, unc, flux_text
+
+
+def _same(one, other, filters=None):
+    """Whether two units mean the same."""
+    if (one.lower() in _VEGA_NAMES) != (other.lower() in _VEGA_NAMES):
+        return False
+    a, b = flux_unit(one, filters), flux_unit(other, filters)
+    return a is b is None if a is None or b is None else np.array_equal(a, b)
 
 
 def _column_unit(table, column, path):
     """Unit of a column as text, '' without one."""
     in_name = split_name(column)[1]
     own = unit_text(table[column])
-    if own and in_name and flux_unit(own) != flux_unit(in_name):
+    if own and in_name and not _same(own, in_name):
         raise DataError(f"{path}: column {column!r} has the unit {own!r}; correct one of the two.")
     return own or in_name

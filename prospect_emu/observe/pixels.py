@@ -74,9 +74,14 @@ def observed_spectrum(obs):
         mask = plain_flags(obs["mask"], "mask", wave.shape, "the pixel is used")
     for given in (obs["spectrum"], obs["unc"]):
         mask &= ~is_masked(given)
-    mask &= np.isfinite(flux) & np.isfinite(unc) & (np.nan_to_num(unc) > 0.0)
-    if not mask.any():
-        raise DataError("All pixels of the spectrum are masked; unmask some or leave it out.")
+    known, positive = np.isfinite(flux), np.isfinite(unc) & (np.nan_to_num(unc) > 0.0)
+    if not (mask & known & positive).any():
+        raise DataError(
+            f"All pixels of the spectrum are masked: of {mask.size}, {(~mask).sum()} by its mask, "
+            f"{(~known).sum()} for a flux that is not finite and {(~positive).sum()} for an error "
+            "that is not positive; correct these, or leave the spectrum out."
+        )
+    mask &= known & positive
     return wave, flux, unc, mask
 
 

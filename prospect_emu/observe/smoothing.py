@@ -1,7 +1,7 @@
 """Prospector's smoothing and resampling of a spectrum, for whole batches.
 
-What `prospect.utils.smoothing` does at one resolution is linear in the samples of the
-spectrum. By FFT (its default) it also costs little at a resolution of each row's own.
+What `prospect.utils.smoothing` does at one resolution and redshift is linear in the samples of
+the spectrum: a matrix. By FFT (its default) it also costs little where each row has its own.
 """
 
 import numpy as np
@@ -17,6 +17,8 @@ _TRIED = 64
 _BLOCK = 48
 # Prospector's: dispersions by which the samples that are smoothed exceed the pixels.
 _PAD = 20.0
+# Its width in Angstrom by which line-spread functions pad the pixels.
+_LSF_WIDTH = 100.0
 
 
 def smoothing_matrix(smooth, wave, npix):
@@ -142,108 +144,123 @@ class MatrixSmoothing:
     def __init__(self, wave, node, matrix):
         self.node, self._operator = node, PixelOperator(wave[node], matrix)
 
-    def __call__(self, samples, sigma=None):
+    def __call__(self, samples, sigma=None, scale=None):
         """Pixels (n, npix) of samples (n, m)."""
         return self._operator(samples)
 
 
 class FFTSmoothing:
-    """Prospector's smoothing by FFT: `smooth_vel_fft` and `smooth_wave_fft`.
+    """Prospector's smoothing by FFT, at a dispersion and a redshift of each row's own.
 
-    Samples around the pixels are interpolated to an even grid, in ln(lambda) or lambda, of
-    as many points as the next power of two; how many there are depends on the dispersion.
+    Samples around the pixels are interpolated to an even grid, in ln(lambda), lambda or in units
+    of the line-spread function. It lies at the same wavelengths at rest whatever the redshift, so
+    that a batch is smoothed at rest, and each row is read where its pixels fall.
 
     Parameters
     ----------
     wave : ndarray, shape (nwave,)
-        Wavelengths of the samples as observed, Angstrom.
+        Wavelengths of the samples at rest, Angstrom.
     pixels : ndarray, shape (npix,)
-    linear : bool
-        Even in wavelength (``smoothtype="lambda"``, dispersions in Angstrom) instead of
-        velocity (km/s).
+        As observed.
+    kind : {"vel", "lambda", "lsf"}
+        ``smoothtype``.
     largest : float
-        Largest dispersion.
+        Largest dispersion (km/s or Angstrom).
+    scales : ndarray
+        1 + z, or its lowest and highest value.
     inres : float
         Dispersion of the samples.
+    lsf : ndarray, shape (nwave,), optional
+        Dispersion of each sample in Angstrom as observed.
 
     Attributes
     ----------
     node : ndarray of int, shape (m,)
+        Samples that it takes.
     """
 
-    def __init__(self, wave, pixels, linear, largest, inres=0.0):
-        self._pixels, self._linear, self._inres = pixels, linear, inres
-        self._samples, self._grids = wave, {}
-        first, last = self._ends(np.array([largest]))
-        self.node = np.arange(first[0], last[0])
-        self._samples = wave[self.node]
+    def __init__(self, wave, pixels, kind, largest, scales, inres=0.0, lsf=None):
+        self._pixels, self._kind, self._inres = pixels, kind, inres
+        self._wave, self._grids = wave, {}
+        first, last = self._ends(largest, scales)
+        self.node = np.arange(first.min(), last.max())
+        self._wave = wave[self.node]
+        self._lsf = None if lsf is None else lsf[self.node]
 
-    def __call__(self, samples, sigma):
-        """Pixels (n, npix) of samples (n, m), at dispersions (1 or n,)."""
-        first, last = self._ends(sigma)
-        width = np.sqrt(sigma**2 - self._inres**2)
-        keys = np.stack([first, last, width <= 0.0], axis=1)
-        if (keys == keys[0]).all():
-            return self._smooth(tuple(keys[0]), samples, width)
+    def __call__(self, samples, sigma, scale):
+        """Pixels (n, npix) of samples (n, m), at dispersions and 1 + z, (1 or n,) each."""
+        sigma, scale = (np.broadcast_to(x, len(samples)) for x in (sigma, scale))
+        ends = np.stack(self._ends(sigma, scale), axis=1)
         out = np.empty((len(samples), self._pixels.size))
-        for key in np.unique(keys, axis=0):
-            rows = (keys == key).all(axis=1)
-            out[rows] = self._smooth(tuple(key), samples[rows], width[rows])
+        for first, last in np.unique(ends, axis=0):
+            rows = np.flatnonzero((ends == (first, last)).all(axis=1))
+            self._smooth(first, last, rows, samples, sigma, scale, out)
         return out
 
-    def _ends(self, sigma):
-        """Of the samples that are smoothed."""
-        low, high = self._pixels.min(), self._pixels.max()
-        pad = _PAD * sigma
-        if self._linear:
-            low, high = low - pad, high + pad
+    def _ends(self, sigma, scale):
+        """Of the samples that Prospector smooths (`mask_wave`)."""
+        low, high = self._pixels[0], self._pixels[-1]
+        if self._kind == "vel":
+            pad = _PAD * sigma / LIGHTSPEED_KMS
+            low, high = low * (1.0 - pad), high * (1.0 + pad)
         else:
-            # Here as there: the largest by a factor.
-            low = low * (1.0 - pad / LIGHTSPEED_KMS)
-            high = high * (1.0 + pad / LIGHTSPEED_KMS)
-        return (
-            np.searchsorted(self._samples, low, side="right"),
-            np.searchsorted(self._samples, high, side="left"),
-        )
+            pad = _PAD * (sigma if self._kind == "lambda" else _LSF_WIDTH)
+            low, high = low - pad, high + pad
+        first = np.searchsorted(self._wave, low / scale, side="right")
+        return first, np.searchsorted(self._wave, high / scale, side="left")
 
-    def _smooth(self, key, samples, width):
-        if key not in self._grids:
-            self._grids[key] = self._grid(*key)
-        index, fraction, step, operator = self._grids[key]
-        if step is None:
-            return operator(samples[:, index])
-        grid = samples[:, index]
-        grid += fraction * (samples[:, index + 1] - grid)
-        frequency = fft.rfftfreq(index.size, d=step)
-        taper = np.exp((-2.0 * np.pi**2) * width[:, None] ** 2 * frequency**2)
-        return operator(fft.irfft(fft.rfft(grid) * taper, index.size))
+    def _smooth(self, first, last, rows, samples, sigma, scale, out):
+        if (first, last) not in self._grids:
+            self._grids[first, last] = self._grid(self._wave[first:last], first, last)
+        width, of_size, make = self._grids[first, last]
+        scale = scale[rows]
+        if self._kind == "lsf":
+            width, size = width / scale, 2.0 ** np.ceil(np.log2(2.0 * scale / width))
+        else:
+            width = np.sqrt(sigma[rows] ** 2 - self._inres**2)
+            width, size = width / scale if self._kind == "lambda" else width, np.zeros(len(rows))
+        for n in np.unique(size):
+            some = size == n
+            if n not in of_size:
+                of_size[n] = make(int(n))
+            index, fraction, step, grid = of_size[n]
+            light = samples[rows[some]][:, first:last]
+            light = light[:, index] + fraction * (light[:, index + 1] - light[:, index])
+            frequency = fft.rfftfreq(grid.size, d=step)
+            taper = np.exp((-2.0 * np.pi**2) * width[some, None] ** 2 * frequency**2)
+            light = fft.irfft(fft.rfft(light) * taper, grid.size)
+            for row, factor, values in zip(rows[some], scale[some], light, strict=True):
+                out[row] = np.interp(self._pixels / factor, grid, values)
 
-    def _grid(self, first, last, sharp):
-        """Where the samples are read, the step, and what reads the pixels from the grid."""
-        wave = self._samples[first:last]
-        if sharp:
-            at, matrix = wave, interpolation(wave, self._pixels)
-            return slice(first, last), None, None, PixelOperator(at, matrix)
+    def _grid(self, wave, first, last):
+        """Of some samples: width if it is fixed, grids by size, and what makes one."""
+        if self._kind == "lsf":
+            # Even in units of the dispersion.
+            share = np.gradient(wave) / self._lsf[first:last]
+            place = np.cumsum(share)
+            place /= place.max()
+            width = np.nanmedian(np.gradient(place) / share)
+            return (
+                width,
+                {},
+                lambda n: _even(wave, np.interp(np.linspace(0.0, 1.0, n), place, wave), 1.0 / n),
+            )
         n = int(2.0 ** np.ceil(np.log2(wave.size)))
-        if self._linear:
+        if self._kind == "lambda":
             grid = np.linspace(wave[0], wave[-1], n)
             step = np.median(np.diff(grid))
         else:
             grid = np.exp(np.linspace(np.log(wave[0]), np.log(wave[-1]), n))
             step = LIGHTSPEED_KMS * np.median(np.diff(np.log(grid)))
-        lower, fraction = _places(wave, grid)
-        return first + lower, fraction, step, PixelOperator(grid, interpolation(grid, self._pixels))
+        return None, {}, lambda _: _even(wave, grid, step)
+
+
+def _even(wave, grid, step):
+    """Where a grid's points lie between samples, its step, and itself."""
+    return *_places(wave, grid), step, grid
 
 
 def _places(x, at):
     """Cells and positions in them of `at` between nodes `x`; its ends beyond them."""
     cell = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)
     return cell, np.clip((at - x[cell]) / (x[cell + 1] - x[cell]), 0.0, 1.0)
-
-
-def interpolation(x, at):
-    """The matrix (nat, nx) of `numpy.interp`."""
-    cell, f = _places(x, at)
-    row = np.arange(at.size)
-    entries = np.concatenate([1.0 - f, f]), (np.tile(row, 2), np.concatenate([cell, cell + 1]))
-    return sparse.csr_array(entries, shape=(at.size, x.size))

@@ -36,6 +36,8 @@ _UNITS = {
 _SDSS = {"flux": "1e-17 erg / (s cm2 AA)"}
 _MSAEXP = {"wave": "um", "flux": "uJy", "err": "uJy"}
 _SDSS_STEP = 1e-4  # dex
+# Signal-to-noise ratios beyond which errors are hardly errors.
+_SNR = 0.02, 1e4
 # Below, wavelengths in air are those in vacuum.
 _AIR_FROM = 2000.0
 
@@ -163,6 +165,13 @@ def _checked(path, wave, flux, unc, mask, dispersion, notes):
             *notes,
             f"{lost} pixel{'s are' if lost > 1 else ' is'} masked: flux not finite, or error not "
             "positive.",
+        ]
+    snr = float(np.median(np.abs(flux[good]) / unc[good]))
+    if not _SNR[0] < snr < _SNR[1]:
+        notes = [
+            *notes,
+            f"The median signal-to-noise ratio of a pixel is {snr:.2g}: check that errors are "
+            "standard deviations in the unit of the flux; inverse variances are a column ivar.",
         ]
     # Masked pixels are not read, but pass through Prospector's arithmetic.
     return {

@@ -191,8 +191,9 @@ def read_photometry(path, zred=None, unit=None, error_floor=0.05):
         raise DataError(f"{path}: row {nameless[0] + 1} names no band; name it or remove the row.")
     names = [str(v).strip() for v in table[columns["band"]]]
     maggies, unc, text = columns_to_maggies(
-        table, columns["flux"], columns["error"], unit, path, "the option --unit"
-    )
+        table, columns["flux"], columns["error"], unit, path, "the option --unit",
+        load_filters(names),
+    )  # fmt: skip
     notes, mask, more = [], None, {"table": Path(path).name, "flux_unit": text}
     given = {role: _find_flags(table, role, path) for role in FLAGS}
     if given["use"]:

@@ -13,14 +13,16 @@ from ..networks.emulator_base import EmulatorBase, reference_scale
 from ..observe import observation
 from ..observe.filters import same_curve
 from . import emulated_model
-from .emission_lines import emission_line_wavelengths, tolerate_missing_sps_home
 from .emulated_model import scalar
+from .line_table import emission_line_wavelengths, tolerate_missing_sps_home
 from .priors import VectorPrior
 from .stand_in import ExactBasis
 from .version import adapter
 
 # Prospector takes the logarithm of photometry it derives from a spectrum.
 _FAINTEST = 1e-18
+# Calls at one redshift that cost as much as folding the exact emulator there.
+_FOLD_AFTER = 32
 
 
 # At import: a script that imports EmulatorSPS may build its model before it makes one.
@@ -117,7 +119,7 @@ class NetworkSPS:
         self._names = tuple(f.name for f in self.filters)
         self._pseudo = None
         self._checked: list = []
-        # Redshift of the model or of the last call, and the emulator there.
+        # Redshift of the model or of the last calls, their number, and the emulator there.
         self._held: dict = {}
         if model is not None:
             self.check_model(model)
@@ -143,7 +145,7 @@ class NetworkSPS:
         """
         emulated_model.check_model(self.emulator, model)
         if "zred" not in model.free_params:
-            self._held = {"zred": scalar(model.params["zred"])}
+            self._held = {"zred": scalar(model.params["zred"]), "calls": 0}
 
     def theta_from_params(self, params: dict) -> np.ndarray:
         """The emulator's vector (18,); see `emulated_model.theta_from_params`."""
@@ -170,23 +172,25 @@ class NetworkSPS:
             names = tuple(f.name for f in observation.filter_list(filters))
             if names != self._names:
                 emulator = emulator.select(names)
-        maggies = self._maggies(emulator, theta, params["zred"])
+        maggies, mfrac = self._maggies_and_mfrac(emulator, theta, params["zred"])
         if "lumdist" in params:
             maggies *= sfh.dimming(theta[14], scalar(params["lumdist"]))
-        return maggies, float(emulator.mfrac(theta, check=False))
+        return maggies, float(mfrac)
 
-    def _maggies(self, emulator, theta, zred):
-        """Fluxes; of the emulator folded at a fixed redshift, or at one that comes again."""
+    def _maggies_and_mfrac(self, emulator, theta, zred):
+        """Of the emulator folded at a redshift that comes again and again."""
         zred = scalar(zred)
         if zred != self._held.get("zred"):
-            self._held = {"zred": zred}
-            return emulator.maggies(theta)
+            self._held = {"zred": zred, "calls": 0}
+        self._held["calls"] += 1
+        if self._held["calls"] <= _FOLD_AFTER:
+            return emulator.maggies(theta), emulator.mfrac(theta, check=False)
         if self._held.get("filters") != emulator.filters:
             self._held |= {"filters": emulator.filters, "folded": emulator.at_redshift(zred)}
         emulator.check(theta)
-        return self._held["folded"].reference_maggies(theta[None])[0] * reference_scale(
-            theta[0], zred
-        )
+        folded, theta = self._held["folded"], theta[None]
+        maggies = folded.reference_maggies(theta)[0] * reference_scale(theta[0, 0], zred)
+        return maggies, folded.mfrac(theta, check=False)[0]
 
     # ---- Prospector's interface --------------------------------------------
 

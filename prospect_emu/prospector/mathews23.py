@@ -11,7 +11,7 @@ from ..errors import ModelMismatchError, RangeError
 from ..networks import sfh
 from ..networks.vector import BOX, FIXED, PARAMETERS, RATIO_NAMES, derived_quantities
 from . import priors
-from .emission_lines import tolerate_missing_sps_home
+from .line_table import tolerate_missing_sps_home
 from .magnification import magnified
 
 # The model's description, of which the first five belong to `prospect_emu.networks.vector`.

@@ -11,6 +11,7 @@ from prospect.models import priors as prospector
 from scipy.special import ndtr, ndtri
 
 from . import priors
+from .beta_corrected import CorrectedBeta
 from .prior_beta import BETA
 from .prior_families import clip
 
@@ -57,9 +58,14 @@ def _tabulated(prior, size):
     return prior.unit_transform, lambda x: prior(x).sum(axis=-1), True
 
 
+def _corrected(prior, size):
+    return prior.joint.quantile, lambda x: prior(x).sum(axis=-1), True
+
+
 JOINT = {
     priors.MassMet: _mass_metallicity,
     priors.Tabulated: _tabulated,
     prospector.MultiVariateNormal: _multivariate_normal,
+    CorrectedBeta: _corrected,
     **BETA,
 }

@@ -1,7 +1,8 @@
 """Priors of a free redshift, from words or a table of p(z).
 
 Plain data describe them, ``{"uniform": [lo, hi]}``, ``{"normal": [mean, sigma]}`` or
-``{"table": [[z, ...], [p, ...]]}``, which JSON holds and workers are sent.
+``{"table": [[z, ...], [p, ...]]}``, which JSON holds and workers are sent; ``{"model": []}`` is
+the model's own (Prospector-beta's).
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from ..errors import DataError, RangeError
 from ..observe.table_files import read_columns
 from . import priors
+from .beta_models import OWN
 
 DEFAULT = "uniform:0.01,12"
 # Redshifts that priors may reach, those of Prospector-beta.
@@ -28,7 +30,7 @@ def describe_prior(text):
     Parameters
     ----------
     text : str or path-like
-        ``uniform:LO,HI``, ``normal:MEAN,SIGMA``, or a table with the columns z and p.
+        ``uniform:LO,HI``, ``normal:MEAN,SIGMA``, "model", or a table with the columns z and p.
 
     Returns
     -------
@@ -41,6 +43,8 @@ def describe_prior(text):
     RangeError
         If it reaches outside `LIMITS`.
     """
+    if str(text) == OWN:
+        return {OWN: []}
     if not str(text).startswith(WORDS):
         return {"table": _table(Path(text))}
     kind, _, values = str(text).partition(":")
@@ -65,7 +69,9 @@ def check_normal(mean, sigma):
 
 
 def redshift_prior(described):
-    """The Prospector prior of what `describe_prior` gave."""
+    """The Prospector prior of what `describe_prior` gave; "model" for the model's own."""
+    if OWN in described:
+        return OWN
     if "uniform" in described:
         low, high = described["uniform"]
         return priors.Uniform(mini=low, maxi=high)

@@ -5,20 +5,20 @@ import numpy as np
 from ..cosmology import LIGHTSPEED_KMS
 from ..errors import DataError, SetupError
 from ..observe.pixels import check_covered
-from .emission_lines import tolerate_missing_sps_home
+from .line_table import tolerate_missing_sps_home
 from .version import adapter
 
 # Of the library's dispersion: where data are no wider, smoothing by so much changes 4 %.
 _LEAST = 0.3
 
 
-def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
+def spectral_model(params, wavelength, dispersion, ingredients, polyorder, zred=None):
     """A model of photometry and a spectrum, its lines at the line-spread function.
 
     Parameters
     ----------
     params : dict
-        Of a model at a fixed redshift.
+        Of a model of photometry.
     wavelength : ndarray, shape (npix,)
         Angstrom.
     dispersion : ndarray, shape (npix,), or None
@@ -27,6 +27,8 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
         Their own dispersion is taken off that of the continuum.
     polyorder : int
         Of the calibration polynomial (`PolySpecModel`); 0 for none.
+    zred : float, optional
+        Where the resolution is taken if the redshift is free; by default the fixed one.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def spectral_model(params, wavelength, dispersion, ingredients, polyorder):
             "The line-spread function of the spectrum is not known; give --resolution (R=100, "
             "70km/s, or a table of wavelength and R), or a column R in its file."
         )
-    zred = float(np.squeeze(params["zred"]["init"]))
+    zred = float(np.squeeze(params["zred"]["init"])) if zred is None else zred
     seen = ingredients.wave * (1.0 + zred)
     check_covered(wavelength, seen)
     library = np.abs(np.ravel(ingredients.resolution))

@@ -9,7 +9,8 @@ from prospect.models import templates as library
 
 from ..cosmology import age_of_universe
 from ..errors import ModelMismatchError
-from .emission_lines import tolerate_missing_sps_home
+from . import beta_models
+from .line_table import tolerate_missing_sps_home
 from .magnification import magnified
 
 # Lowest tage as a fraction of the universe's age, where the redshift is free.
@@ -17,8 +18,16 @@ _YOUNGEST = 0.001
 
 
 def template_names():
-    """Names in Prospector's `TemplateLibrary`."""
-    return sorted(library.TemplateLibrary._entries)
+    """Names in Prospector's `TemplateLibrary`, and those of `beta_models`."""
+    ours = ("uncover", *(name + beta_models.CORRECTED for name in ("beta", "uncover")))
+    return sorted([*library.TemplateLibrary._entries, *ours])
+
+
+def _template(name):
+    """Parameters of one template."""
+    base = name.removesuffix(beta_models.CORRECTED)
+    params = beta_models.uncover_params() if base == "uncover" else library.TemplateLibrary[base]
+    return beta_models.corrected_params(params) if base != name else params
 
 
 def template_params(name, zred=None, zred_prior=None):
@@ -34,7 +43,8 @@ def template_params(name, zred=None, zred_prior=None):
         universe there.
     zred_prior : prior, optional
         Instead of `zred`: a free redshift. Age bins then end at the age of the universe at each
-        redshift, and ``tage`` becomes the fraction ``tage_tuniv`` of it.
+        redshift, and ``tage`` becomes the fraction ``tage_tuniv`` of it. "model" for templates
+        that have a prior of the redshift (`beta_models`).
 
     Returns
     -------
@@ -54,11 +64,13 @@ def template_params(name, zred=None, zred_prior=None):
             raise ModelMismatchError(
                 f"Prospector has no template {part!r}; did you mean {', '.join(near)}?"
             )
-        params |= library.TemplateLibrary[part]
+        params |= _template(part)
     if zred_prior is not None:
         return _with_free_redshift(name, params, zred_prior)
     if zred is None:
         return params, notes
+    if beta_models.has_own_redshift(params):
+        return beta_models.at_redshift(params, zred), notes
     params["zred"] = {"N": 1, "isfree": False, "init": float(zred)}
     age = float(age_of_universe(zred)) / 1e9
     bins = params.get("agebins", {})
@@ -84,11 +96,16 @@ def template_params(name, zred=None, zred_prior=None):
 
 def _with_free_redshift(name, params, prior):
     """Parameters with `prior` of ``zred``, and notes."""
-    if params.get("zred", {}).get("depends_on"):
+    own = beta_models.has_own_redshift(params)
+    if own != (isinstance(prior, str) and prior == beta_models.OWN):
         raise ModelMismatchError(
-            f"{name} has a prior of its redshift already, jointly with other parameters; leave "
-            "out the one given, and fit it with prospect_emu.fit_model."
+            f"{name} has a prior of its redshift already, jointly with other parameters; the "
+            "prior to give with it is 'model'."
+            if own
+            else f"{name} has no prior of its redshift; give one, such as uniform:0.01,12."
         )
+    if own:
+        return params, []
     if "sigma_reg" in params:
         raise ModelMismatchError(
             f"The prior of {name}'s history is that of one redshift; give --zred a number."

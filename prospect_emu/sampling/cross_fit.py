@@ -3,7 +3,7 @@
 A map that is fitted to points follows their noise: in its coordinates they lie closer together
 than points drawn anew. Walks that start at these points and do not forget them fully then
 make posteriors too narrow, by 5 % of a 17-dimensional Gaussian with 1000 live points, and
-ln Z too high, by 2 (docs/accuracy.md). So points are divided into groups, all descendants of one
+ln Z too high, by 2 (docs/sampling.md). So points are divided into groups, all descendants of one
 ancestor in the same one, and each group walks in a map of the others.
 """
 

@@ -72,7 +72,7 @@ def errors(clan, samples, weights, information, nlive, correlation=np.nan):
         clans have in common, that they lag behind the falling volume, the variance between
         them does not show: errors are raised by ``sqrt(1 + t / 5)``, with ``t`` the number of
         e-folds of the volume, one walk each, after which a walk is forgotten. Measured
-        (docs/accuracy.md), not derived.
+        (docs/sampling.md), not derived.
 
     Returns
     -------

@@ -86,7 +86,7 @@ def run_nested(
         Chains that advance together. A proposal waits in the queue while the
         threshold rises, which wastes about queue / (2 nlive) of the calls;
         default a quarter of the live points, 256 at most. More than that is warned of: half
-        the live points from one threshold gave a galaxy wrong by 1.1 in ln Z (docs/accuracy.md).
+        the live points from one threshold gave a galaxy wrong by 1.1 in ln Z (docs/sampling.md).
     max_seconds : float, optional
         Budget of wall time.
     spent : float

@@ -6,6 +6,8 @@ ball, in which long steps are accepted. The map is triangular: its inverse is on
 matrix product, and its volume element is constant.
 """
 
+from functools import cache
+
 import numpy as np
 
 # Of the sums of squares of features, for each of which there are as many points.
@@ -32,7 +34,11 @@ class QuadraticMap:
         self.order = order
         self.coefficients = coefficients
         self.scale = scale
-        self._product = np.ascontiguousarray(coefficients.T)
+        # Of the plain products that `inverse` takes, z_0 z_0 in place of z_0 z_0 - 1.
+        first, second = _factors(len(order))
+        square = np.flatnonzero((first == second) & (first < len(order)))
+        self._product = coefficients[: len(first)].T.copy()
+        self._product[:, 0] -= self._product[:, square].sum(axis=1)
 
     @classmethod
     def fit(cls, y):
@@ -69,15 +75,15 @@ class QuadraticMap:
     def inverse(self, z):
         """Points ``y`` (n, ndim) at `z` (n, ndim)."""
         columns = np.ascontiguousarray(z.T)
-        return self.combine(_all_features(columns), columns)
-
-    def combine(self, features, columns):
-        """Points ``y`` (n, ndim) with these features (nfeature, n) of ``z.T`` (ndim, n)."""
-        out = self._product[:, : len(features)] @ features
-        out += self.scale[:, None] * columns
-        y = np.empty(columns.T.shape)
-        y[:, self.order] = out.T
+        y = np.empty_like(z)
+        y[:, self.order] = self.combine(_products(columns), columns).T
         return y
+
+    def combine(self, products, columns):
+        """Coordinates (ndim, n) in this map's order, of `_products` of ``z.T`` (ndim, n)."""
+        out = self._product @ products
+        out += self.scale[:, None] * columns
+        return out
 
     def forward(self, y):
         """Points ``z`` (n, ndim) whose `inverse` is `y`."""
@@ -86,7 +92,7 @@ class QuadraticMap:
         features, z = np.empty((ends[-1], n)), np.empty_like(y)
         features[0] = 1.0
         for k in range(ndim):
-            predicted = self._product[k, : ends[k]] @ features[: ends[k]]
+            predicted = self.coefficients[: ends[k], k] @ features[: ends[k]]
             z[:, k] = (y[:, self.order[k]] - predicted) / self.scale[k]
             _fill(features, z[:, k], k, ends)
         return z
@@ -103,34 +109,47 @@ class GroupedMap:
     """
 
     def __init__(self, maps, group):
-        rows = ((m, np.flatnonzero(group == g)) for g, m in enumerate(maps))
-        self._parts = [(m, r) for m, r in rows if r.size]
+        # Point after point of the first map, of the second, ...
+        self._points = np.argsort(group, kind="stable")
+        ends = np.cumsum(np.bincount(group, minlength=len(maps))).tolist()
+        parts = zip(maps, [0, *ends[:-1]], ends, strict=True)
+        self._parts = [(m, slice(a, b)) for m, a, b in parts if b > a]
 
     def forward(self, y):
         """As `QuadraticMap.forward`."""
         z = np.empty_like(y)
-        for one, rows in self._parts:
+        for one, part in self._parts:
+            rows = self._points[part]
             z[rows] = one.forward(y[rows])
         return z
 
     def inverse(self, z):
         """As `QuadraticMap.inverse`."""
-        columns = np.ascontiguousarray(z.T)
-        features, y = _all_features(columns), np.empty_like(z)
-        for one, rows in self._parts:
-            y[rows] = one.combine(features[:, rows], columns[:, rows])
+        columns = z.T[:, self._points]
+        products, y = _products(columns), np.empty_like(z)
+        for one, part in self._parts:
+            out = one.combine(products[:, part], columns[:, part])
+            y[self._points[part, None], one.order] = out.T
         return y
 
 
-def _all_features(columns):
-    """Features (nfeature, n) of all coordinates (ndim, n) but the last, which predicts none."""
-    ndim = len(columns)
-    ends = [_features(k) for k in range(ndim + 1)]
-    features = np.empty((ends[-2], columns.shape[1]))
-    features[0] = 1.0
+@cache
+def _factors(ndim):
+    """Which two coordinates each feature of all but the last multiplies; `ndim` stands for 1."""
+    pairs = [(ndim, ndim)]
     for k in range(ndim - 1):
-        _fill(features, columns[k], k, ends)
-    return features
+        pairs += [(k, ndim), *((j, k) for j in range(k)), (k, k)]
+    first, second = np.array(pairs).T
+    return first, second
+
+
+def _products(columns):
+    """Products (nfeature, n) of coordinates (ndim, n) for `QuadraticMap.combine`."""
+    first, second = _factors(len(columns))
+    known = np.concatenate([columns, np.ones((1, columns.shape[1]))])
+    out = known[first]
+    out *= known[second]
+    return out
 
 
 def _features(k):

@@ -12,7 +12,7 @@ _MOVES = ("learnt", "differences", "ellipsoid")
 _SAMPLES = ("rwalk", "unif", "slice", "rslice", "auto")
 _BOUNDS = ("multi", "single", "balls", "cubes", "none")
 
-# What fits and campaigns offer by name; docs/accuracy.md has how each is calibrated.
+# What fits and campaigns offer by name; docs/sampling.md has how each is calibrated.
 PRESETS: dict[str, dict] = {
     "quick": {"forget": 0.9, "max_error": 0.3, "max_runs": 1, "target_n_effective": 1000},
     "standard": {},
@@ -41,7 +41,7 @@ class NestedSettings:
         How ``rwalk`` steps: in coordinates that are "learnt" from the live points
         (`prospect_emu.sampling.walks.learnt_walks`), along "differences" of the other chains'
         starts (`prospect_emu.sampling.walks.difference_walks`), or as dynesty, uniform in an
-        "ellipsoid". docs/accuracy.md has how fast each forgets where it began.
+        "ellipsoid". docs/sampling.md has how fast each forgets where it began.
     forget : float, optional
         Learnt walks are up to four times as long as `walks`, or half as long, so that the
         coordinate that forgets its start most slowly keeps this correlation with it; None
@@ -51,7 +51,7 @@ class NestedSettings:
         default 0.15, or 5 / `walks` up to 0.5, so that hardly any walk is stuck.
         dynesty's 0.5 makes steps so short that points hardly leave their start; in
         posteriors of galaxies, steps of which 5 to 15 % are accepted forget it two
-        to four times as fast (docs/accuracy.md).
+        to four times as fast (docs/sampling.md).
     update_interval : float or int, optional
         Calls between updates of the bound: a float counts in units of nlive.
         Default 2 `walks`, two e-folds of the volume: next to an emulator an update

@@ -6,7 +6,7 @@ import numpy as np
 
 # Of walks along differences. On live sets of mock galaxies (17 parameters, 45 bands) these
 # forget their start two to three times as fast as steps in ellipsoids; the exact values
-# matter little (docs/accuracy.md).
+# matter little (docs/sampling.md).
 CROSSOVERS = (0.0, 0.2, 1.0, 1.0)
 FACTORS = (0.07, 1.4)
 # Of walks in learnt coordinates: shares of the dimensions that a step changes, the range of its

@@ -67,6 +67,7 @@ class PreparedLaw:
         self.parameters = self._own + COMMON
         values = DEFAULTS | dict(fixed or {})
         self._fixed = {k: column(values[k], self.dtype) for k in self.parameters}
+        self._nonzero = {k: v.any() for k, v in self._fixed.items()}
         # Double precision where it is computed once.
         precise = {k: column(values[k]) for k in self.parameters}
         build = LAWS[self.dust_type].build
@@ -86,22 +87,22 @@ class PreparedLaw:
     def __call__(self, params):
         """`Transmission` for `params`."""
         p = self._columns(params)
-        return self._transmission(params, p, *self._exponents(params, p, [slice(None)])[0])
+        seen = self._exponents(params, p, [slice(None)])[0]
+        return self._transmission(params, p, self._dustless(p), *seen)
 
-    def _transmission(self, params, p, at, diffuse, cloud, third):
+    def _transmission(self, params, p, none, at, diffuse, cloud, third):
         """`Transmission` from exponents at the wavelengths `at`, which become it."""
         old = diffuse = np.exp(diffuse, out=diffuse)
         young = np.exp(cloud, out=cloud)
-        if p["frac_obrun"].any():
+        if self._some("frac_obrun", p):
             young = young * (1.0 - p["frac_obrun"]) + p["frac_obrun"]
-        if p["frac_nodust"].any():
+        if self._some("frac_nodust", p):
             old = (1.0 - p["frac_nodust"]) * old + p["frac_nodust"]
         in_place = len(young) == np.broadcast(young, old).shape[0]
         young = np.multiply(young, old, out=young if in_place else None)
         if third is not None:
             old = old * np.exp(third)
-        none = self._dustless(p)
-        if none.any():
+        if none is not None:
             young, old = np.where(none, 1.0, young), np.where(none, 1.0, old)
         agn = diffuse
         if self.dust_type == WITT_GORDON:
@@ -114,24 +115,24 @@ class PreparedLaw:
         One minus the transmission, exact to rounding where that is close to one.
         """
         p = self._columns(params)
-        return self._absorbed(p, *self._exponents(params, p, [slice(None)])[0][1:])
+        lost = self._exponents(params, p, [slice(None)])[0]
+        return self._absorbed(p, self._dustless(p), *lost[1:])
 
-    def _absorbed(self, p, diffuse, cloud, third):
+    def _absorbed(self, p, none, diffuse, cloud, third):
         # Nothing is left there, and where single precision ends numpy is ten times slower.
         for exponent in (diffuse, cloud):
             np.maximum(exponent, -80.0, out=exponent)
         old = np.negative(np.expm1(diffuse, out=diffuse), out=diffuse)
         np.negative(np.expm1(cloud, out=cloud), out=cloud)
-        if p["frac_obrun"].any():
+        if self._some("frac_obrun", p):
             cloud = cloud * (1.0 - p["frac_obrun"])
-        if p["frac_nodust"].any():
+        if self._some("frac_nodust", p):
             old = old * (1.0 - p["frac_nodust"])
         young = cloud + old - cloud * old
         if third is not None:
             extra = -np.expm1(third)
             old = extra + old - extra * old
-        none = self._dustless(p)
-        if none.any():
+        if none is not None:
             young, old = np.where(none, 0.0, young), np.where(none, 0.0, old)
         return young, old
 
@@ -151,21 +152,29 @@ class PreparedLaw:
         """
         p = self._columns(params)
         seen, lost, rest = self._exponents(params, p, sets)
+        none = self._dustless(p)
         return (
-            self._transmission(params, p, *seen),
-            self._absorbed(p, *lost[1:]),
+            self._transmission(params, p, none, *seen),
+            self._absorbed(p, none, *lost[1:]),
             np.exp(rest[1], out=rest[1]),
         )
 
     def emits(self, params):
         """Whether FSPS adds dust emission, bool (n or 1,): with dust1 or dust2 above zero."""
-        p = self._columns(params)
-        return ((p["dust1"] > TINY) | (p["dust2"] > TINY))[:, 0]
+        return self._dusty(self._columns(params))[:, 0]
+
+    @staticmethod
+    def _dusty(p):
+        return (p["dust1"] > TINY) | (p["dust2"] > TINY)
 
     def _columns(self, params):
         return self._fixed | {
             k: column(params[k], self.dtype) for k in self.parameters if k in params
         }
+
+    def _some(self, name, p):
+        """Whether a parameter is other than zero anywhere."""
+        return self._nonzero[name] if p[name] is self._fixed[name] else p[name].any()
 
     def _curve(self, params, p):
         """tau(lambda); not to be changed in place."""
@@ -178,7 +187,7 @@ class PreparedLaw:
 
         Arrays of their own, for passes over them to be quick.
         """
-        third = p["dust3"].any()
+        third = self._some("dust3", p)
         if self._series is not None and [k for k in self._own if k in params] == [
             self._series.name
         ]:
@@ -214,10 +223,11 @@ class PreparedLaw:
         return -p["dust1"] * np.exp(out, out=out)
 
     def _dustless(self, p):
-        """Rows (n or 1, 1) in which FSPS does not call its dust routine."""
+        """Rows (n or 1, 1) in which FSPS does not call its dust routine, or None."""
         if self.dust_type == WITT_GORDON:
-            return np.zeros((1, 1), dtype=bool)
-        return ~((p["dust1"] > TINY) | (p["dust2"] > TINY))
+            return None
+        none = ~self._dusty(p)
+        return none if none.any() else None
 
 
 class _Series:

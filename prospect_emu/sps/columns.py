@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cosmology import MAGGIE
-from . import attenuation, emission, igm, nebular
+from . import attenuation, dust_emission, igm, nebular
 from .constants import LNU_UNIT, REFERENCE, TINY, interpolate, locate
 from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
 # Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
-TOLERANCE = 6e-5
+TOLERANCE = 4e-5
 _DUST_TOLERANCE = 3e-5
 LINES_TOLERANCE = 0.05
 # Below this the light of old stars is far from even across a band: at its end all may be.
@@ -278,8 +278,11 @@ def free_dust(ingredients, dust_type, known, ranges, gas, emits):
     points, wave = family(dict(ranges)), ingredients.wave
     law = attenuation.prepare(dust_type, wave, dict(known))
     seen = law(points)
-    kinds = {id(a): np.broadcast_to(a, (len(a), wave.size)) for a in seen}
-    curves = np.concatenate(list(kinds.values())).astype(np.float32)
+    kinds = []
+    for curve in seen:
+        if not any(np.array_equal(curve, other) for other in kinds):
+            kinds.append(np.broadcast_to(curve, (len(curve), wave.size)))
+    curves = np.concatenate(kinds).astype(np.float32)
     if not emits:
         return FreeDust(curves, None, None)
     lost = np.concatenate(law.absorbed(points))
@@ -333,7 +336,7 @@ def dust_rows(ingredients, columns):
 
 
 def fixed_mixture(ingredients, fixed):
-    """`emission.mixture` of fixed parameters."""
+    """`dust_emission.mixture` of fixed parameters."""
     names = ("duste_qpah", "duste_umin", "duste_gamma")
     values = [np.atleast_1d(np.asarray(fixed.get(k, attenuation.DEFAULTS[k]))) for k in names]
-    return emission.mixture(ingredients, *values)
+    return dust_emission.mixture(ingredients, *values)

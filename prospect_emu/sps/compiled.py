@@ -10,11 +10,11 @@ and likewise for the light that dust absorbs, its own emission and the AGN.
 import numpy as np
 
 from ..parameters import DEFAULTS
-from . import ages, agn, emission
+from . import ages, agn, dust_emission
 from .columns import Columns, dust_rows, fixed_mixture
 from .constants import LNU_UNIT, TINY, between, find_cell
 from .inputs import Rows
-from .light import TOLERANCE, GasAxis, Stars, runs
+from .light import TOLERANCE, GasAxis, InColumns, Stars, runs
 from .nebular import line_profiles
 from .nodes import low_rank
 
@@ -28,6 +28,7 @@ HISTORY = (
     "sfh", "tage", "tau", "const", "sf_start", "sf_trunc", "sf_slope", "fburst", "tburst",
     "agebins", "tabular_time", "tabular_sfr", "mass",
 )  # fmt: skip
+_HISTORY = frozenset(HISTORY)
 _SHAPE = ("duste_qpah", "duste_umin", "duste_gamma")
 
 
@@ -108,6 +109,7 @@ class Folded:
         self._torus = None
         if "fagn" in free or self._value("fagn") > TINY:
             self._fold_agn()
+        self._within = self._limits()
         self._mass = g.stars_mass
         if self._metals is not None:
             cell, f = self._metals
@@ -148,14 +150,17 @@ class Folded:
             )
             if on["nebemlineinspec"]:
                 profiles = line_profiles(g.wave, g.resolution, g.line_wave)
-                lines = profiles @ c.young, profiles @ c.old
+                lines = [InColumns(c.young)(profiles)] * 2
+                if c.old is not c.young:
+                    lines[1] = InColumns(c.old)(profiles)
         common = (
             self.history.basis, self._metals, self._gas, self._value("frac_obrun"),
             bool(on["add_neb_continuum"]), self.gas_tolerance,
         )  # fmt: skip
         self._young = Stars(g, slice(0, nyoung), c.nb, c.young, lines[0], *common)
         self._old = Stars(g, slice(nyoung, None), c.nb, c.old, lines[1], *common)
-        self._gas_varies = self._gas is not None and not all(a.fixed for a in self._gas)
+        # Those that vary, the metallicity first.
+        self._gas_free = [a for a in self._gas or () if not a.fixed]
 
     def _fold_dust(self):
         table = dust_rows(self.g, self.columns)
@@ -201,17 +206,21 @@ class Folded:
 
     # ---- which rows --------------------------------------------------------------
 
-    def inside(self, p, n):
-        """Rows (n,) inside the metallicities and the ranges of the dust."""
+    def _limits(self):
+        """Names of parameters that are held in ranges, and their (low, high), (m, 1) each."""
         limits = dict(self.columns.ranges)
         if self._metals is None:
             limits["logzsol"] = self.g.logz[0], self.g.logz[-1]
-        if "duste_umin" in p and self.columns.emits:
+        if "duste_umin" in self.free and self.columns.emits:
             limits["duste_umin"] = -np.inf, self.g.dust_umin[-1]
+        return tuple(limits), *np.reshape(list(limits.values()), (-1, 2)).T[:, :, None]
+
+    def inside(self, p, n):
+        """Rows (n,) inside the metallicities and the ranges of the dust."""
         out = np.ones(n, dtype=bool)
-        if limits:
-            low, high = np.array(list(limits.values())).T[:, :, None]
-            values = np.array([p[k] for k in limits])
+        names, low, high = self._within
+        if names:
+            values = np.array([p[k] for k in names])
             out = ((values >= low) & (values <= high)).all(axis=0)
         if self.history._kind == "bins" and not p["mass"].min() > 0.0:
             out &= (p["mass"] >= 0.0).all(axis=1) & (p["mass"] > 0.0).any(axis=1)
@@ -223,7 +232,7 @@ class Folded:
         """Fluxes (n, nband) of L_nu in Lsun/Hz, and (`mfrac`) the share of mass left, (n,)."""
         raw, formed, scale = self.history(p, n)
         left = None
-        p = {k: v for k, v in p.items() if k not in HISTORY}
+        p = {k: v for k, v in p.items() if k not in _HISTORY}
         cell = f = np.zeros(n, dtype=int)
         if self._metals is None:
             cell, f = find_cell(self.g.logz, p["logzsol"])
@@ -235,7 +244,7 @@ class Folded:
             left = self._left(raw, cell, f)
         out = np.empty((n, self.nband))
         for i in range(0, n, self.chunk):
-            at = slice(i, i + self.chunk)
+            at = slice(i, min(i + self.chunk, n))
             some = {k: v[at] for k, v in p.items()}
             out[at] = self._chunk(some, raw[at], formed[at], cell[at], f[at])
         if order is not None:
@@ -248,7 +257,7 @@ class Folded:
 
     def _arranged(self, p, cell):
         """Order of the rows, by cells of metallicity; None where any is as good."""
-        return np.argsort(cell, kind="stable") if self._metals is None else None
+        return np.argsort(cell, kind="stable") if self._metals is None and cell.size > 1 else None
 
     def _seen(self, p):
         """Which of the bands' columns some rows need."""
@@ -272,7 +281,7 @@ class Folded:
         metals = None
         if self._metals is None:
             metals = f.astype(np.float32)[:, None], cell, runs(cell)
-        gas = self._gas_weights(p) if self._gas_varies else None
+        gas = self._gas_weights(p) if self._gas_free else None
         seen = self._seen(p)
         (old, warms), (young, warms_young) = (
             half(share, metals, gas, seen) for half in (self._old, self._young)
@@ -293,13 +302,13 @@ class Folded:
                 old += torus
             return self._bands(p, seen, old)
         law = {k: p[k].astype(np.float32) for k in c.ranges}
-        through, absorbed, leaving = c.law.in_turn(law, seen, slice(c.nb, c.nl), slice(c.nl, None))
+        sets = seen, slice(c.nb, c.nl), slice(c.nl, None)
+        through, absorbed, leaving = c.law.in_turn(law, *sets)
         if last > first:
             warms *= absorbed[1]
             warms_young *= absorbed[0]
             warms += warms_young
-            lost = warms.sum(axis=1)
-            lost = np.where(c.law.emits(law), lost, 0.0)
+            lost = np.where(c.law.emits(law), warms.sum(axis=1), 0.0)
             dust = self._warm_dust(p, lost, formed, first, last, leaving)
         young *= through.young
         if through.diffuse is through.old is through.agn:
@@ -329,10 +338,11 @@ class Folded:
         return np.add.reduceat(light, self._start, axis=1)[:, self._order]
 
     def _gas_weights(self, p):
-        cell, weight = next(a for a in self._gas if not a.fixed).weights(p)
-        if not any(axis.fixed for axis in self._gas):
-            u, of_u = self._gas[1].weights(p)
-            cell = cell * self._gas[1].ncell + u
+        first, *second = self._gas_free
+        cell, weight = first.weights(p)
+        for axis in second:
+            u, of_u = axis.weights(p)
+            cell = cell * axis.ncell + u
             weight = (weight[:, :, None] * of_u[:, None]).reshape(len(u), -1)
         weight = weight.astype(np.float32)
         order = np.argsort(cell, kind="stable")
@@ -346,13 +356,13 @@ class Folded:
             shape = shape @ self._warmth
         leaving, norm = shape[:, k:-1], shape[:, -1].astype(float)
         leaving = leaving.sum(axis=1) if leaves is None else (leaving * leaves).sum(axis=1)
-        power = emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
+        power = dust_emission.escaped(lost.astype(float) * formed, leaving / norm) / formed
         power = np.where(lost > 0.0, power, 0.0)
         shape = shape[:, first - self._warm.start : last - self._warm.start]
         return shape * (power / norm).astype(np.float32)[:, None]
 
     def _dust_mixture(self, p, n):
-        """`emission.mixture` of the first factor of the templates, (n, r)."""
+        """`dust_emission.mixture` of the first factor of the templates, (n, r)."""
         g = self.g
         qpah, umin, gamma = (p[k] if k in p else np.full(n, self._value(k)) for k in _SHAPE)
         i, fi = find_cell(g.dust_qpah, qpah)
@@ -360,12 +370,13 @@ class Folded:
         corner = np.array([0, 1, g.dust_umin.size, g.dust_umin.size + 1])
         index = (i * g.dust_umin.size + j)[:, None] + corner
         gamma = np.minimum(np.maximum(gamma, 0.0), 1.0)
-        weight = np.empty((n, 2, 2, 2), np.float32)
-        for a, of_qpah in enumerate((1.0 - fi, fi)):
-            for b, of_umin in enumerate((1.0 - fj, fj)):
-                both = of_qpah * of_umin
-                weight[:, a, b, 1] = both * gamma
-                weight[:, a, b, 0] = both - weight[:, a, b, 1]
+        of_corner = np.empty((n, 4))
+        of_corner[:, 3] = fi * fj
+        of_corner[:, 2], of_corner[:, 1] = fi - of_corner[:, 3], fj - of_corner[:, 3]
+        of_corner[:, 0] = (1.0 - fi) - of_corner[:, 1]
+        weight = np.empty((n, 4, 2), np.float32)
+        weight[:, :, 1] = of_corner * gamma[:, None]
+        weight[:, :, 0] = of_corner - weight[:, :, 1]
         some = self._dust.take(index, axis=0).reshape(n, 8, -1)
         return (weight.reshape(n, 1, 8) @ some)[:, 0]
 
@@ -377,7 +388,7 @@ class Folded:
         else:
             power = raw @ self._lbol[0]
         fagn = p["fagn"] if "fagn" in p else self._value("fagn")
-        power = power * np.where(fagn > TINY, fagn, 0.0)
+        power = power * np.maximum(fagn, 0.0)
         if "agn_tau" not in p:
             return power.astype(np.float32)[:, None]
         cell, f = find_cell(self.g.agn_tau, p["agn_tau"])

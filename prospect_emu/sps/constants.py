@@ -25,6 +25,8 @@ PHOTON_UNIT = 1e46  # ionising photons per second, likewise
 
 def namespace(x):
     """torch for its tensors, otherwise numpy."""
+    if type(x) is np.ndarray:
+        return np
     torch = sys.modules.get("torch")
     return torch if torch is not None and isinstance(x, torch.Tensor) else np
 
@@ -52,17 +54,12 @@ def find_cell(axis, x, extrapolate=False):
     the end cells are continued.
     """
     xp = namespace(x)
-    if xp is np:
-        # numpy.clip takes several times as long on a batch.
-        x = np.asarray(x, dtype=float)
-        cell = axis.searchsorted(x, side="right") - 1
-        cell = np.minimum(np.maximum(cell, 0), len(axis) - 2)
-    else:
-        cell = xp.clip(xp.searchsorted(axis, x, side="right") - 1, 0, len(axis) - 2)
+    cell = xp.searchsorted(axis[1:-1], x, side="right")
     low = axis[cell]
     frac = (x - low) / (axis[cell + 1] - low)
     if extrapolate:
         return cell, frac
+    # numpy.clip takes several times as long on a batch.
     return cell, np.minimum(np.maximum(frac, 0.0), 1.0) if xp is np else xp.clip(frac, 0.0, 1.0)
 
 

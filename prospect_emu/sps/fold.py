@@ -105,6 +105,8 @@ class Compiled:
         if not hasattr(filters, "weights"):
             self._projector = FilterProjector(self.filters, ingredients.wave, quadrature)
         settings = inputs.settings(self._physics(self.fixed))
+        units = self.fixed.get("mass_units", "mformed")
+        self._per_mass_left = bool(np.all(np.asarray(units) == "mstar"))
         self._lines = None
         self._factor = None
         if not any(k in self.free for k in _PLACE):
@@ -139,9 +141,10 @@ class Compiled:
         g, fixed, free = self.ingredients, self._physics(self.fixed), set(self.free)
         # What acts on wavelengths as they are observed.
         if "zred" in free or ("igm_factor" in free and settings["add_igm_absorption"]):
+            samples = self._projector if hasattr(self._projector, "nodes") else None
             return Redshifts(
-                g, self.filters, fixed, free, self._ranges, settings, self._lines, quadrature,
-                getattr(self._projector, "projector", None),
+                g, getattr(samples, "bands", self.filters), fixed, free, self._ranges, settings,
+                self._lines, quadrature, getattr(self._projector, "projector", None), samples,
             )  # fmt: skip
         targets = band_targets(g, self._projector, fixed, settings, self._lines)
         tolerance = getattr(self._projector, "gas_tolerance", None)
@@ -166,6 +169,8 @@ class Compiled:
 
     @staticmethod
     def _physics(params):
+        if _DISTANCE not in params:
+            return params
         return {k: v for k, v in params.items() if k != _DISTANCE}
 
     # ---- rows ------------------------------------------------------------------------
@@ -229,7 +234,7 @@ class Compiled:
         return self._compute(params, mfrac=True)
 
     def _inside(self, p, n):
-        physics = {k: v for k, v in p.items() if k != _DISTANCE}
+        physics = self._physics(p)
         if self._folded is None or self._by_component(physics):
             return np.zeros(n, dtype=bool)
         return self._folded.inside(physics, n)
@@ -255,10 +260,8 @@ class Compiled:
         return flux, left
 
     def _fold(self, p, n, mfrac=False):
-        mstar = np.all(np.asarray(self.fixed.get("mass_units", "mformed")) == "mstar")
-        physics = {k: v for k, v in p.items() if k != _DISTANCE}
-        flux, left = self._folded(physics, n, mfrac or mstar)
-        if mstar:
+        flux, left = self._folded(self._physics(p), n, mfrac or self._per_mass_left)
+        if self._per_mass_left:
             flux /= left[:, None]
         flux *= self._factor if self._factor is not None else self._factors(p)[:, None]
         return flux, left

@@ -5,6 +5,8 @@ sides, and (where the gas varies) in those of a few nodes of its parameters, bet
 the light per photon is an exponential.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from . import nebular
@@ -24,6 +26,8 @@ _FEW = 32
 _FEW_NODES = 200
 # Of the brightest column (lines and light per Hz differ much): what is fainter is dark.
 _DARK = 1e-25
+# Columns that are computed at a time: those side by side see neighbouring wavelengths.
+_WIDE = 64
 # Columns differ in brightness, so that mixtures of ages are held to less than the tolerance.
 _AGES = 0.15
 # The same of gas whose metallicity and ionisation are both free.
@@ -53,7 +57,9 @@ class GasAxis:
     def weights(self, p):
         """Cell (n,) and weights (n, size) of its nodes, where it is free."""
         cell, f = find_cell(self._axis, p[self.name])
-        return cell, np.vander(2.0 * f - 1.0, self.size, increasing=True) @ self.lagrange
+        powers = np.ones((f.size, self.size))
+        powers[:, 1:] = (2.0 * f - 1.0)[:, None]
+        return cell, np.multiply.accumulate(powers, axis=1) @ self.lagrange
 
     def of_cell(self, cell):
         """Indices of the nodes of a cell."""
@@ -106,9 +112,9 @@ class Stars:
         neb = self._ages < g.nneb
         if gas is not None and light[:, neb].any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
-            kinds = [(g.neb_logline, lines.astype(np.float32))]
+            kinds = [("neb_logline", lines.astype(np.float32))]
             if continuum:
-                kinds.append((g.neb_logcont, weights.astype(np.float32)))
+                kinds.append(("neb_logcont", weights.astype(np.float32)))
             log_age = g.log_age[self._ages[neb]]
             if all(axis.fixed for axis in gas):
                 light_of_one = self._gas(gas, slice(None), log_age, kinds)[0]
@@ -143,11 +149,11 @@ class Stars:
             lnu = np.tensordot(share, lnu, 1)
         weights = weights.astype(np.float32)
         if gas is None:
-            return (lnu @ weights).astype(float)
+            return InColumns(weights)(lnu).astype(float)
         ionised = weights.copy()
         ionised[: nebular.ionising(g.wave)] *= np.float32(outside)
         neb = self._ages < g.nneb
-        both = [lnu[:, part] @ w for part, w in ((neb, ionised), (~neb, weights))]
+        both = [InColumns(w)(lnu[:, part]) for part, w in ((neb, ionised), (~neb, weights))]
         return np.concatenate(both, axis=1).astype(float)
 
     def _gas(self, gas, which, log_age, kinds):
@@ -159,20 +165,21 @@ class Stars:
         which : slice
             Of the nodes of both, those of ``gas_logz`` first.
         log_age : ndarray, shape (nage,)
-        kinds : list of tuple (table, columns)
+        kinds : list of tuple (name, columns)
             Tables of the gas, and what becomes of their wavelengths or lines.
         """
+        if gas[1].fixed:
+            logz, at = tuple(gas[0].nodes[which].tolist()), (gas[1].nodes[0], *log_age[[0, -1]])
+            return sum(InColumns(w)(_gas_light(self.g, name, logz, *at)) for name, w in kinds)
         nodes = np.stack(np.meshgrid(*(a.nodes for a in gas), indexing="ij"), -1).reshape(-1, 2)
         nodes = nodes[which]
         out = np.zeros((len(nodes), log_age.size, kinds[0][1].shape[1]), np.float32)
-        for table, columns in kinds:
-            if gas[1].fixed:
-                table = nebular.at_logu(self.g, table, gas[1].nodes)
+        for name, columns in kinds:
+            in_columns, table = InColumns(columns), getattr(self.g, name)
             for i, (logz, logu) in enumerate(nodes):
                 if i == 0 or logz != nodes[i - 1, 0]:
                     at = nebular.at_ages(self.g, table, logz, log_age)
-                log = at if gas[1].fixed else nebular.at_logu(self.g, at, logu)
-                out[i] += nebular.from_log10(log) @ columns
+                out[i] += in_columns(nebular.from_log10(nebular.at_logu(self.g, at, logu)))
         return out
 
     def _fold_gas(self, gas, log_age, kinds, amount):
@@ -296,6 +303,37 @@ class Stars:
             np.dot(pair[a:b], first[:, seen], out=bands[a:b])
             np.dot(pair[a:b], second, out=rest[a:b])
         return bands, rest
+
+
+@lru_cache(maxsize=4)
+def _gas_light(ingredients, name, logz, logu, first, last):
+    """Light of a table of the gas at some metallicities and all ages between two, per photon."""
+    log = nebular.at_logu(ingredients, getattr(ingredients, name), logu)
+    log_age = ingredients.log_age
+    log_age = log_age[(log_age >= first) & (log_age <= last)]
+    each = [nebular.at_ages(ingredients, log, z, log_age) for z in logz]
+    return nebular.from_log10(np.array(each))
+
+
+class InColumns:
+    """``light @ weights`` for weights (nwave, ncol) of which most are zero."""
+
+    def __init__(self, weights):
+        self._ncol, self._parts = weights.shape[1], []
+        for first in range(0, self._ncol, _WIDE):
+            part = weights[:, first : first + _WIDE]
+            some = np.flatnonzero(part.any(axis=1))
+            if some.size:
+                seen = slice(some[0], some[-1] + 1)
+                self._parts.append((slice(first, first + _WIDE), seen, part[seen].copy()))
+
+    def __call__(self, light):
+        """Columns (..., ncol) of light (..., nwave)."""
+        flat = light.reshape(-1, light.shape[-1])
+        out = np.zeros((len(flat), self._ncol), np.float32)
+        for columns, seen, part in self._parts:
+            out[:, columns] = flat[:, seen] @ part
+        return out.reshape(*light.shape[:-1], self._ncol)
 
 
 def _row(metals, n):

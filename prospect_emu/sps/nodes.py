@@ -25,7 +25,7 @@ _DEPTHS = ("dust1", "dust2", "dust3")
 # Of the upper limit: a lower one below this is zero.
 _NEARLY = 0.05
 # Curves of a family: the first, three times as many with each parameter more, the second.
-_FEW, _MOST = 80, 1000
+_FEW, _MOST = 50, 1000
 # The worst curve of a family may be this many times worse than the average.
 WORST = 6.0
 # Singular values above this are accurate as square roots of eigenvalues.
@@ -116,7 +116,7 @@ def skeleton(curves, weight, tolerance, worst=WORST):
         size -= part**2
         basis, parts = np.column_stack([basis, q]), np.vstack([parts, part])
     matrix = np.linalg.solve(parts[:, nodes], parts)
-    return np.array(nodes), matrix * weight[nodes, None] / weight
+    return np.array(nodes, dtype=int), matrix * weight[nodes, None] / weight
 
 
 def low_rank(matrix, tolerance, scale=None, most=400):

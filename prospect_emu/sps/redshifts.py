@@ -144,6 +144,8 @@ class Redshifts(Folded):
     quadrature : {"converged", "sedpy", "gridded"}
     projector : GriddedBands, optional
         What is done to the spectrum before the bands, and their grids.
+    samples : Samples, optional
+        Whose samples of L_nu and lines are wanted beside the bands.
 
     Attributes
     ----------
@@ -152,16 +154,25 @@ class Redshifts(Folded):
     """
 
     # Few enough that spectra stay in cache, enough for products by cells of metallicity.
-    chunk = 128
+    chunk = 256
     # Single wavelengths and lines: nothing averages over a band.
     gas_tolerance, dust_tolerance = 1e-5, 1e-7
 
     def __init__(
-        self, ingredients, filters, fixed, free, ranges, settings, lines, quadrature, projector=None
-    ):
+        self, ingredients, filters, fixed, free, ranges, settings, lines, quadrature,
+        projector=None, samples=None,
+    ):  # fmt: skip
         self.zred = _redshifts(fixed, free, ranges)
         g = ingredients
-        at, x = _samples(g.wave, Curves(filters), self.zred)
+        samples = samples if samples is not None and len(samples) > len(filters) else None
+        at, x = np.zeros(0, dtype=int), np.zeros(0)
+        if filters:
+            at, x = _samples(g.wave, Curves(filters), self.zred)
+        if samples is not None:
+            more = np.setdiff1d(samples.nodes, at)
+            at, x = np.concatenate([at, more]), np.concatenate([x, np.log(g.wave[more])])
+            order = np.argsort(x, kind="stable")
+            at, x = at[order], x[order]
         weight = np.ones(g.wave.size)
         if quadrature == "sedpy":
             weight = (np.pad(np.diff(g.wave), (0, 1)) + np.pad(np.diff(g.wave), (1, 0))) / 2.0
@@ -170,7 +181,9 @@ class Redshifts(Folded):
             weight /= g.wave**2
         grids = projector.grids if quadrature == "gridded" else None
         lnz = np.log1p(self.zred)
-        if quadrature == "sedpy":
+        if not filters:
+            self._spectral = None
+        elif quadrature == "sedpy":
             self._spectral = SampledBands(filters, x, lnz)
         else:
             self._spectral = BandIntegrals(filters, x, grids)
@@ -180,12 +193,21 @@ class Redshifts(Folded):
             at, weight = np.unique(self._spread.indices), np.ones(g.wave.size)
             self._spread = self._spread[:, at].toarray()
         runs = [(at[i : i + 1], weight[at[i : i + 1]]) for i in range(at.size)]
-        seen = np.zeros(0, dtype=int)
-        if lines is not None:
-            seen = np.argsort(g.line_wave, kind="stable")
-            seen = seen[lines[seen]]
-        self._emission = None
-        if seen.size:
+        # Lines that bands contain, and all that are wanted.
+        apart = np.zeros(g.line_wave.size, dtype=bool) if lines is None else np.array(lines)
+        some = apart.copy()
+        if samples is not None:
+            apart[samples.fitted] = False
+            some[samples.lines] = True
+        seen = np.argsort(g.line_wave, kind="stable")
+        seen = seen[some[seen]]
+        self._apart, self._emission, self._wanted = apart[seen].astype(np.float32), None, None
+        if samples is not None:
+            node = np.searchsorted(x, np.log(g.wave[samples.nodes]))
+            place = np.zeros(g.line_wave.size, dtype=int)
+            place[seen] = np.arange(seen.size)
+            self._wanted = node, 1.0 / weight[at[node]], place[samples.lines]
+        if self._apart.any() and filters:
             self._emission = SampledBands(filters, np.log(g.line_wave[seen]), lnz, lines=True)
         nothing = np.zeros(0, dtype=int)
         targets = Targets(
@@ -200,7 +222,9 @@ class Redshifts(Folded):
             exponent, vector = igm.terms(g.wave)
             self._igm = exponent, vector.astype(np.float32)
             self._blue = at[at < vector.shape[1]]
-        super().__init__(ingredients, targets, fixed, free, ranges, settings)
+        tolerance = None if samples is None else samples.gas_tolerance
+        super().__init__(ingredients, targets, fixed, free, ranges, settings, tolerance)
+        self.nband = len(filters if samples is None else samples)
 
     def _sum_nodes(self):
         """Nodes of the lines come first, then one for each sample."""
@@ -208,7 +232,6 @@ class Redshifts(Folded):
         nodes = owner[owner < self._nline]
         self._of_lines = np.zeros((nodes.size, self._nline), np.float32)
         self._of_lines[np.arange(nodes.size), nodes] = 1.0
-        self.nband = len(self._spectral.scale)
 
     def inside(self, p, n):
         """Rows (n,) inside the metallicities, the ranges of the dust and those of redshift."""
@@ -226,7 +249,8 @@ class Redshifts(Folded):
         return np.lexsort((cell, chunk))
 
     def _seen(self, p):
-        if self._nline or self._spread is not None or "zred" not in p:
+        whole = self._nline or self._spread is not None or self._wanted is not None
+        if whole or "zred" not in p:
             return super()._seen(p)
         return self._spectral.seen(*np.log1p([p["zred"].min(), p["zred"].max()]))
 
@@ -249,9 +273,17 @@ class Redshifts(Folded):
         samples = light[:, k:]
         if self._spread is not None:
             samples = samples @ self._spread.T
-        out = self._spectral(samples, lnz, seen.start)
-        if k:
-            out += self._emission(light[:, :k] @ self._of_lines, lnz)
+        out = np.zeros((len(light), 0))
+        if self._spectral is not None:
+            out = self._spectral(samples, lnz, seen.start)
+        lines = light[:, :k] @ self._of_lines
+        if self._emission is not None:
+            out += self._emission(lines * self._apart, lnz)
+        if self._wanted is not None:
+            node, unweighted, line = self._wanted
+            out = np.concatenate(
+                [out, samples[:, node] * unweighted, lines[:, line] / LIGHTSPEED], axis=1
+            )
         return out
 
 

@@ -15,7 +15,7 @@ from prospect_emu.networks.stitched import fading_weights, stitch
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
-from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import tolerate_missing_sps_home
 from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.training.recipe import Recipe, draw_parameters
 
@@ -350,7 +350,7 @@ def test_posterior_compiles(stitched, zred):
     obs = sps.inflate({**obs, "wavelength": None, "spectrum": None, "phot_mask": flux > 0})
     post = BatchedPosterior(model, obs, sps)
     sample = post.prior_transform(np.random.default_rng(1).random((60, post.ndim)))
-    vectors = post.emulator_theta(sample)
+    vectors = post.predictions.vectors(sample)
     np.testing.assert_allclose(post.maggies(sample), stitched.maggies(vectors), rtol=1e-5)
     assert np.isfinite(post.log_likelihood(sample)).all()
     predicted, mfrac = model.predict(sample[0], obs=fix_obs(dict(obs)), sps=sps)[1:]

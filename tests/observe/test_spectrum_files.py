@@ -117,6 +117,12 @@ def test_air_of_a_file(tmp_path):
     assert got["spectrum_notes"] == ["Wavelengths were converted from air to vacuum."]
 
 
+def test_inverse_variances_called_errors_are_told_of(tmp_path):
+    data = table()
+    data["err"] = 1e4 * np.ones(21) * u.uJy
+    assert "ratio of a pixel is" in read_spectrum(written(tmp_path, data))["spectrum_notes"][-1]
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -127,7 +133,8 @@ def test_air_of_a_file(tmp_path):
         ({"wavelength": (WAVE - 1.5) * u.um}, "first wavelength is -5000 A"),
         ({"flux": FLUX * u.s}, "not a flux density"),
         ({"flux": FLUX * u.erg / u.s / u.cm**2}, "not a flux density"),
-        ({"flux": np.full(21, np.nan) * u.uJy}, "All pixels"),
+        ({"flux": np.full(21, np.nan) * u.uJy}, "All pixels .* 21 for a flux that is not finite"),
+        ({"err": np.zeros(21) * u.uJy}, "All pixels .* and 21 for an error that is not positive"),
         ({"use": np.zeros(21, dtype=bool)}, "All pixels"),
         ({"mask": np.zeros(21, dtype=bool)}, "rename it 'use'"),
         ({"err": None}, "no column of the error"),

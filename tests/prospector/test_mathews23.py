@@ -8,7 +8,7 @@ from prospect.sources.constants import cosmo
 from prospect_emu.errors import RangeError
 from prospect_emu.networks import sfh
 from prospect_emu.networks.vector import PARAMETERS, derived_quantities
-from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import tolerate_missing_sps_home
 from prospect_emu.prospector.mathews23 import model_params
 
 Z = np.array([0.01, 0.5, 1.3, 3.0, 11.9])

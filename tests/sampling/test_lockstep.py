@@ -19,7 +19,7 @@ from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import ModelMismatchError, ProspectEmuError
 from prospect_emu.fit.fitting import fit_model, parse_keywords
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.prospector.emission_lines import tolerate_missing_sps_home
+from prospect_emu.prospector.line_table import tolerate_missing_sps_home
 from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.sampling import dynesty_internals as internals
 from prospect_emu.sampling.lockstep import LockstepPool, dynesty_version

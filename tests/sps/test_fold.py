@@ -45,6 +45,7 @@ MODELS = {
         STEPS | {"dust_type": 1, "dust1": 0.3, "dust2": 0.4}, "mass logzsol gas_logz fagn",
     ),
     "no dust": (STEPS, "mass logzsol"),
+    "a law without dust": (STEPS | {"dust_type": 4}, "mass logzsol dust_index frac_nodust"),
     "fixed metallicity": (STEPS | {"logzsol": -0.31}, "mass dust1 dust2 dust_index"),
     "leaks": (
         STEPS | {"dust_type": 4, "frac_obrun": 0.2, "dust_tesc": 8.0},

@@ -110,8 +110,8 @@ def test_rows_do_not_depend_on_their_batch(toy, filters):
     whole = toy.photometry(theta, filters).numpy()
     np.testing.assert_allclose(whole[:30], whole[30:60], rtol=1e-11)
     alone = [toy.photometry(row[None], filters)[0].numpy() for row in theta[:6]]
-    # Alone, a row takes the dense matrix instead of the compiled loops.
-    np.testing.assert_allclose(whole[:6], alone, rtol=1e-9)
+    # Alone, a row takes the dense matrix, with whose weights the lists agree to 1.4e-6.
+    np.testing.assert_allclose(whole[:6], alone, rtol=3e-6)
 
 
 def test_autograd(toy, filters):
@@ -143,19 +143,19 @@ def test_float32(toy, toy_tables, filters):
     np.testing.assert_allclose(single[bright], double[bright], rtol=1e-4)
 
 
-@pytest.mark.parametrize("zred", [0.01, 1.7, 9.0])
-def test_weights_of_bands(toy, filters, zred):
-    """Dense weights against `FilterProjector`'s closed forms: 2e-6 of each band's sum of |weights|.
+def test_weights_of_bands(toy, filters):
+    """Lists of weights against `FilterProjector`'s closed forms: 2e-6 of a band's sum of |weights|.
 
-    Measured 1.4e-6 over the 137 bands of the paper; in sedpy's quadrature 1e-13.
+    Measured 1.4e-6 over the 137 bands of the paper.
     One projector per filter: together, their running integrals lose digits.
     """
     wave = toy.wavelengths.numpy()
-    for quadrature, tolerance in (("converged", 2e-6), ("sedpy", 1e-13)):
-        got = toy.projector(filters, quadrature).matrix(zred).numpy()
-        pairs = [FilterProjector([f], wave, quadrature).matrix(zred)[0] for f in filters]
-        error = np.abs(got - pairs).sum(-1) / np.maximum(np.abs(pairs).sum(-1), 1e-300)
-        assert error.max() < tolerance
+    redshifts = torch.tensor([0.01, 1.7, 9.0], dtype=torch.float64)
+    each = torch.eye(wave.size, dtype=torch.float64).expand(3, -1, -1)
+    for got, zred in zip(toy.projector(filters)(each, redshifts), redshifts, strict=True):
+        pairs = [FilterProjector([f], wave).matrix(float(zred))[0] for f in filters]
+        error = np.abs(got.numpy().T - pairs).sum(-1) / np.maximum(np.abs(pairs).sum(-1), 1e-300)
+        assert error.max() < 2e-6
 
 
 def test_bands_off_the_grid(filters):
@@ -170,26 +170,14 @@ def test_bands_off_the_grid(filters):
 
 
 def test_bands_with_gradient_in_redshift(toy, filters):
-    """The list of weights and the dense matrix agree (1e-9), also where only the former is used."""
+    """The list of weights and the dense matrix agree to 3e-6 (`test_weights_of_bands`: 2e-6)."""
     theta = torch.tensor(draw_theta(8, zred=(2.0, 2.0)), requires_grad=True)
     with_gradient = toy.photometry(theta, filters)
     assert with_gradient.requires_grad
     want = toy.photometry(theta.detach(), filters)
-    np.testing.assert_allclose(with_gradient.detach(), want, rtol=1e-9)
-
-
-@pytest.mark.parametrize("dtype, rtol", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_compiled_loops_are_the_lists_of_weights(toy, filters, dtype, rtol):
-    """The two ways to project rows of different redshifts: to rounding of their sums."""
-    bands = BandProjector(filters, toy.wavelengths.numpy(), "converged", dtype, "cpu")
-    z = torch.linspace(0.01, 12.0, 20, dtype=torch.float64)
-    lnu = torch.rand(20, 3, toy.wavelengths.numel(), generator=torch.manual_seed(1)).to(dtype)
-    loops, lists = bands(lnu, z), bands(lnu, z.clone().requires_grad_())
-    assert loops.dtype == dtype
-    np.testing.assert_allclose(loops, lists.detach(), rtol=rtol)
-    # A redshift that is not a number must not be looked up in a table.
-    z[3] = torch.nan
-    assert bands(lnu, z)[3].isnan().all()
+    np.testing.assert_allclose(with_gradient.detach(), want, rtol=3e-6)
+    with pytest.raises(ProspectEmuError, match="no gradient in redshift"):
+        toy.photometry(theta, filters, "sedpy")
 
 
 def test_nebular_interpolation(toy, toy_tables):
@@ -221,7 +209,7 @@ def test_complaints(toy, toy_tables, filters, tmp_path):
         toy.spectrum(draw_theta(8)[0])
     with pytest.raises(ProspectEmuError, match="cannot change dust_type"):
         ExactSPS(toy_tables, fixed={"dust_type": 2})
-    with pytest.raises(ProspectEmuError, match="quadrature is 'simpson'"):
+    with pytest.raises(ValueError, match="quadrature must be"):
         toy.photometry(draw_theta(8), filters, "simpson")
     with pytest.raises(ModelFileError, match="does not exist"):
         ExactSPS(tmp_path / "none.safetensors")
@@ -382,53 +370,3 @@ def test_gradients_against_fsps(fsps_tables, fsps_model, filters):
         step[i] = 1e-4
         want = (log_flux(theta[row] + step) - log_flux(theta[row] - step)) / 2e-4
         np.testing.assert_allclose(got[row, i], want, rtol=1e-4, atol=1e-4, err_msg=PARAMETERS[i])
-
-
-def test_lines_in_bands_hold_the_light_of_lines_in_the_spectrum(toy_tables):
-    """The two ways to add lines differ in how narrow bands see a line's width, not in energy.
-
-    Where a line of the coarse toy grid lies across an edge, they share it by a third otherwise.
-    """
-    wide = load_filters(["wfc3_ir_f160w", "wfc3_ir_f140w"])
-    theta = draw_theta(12, seed=4, zred=(1.0, 1.2))
-    inside = ExactSPS(toy_tables).photometry(theta, wide).numpy()
-    apart = ExactSPS(toy_tables, fixed={"nebemlineinspec": False})
-    added = apart.photometry(theta, wide).numpy()
-    without = ExactSPS(toy_tables | {"neb_logline": toy_tables["neb_logline"] - 30.0})
-    lines = inside - without.photometry(theta, wide).numpy()
-    assert np.abs(lines / inside).max() > 1e-3
-    assert np.abs(added / inside - 1.0).max() < 0.3 * np.abs(lines / inside).max()
-
-
-@pytest.mark.fsps
-@pytest.mark.slow
-@pytest.mark.parametrize("in_spectrum", [True, False])
-def test_lines_against_fsps(fsps_tables, filters, in_spectrum):
-    """Line luminosities, and photometry with the lines in the spectrum or band by band.
-
-    Measured 1.5e-13 and 1e-10; the tolerance leaves room for other compilers.
-    """
-    from prospect.models import SpecModel
-    from prospect.sources import FastStepBasis
-
-    from prospect_emu.prospector.mathews23 import model_params
-
-    sps = ExactSPS(fsps_tables, fixed={"nebemlineinspec": in_spectrum})
-    theta = draw_theta(10, seed=9, zred=(0.5, 3.0), logzsol=(-0.12, -0.1))[8:]
-    params = model_params()
-    params["nebemlineinspec"]["init"] = in_spectrum
-    model, fsps = SpecModel(params), FastStepBasis(zcontinuous=1)
-    alias = {"massmet_1": "logmass", "massmet_2": "logzsol"}
-    order = [INDEX[alias.get(name, name)] for name in model.theta_labels()]
-    obs = {"wavelength": None, "spectrum": None, "filters": filters}
-    for row in theta:
-        want = model.predict(row[order], obs=obs, sps=fsps)[1]
-        wave, per_mass = fsps.get_galaxy_elines()
-        np.testing.assert_allclose(wave, sps.line_wavelengths.numpy())
-        want_lines = per_mass * model.params["mass"].sum()
-        got = sps.line_luminosities(row[None])[0].numpy()
-        seen = want_lines > 1e-6 * want_lines.max()
-        np.testing.assert_allclose(got[seen], want_lines[seen], rtol=1e-9)
-        got = sps.photometry(row[None], filters, "sedpy")[0].numpy()
-        seen = want > 10 ** (-0.4 * 35)
-        np.testing.assert_allclose(got[seen], want[seen], rtol=1e-7)

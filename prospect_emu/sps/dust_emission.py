@@ -61,7 +61,7 @@ def escaped(absorbed, through):
         ``absorbed (1 + r + ... + r^(k-1))`` with ``r = 1 - through`` and k the number of
         FSPS's passes. With all of them ``absorbed / through``.
     """
-    stays = np.clip(1.0 - np.asarray(through, dtype=float), 0.0, 1.0)
+    stays = np.minimum(np.maximum(1.0 - np.asarray(through, dtype=float), 0.0), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         passes = np.log(LEFT_OVER / absorbed) / np.log(stays)
     passes = np.where(absorbed * stays <= LEFT_OVER, 1.0, np.ceil(np.maximum(passes, 1.0)))

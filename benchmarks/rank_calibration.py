@@ -1,8 +1,8 @@
 """Simulation-based calibration: are the posteriors of mock galaxies as wide as they should be?
 
-    OMP_NUM_THREADS=1 python benchmarks/calibration.py EMULATOR OUT [--mocks 200]
+    OMP_NUM_THREADS=1 python benchmarks/rank_calibration.py EMULATOR OUT [--mocks 200]
         [--preset standard] [--floor 0.05] [--bands 13] [nested_walks=25 ...]
-    python benchmarks/calibration.py EMULATOR OUT --mocks 0 --figure docs/images/calibration.png
+    python benchmarks/rank_calibration.py EMULATOR OUT --mocks 0 --figure OUT.png
 
 Each mock is drawn from the fit priors (redshift uniform in 0.5-3 and then held fixed,
 log mass between 10 and 12), with the depth of 3D-HST in its 45 bands, and fitted as

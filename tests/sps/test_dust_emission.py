@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prospect_emu.sps import agn, emission, igm, nebular
+from prospect_emu.sps import agn, dust_emission, igm, nebular
 from prospect_emu.sps.constants import CLIGHT
 
 
@@ -22,21 +22,21 @@ def test_self_absorption():
     absorbed = 10.0 ** rng.uniform(-4.0, 4.0, 300)
     through = rng.uniform(0.05, 1.0, 300)
     expected = [loop(a, t) for a, t in zip(absorbed, through, strict=True)]
-    np.testing.assert_allclose(emission.escaped(absorbed, through), expected, rtol=1e-12)
-    rich = emission.escaped(np.array([1e11]), np.array([0.3]))
+    np.testing.assert_allclose(dust_emission.escaped(absorbed, through), expected, rtol=1e-12)
+    rich = dust_emission.escaped(np.array([1e11]), np.array([0.3]))
     assert rich * 0.3 == pytest.approx(1e11, rel=1e-12)
-    assert emission.escaped(np.array([1.0, 0.0]), np.array([1.0, 0.5])).tolist() == [1.0, 0.0]
+    assert dust_emission.escaped(np.array([1.0, 0.0]), np.array([1.0, 0.5])).tolist() == [1.0, 0.0]
 
 
 def test_templates_are_multilinear(toy):
     """At a node the node's own; between nodes the mean; held at the ends."""
     q, u = toy.dust_qpah, toy.dust_umin
-    at = emission.templates(toy, q[[1]], u[[2]], np.array([0.0]))
+    at = dust_emission.templates(toy, q[[1]], u[[2]], np.array([0.0]))
     np.testing.assert_allclose(at[0], toy.dust_lnu[1, 2, 0], rtol=1e-6)
-    middle = emission.templates(toy, 0.5 * (q[[0]] + q[[1]]), u[[2]], np.array([0.5]))
+    middle = dust_emission.templates(toy, 0.5 * (q[[0]] + q[[1]]), u[[2]], np.array([0.5]))
     np.testing.assert_allclose(middle[0], toy.dust_lnu[:2, 2].mean(axis=(0, 1)), rtol=1e-6)
     for low, high in ((-3.0, 0.0), (99.0, 2.0)):
-        end = emission.templates(toy, np.array([low]), np.array([low]), np.array([high]))
+        end = dust_emission.templates(toy, np.array([low]), np.array([low]), np.array([high]))
         corner = toy.dust_lnu[0, 0, 0] if low < 0 else toy.dust_lnu[-1, -1, 1]
         np.testing.assert_allclose(end[0], corner, rtol=1e-6)
 
