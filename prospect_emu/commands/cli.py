@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import ProspectEmuError
 from . import fit_output
+from .convert_commands import register_convert
 from .fit_output import OUTPUTS
 from .model_commands import register_describe, register_run
 from .plot_commands import register_plot
@@ -355,7 +356,8 @@ def _check(args):
 
 
 COMMANDS = (
-    register_fit, register_run, register_describe, register_plot, register_list, register_check
+    register_fit, register_run, register_describe, register_plot, register_list, register_check,
+    register_convert,
 )  # fmt: skip
 
 
