@@ -169,7 +169,9 @@ def whole_fit(sps, fsps):
     )
     if fsps is not None:
         # FSPS takes 10 s more for each metallicity that is new to it.
-        rows[:, model.theta_index["massmet"]] = rows[0, model.theta_index["massmet"]]
+        near = rows[0, model.theta_index["massmet"]]
+        near = near + 0.01 * np.random.default_rng(1).standard_normal((len(rows), 2))
+        rows[:, model.theta_index["massmet"]] = near
         for row in rows[:8]:
             start_one = time.process_time()
             value = lnprobfn(row, model, obs, fsps, (noise, None), nested=True)

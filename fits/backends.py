@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SetupError
+from ..errors import DataError, SetupError
 from ..fit.certificate import find_engine
+from ..fit.one_galaxy import PRESET, with_spectrum
 from ..fit.predictions import ExactFluxes
 from ..fit.result import FitResult
 from ..networks.loading import load_emulator
@@ -78,7 +79,8 @@ class Backend:
         """
         from ..fit.fitting import fit_model
 
-        model, sps = self.model(config, *redshift_of(obs)), self.sps(obs["filters"])
+        obs, model = self.problem(obs, config)
+        sps = self.sps(obs["filters"])
         if config.inflate:
             obs = sps.inflate(obs)
         more = {"seed": seed, "progress": False, "max_seconds": config.max_seconds}
@@ -94,6 +96,10 @@ class Backend:
             restframe=config.restframe,
         )  # fmt: skip
         return self.certify(result, obs, config, seed)
+
+    def problem(self, obs, config):
+        """What is fitted: data and model."""
+        return obs, self.model(config, *redshift_of(obs))
 
     def certify(self, result, obs, config, seed):
         """A result with the certificate that the configuration asks for."""
@@ -181,6 +187,15 @@ class ExactBackend(Backend):
         # The ingredients follow from the model, and no model takes others at another redshift.
         ingredients = ExactFluxes(self.model(config, 1.0), [], self._sps).ingredients
         return {"name": "exact", "sha256": ingredients.manifest.get("sha256")}
+
+    def problem(self, obs, config):
+        if "spectrum_file" not in obs:
+            return super().problem(obs, config)
+        file, (_, prior, magnification) = dict(obs.pop("spectrum_file")), redshift_of(obs)
+        if magnification is not None:
+            raise DataError("A magnification is not taken with a spectrum; leave out one of them.")
+        del file["sha256"]
+        return with_spectrum(obs, model="+".join(config.model) or PRESET, prior=prior, **file)
 
     def model(self, config, zred, prior=None, magnification=None):
         if config.params:

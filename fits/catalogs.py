@@ -5,9 +5,11 @@ A `Sample` is what a campaign works on: names, and for each row a Prospector
 other one.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
@@ -15,6 +17,7 @@ from astropy.table import Table
 from ..errors import DataError, ProspectEmuError
 from ..observe.filters import load_filters
 from ..observe.flux_units import PLACEHOLDERS, columns_to_maggies
+from ..observe.spectrum_files import read_spectrum
 from ..observe.table_files import flags, missing, numbers, pure_numbers, read_table, single
 from ..observe.tables import make_obs
 from ..prospector.magnification import describe_magnification
@@ -263,7 +266,7 @@ def _read_table(config):
 
 def _from_columns(config, table, columns, truth=()):
     kinds = ("flux", "error", "use", "upper_limit")
-    given = (config.zred_column, config.zred_error_column, config.ebv_column)
+    given = (config.zred_column, config.zred_error_column, config.ebv_column, config.spectrum)
     needed = [config.id_column, *(name for name in given if name)]
     needed += [entry[k] for entry in columns.values() for k in kinds if k in entry]
     lacking = [n or "''" for n in needed if n not in table.colnames]
@@ -332,6 +335,8 @@ def _from_columns(config, table, columns, truth=()):
         elif mu is None and config.magnification:
             own = config.magnification.replace("{id}", ids[row])
             more["magnification"] = all_mu or describe_magnification(own)
+        if config.spectrum and not missing(table[config.spectrum])[row]:
+            more["spectrum_file"] = _spectrum(config, str(table[config.spectrum][row]).strip())
         obs = make_obs(
             filters, maggies[row], unc[row], "free" if free[row] else zred[row], config.floor,
             used[row], left_out, id=ids[row], **more,
@@ -340,6 +345,17 @@ def _from_columns(config, table, columns, truth=()):
         return obs
 
     return Sample(ids=ids, table=table, zred=zred, bands=tuple(columns), make=make, free=free)
+
+
+def _spectrum(config, name):
+    """A galaxy's spectrum: its file, how it is read, and a checksum."""
+    folder = Path(config.path).parent
+    path, out = folder / name, {**(config.spectra or {}), "spectrum": str(folder / name)}
+    if (folder / str(out.get("resolution", ""))).is_file():
+        out["resolution"] = str(folder / out["resolution"])
+    how = {k: out.get(k) for k in ("spectrum_unit", "wave_unit", "air")}
+    read_spectrum(path, how["spectrum_unit"], how["wave_unit"], how["air"])  # or say why not
+    return {**out, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _read_mocks(config):

@@ -30,8 +30,11 @@ _OF_KIND = dict.fromkeys(
     ("field", "zeropoints", "mips_factor", "mask_lyman_alpha", "mask_negative"), "3dhst"
 ) | dict.fromkeys((
     "id_column", "zred_column", "zred_error_column", "zred_prior", "magnification", "unit",
-    "band_columns", "bands", "layout", "missing", "ebv_column",
+    "spectrum", "spectra", "band_columns", "bands", "layout", "missing", "ebv_column",
 ), "table")  # fmt: skip
+SPECTRA = (
+    "resolution", "polyorder", "spectrum_unit", "wave_unit", "air", "degrade", "spectrum_floor"
+)  # fmt: skip
 _LOWEST = {
     "repeats": 1, "retries": 0, "seed": 0, "fit.nlive": 2, "fit.walks": 1, "fit.n_eff": 1,
     "fit.max_runs": 1, "fit.max_batch": 0, "fit.certificate": 0, "fit.draws": 0,
@@ -82,6 +85,16 @@ def parse_config(data, folder=".", where="the configuration"):
                 f"{where}: catalog.{name} does nothing for catalogs of kind {catalog.kind!r}, only "
                 f"for {_OF_KIND[name]!r}; remove it."
             )
+    if catalog.spectrum and (tuple(config.emulators) != ("exact",) or config.fit.params):
+        raise SetupError(
+            f"{where}: catalog.spectrum needs emulators = ['exact'], and the 18-parameter model or "
+            "fit.model; set these, or leave the spectra out."
+        )
+    unknown = sorted(set(catalog.spectra or {}) - set(SPECTRA))
+    if unknown:
+        raise SetupError(
+            f"{where}: catalog.spectra.{unknown[0]} is unknown; known: {', '.join(SPECTRA)}."
+        )
     fit = config.fit
     for name in ("tables", "params"):
         path = getattr(fit, name)

@@ -81,8 +81,9 @@ def photometry_of(obs):
     }
     if "zred_prior" in obs:
         out["zred_prior"] = obs["zred_prior"]
-    if "magnification" in obs:
-        out["magnification"] = obs["magnification"]
+    for name in ("magnification", "spectrum_file"):
+        if name in obs:
+            out[name] = obs[name]
     if "maggies_unc_catalog" in obs:
         out["maggies_unc_catalog"] = np.array(obs["maggies_unc_catalog"], dtype=float)
     if "upper_limits" in obs:
@@ -121,6 +122,9 @@ def fingerprint_of(key, seed, fit, photometry, emulator, used_versions):
         out["data.zred_prior"] = hash_of(photometry["zred_prior"])
     if "magnification" in photometry:
         out["data.magnification"] = hash_of(photometry["magnification"])
+    if "spectrum_file" in photometry:
+        # Wherever the file lies.
+        out["data.spectrum"] = hash_of(photometry["spectrum_file"] | {"spectrum": ""})
     if "upper_limits" in photometry:
         out["data.upper_limits"] = _hash(photometry["upper_limits"][mask])
     out |= emulator_fields(emulator)

@@ -36,6 +36,12 @@ class CatalogConfig:
     layout : str
         Of a table: "uncover" reads a catalog of UNCOVER's layout and writes theirs besides the
         results, see `prospect_emu.fits.uncover`.
+    spectrum : str
+        Of a table: a column of files of spectra, relative to the catalog's folder, that are fitted
+        with the photometry; galaxies without one are fitted to photometry alone.
+    spectra : dict
+        How these are read and fitted: ``resolution``, ``polyorder``, ``spectrum_unit``,
+        ``wave_unit``, ``air``, ``degrade``, ``spectrum_floor``, as in ``prospect-emu fit``.
     unit : str
         Of flux columns that have none of their own; "zp 25" is AB 25 for a flux of 1.
     missing : tuple of float
@@ -68,6 +74,8 @@ class CatalogConfig:
     zred_error_column: str = ""
     zred_prior: str = ""
     magnification: str = ""
+    spectrum: str = ""
+    spectra: dict | None = None
     layout: str = ""
     unit: str = ""
     missing: tuple = ()

@@ -7,6 +7,7 @@ Imports that take time are inside the functions, so that ``--help`` does not wai
 """
 
 import argparse
+import errno
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -32,6 +33,9 @@ def main(argv=None):
     """
     # Figures go to files; a notebook's backend, which it hands on, is not there.
     os.environ["MPLBACKEND"] = "Agg"
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by 2>&-
+            setattr(sys, name, open(os.devnull, "w"))
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown and not getattr(args, "takes_unknown", False):
@@ -48,6 +52,11 @@ def main(argv=None):
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()
         return 0
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        print(f"prospect-emu {args.command}: {err}; free space and start again.", file=sys.stderr)
+        return 2
 
 
 def build_parser():
@@ -214,6 +223,8 @@ def _fit(args):
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
+    if args.tables and not args.certify:
+        raise SetupError("--tables is for --certify; give both, or leave it out.")
     if (args.sampler == "amortised") != bool(args.proposal):
         raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:

@@ -155,8 +155,6 @@ def fit_model(
     if observation.has_photometry(data):
         observation.check_not_changed(data)
     posterior = BatchedPosterior(model, data, sps)
-    if posterior.lines is not None:
-        data["lines"] = posterior.lines.data.plain
     if hasattr(sps, "emulator"):
         _check_inflated(data, sps.emulator.name)
     adapter.complete(obs, data)

@@ -104,6 +104,15 @@ def prepare(
     DataError, FilterError, RangeError, ModelMismatchError, SetupError
         If the table, its redshift, the model or the emulator does not fit the others.
     """
+    if not isinstance(model, str):
+        raise SetupError(f"model = {model!r} must be a text, such as 'parametric_sfh+nebular'.")
+    if spectrum is None and (
+        resolution or spectrum_unit or wave_unit or air is not None or degrade or spectrum_floor
+    ):
+        raise SetupError(
+            "resolution, spectrum_unit, wave_unit, air, degrade and spectrum_floor are of a "
+            "spectrum, and none is given; give one, or leave them out."
+        )
     prior = _zred_prior(zred, zred_prior, model)
     obs = read_photometry(
         mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
@@ -124,10 +133,10 @@ def prepare(
                 "redshift; leave out the spectrum or the emulator."
             )
     if spectrum is not None:
-        data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
-        return *_with_spectrum(
-            obs, data, model, resolution, polyorder, degrade, spectrum_floor, prior
-        ), EmulatorSPS()
+        return *with_spectrum(
+            obs, spectrum, model, prior, resolution, polyorder, spectrum_unit, wave_unit, air,
+            degrade, spectrum_floor,
+        ), EmulatorSPS()  # fmt: skip
     if model == PRESET:
         _check_truth(obs.get("truth"), obs["table"])
         params = model_params(obs["zred"], prior, magnification)
@@ -157,6 +166,30 @@ def _zred_prior(zred, text, model):
         )
     own = model != PRESET and has_own_redshift(template_params(model)[0])
     return redshift_prior(describe_prior(text or (OWN if own else DEFAULT_PRIOR)))
+
+
+def with_spectrum(
+    obs, spectrum, model=PRESET, prior=None, resolution=None, polyorder=10, spectrum_unit=None,
+    wave_unit=None, air=None, degrade=False, spectrum_floor=0.0,
+):  # fmt: skip
+    """An obs of photometry with a spectrum from a file too, and the model of both.
+
+    Parameters
+    ----------
+    obs : dict
+    spectrum, resolution, polyorder, spectrum_unit, wave_unit, air, degrade, spectrum_floor
+        As for `prepare`.
+    model : str
+    prior : prior, optional
+        Of a free redshift.
+
+    Returns
+    -------
+    obs : dict
+    model : prospect.models.SpecModel
+    """
+    data = read_spectrum(spectrum, spectrum_unit, wave_unit, air)
+    return _with_spectrum(obs, data, model, resolution, polyorder, degrade, spectrum_floor, prior)
 
 
 def _with_spectrum(

@@ -72,6 +72,7 @@ class BatchedPosterior:
         self.predictions = self._likelihood = self._joint = self.lines = None
         if data.get("lines") is not None:
             self.lines = LineLikelihood(model, data["lines"], sps, self._priors)
+            data["lines"] = self.lines.data.plain
         try:
             self._compile(model, data, sps)
         except _Slow as why:

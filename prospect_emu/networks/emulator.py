@@ -190,3 +190,7 @@ class _Faded:
     def reference_maggies(self, theta):
         """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, 18), unchecked."""
         return sum(w * e.reference_maggies(theta) for w, e in self._weighted)
+
+    def mfrac(self, theta, check=False):
+        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked."""
+        return sum(w * e.mfrac(theta, check=False) for w, e in self._weighted)

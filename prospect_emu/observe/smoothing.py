@@ -190,11 +190,31 @@ class FFTSmoothing:
     def __call__(self, samples, sigma, scale):
         """Pixels (n, npix) of samples (n, m), at dispersions and 1 + z, (1 or n,) each."""
         sigma, scale = (np.broadcast_to(x, len(samples)) for x in (sigma, scale))
-        ends = np.stack(self._ends(sigma, scale), axis=1)
+        first, last = self._ends(sigma, scale)
+        code, size = first << 44 | last << 24, 0
+        if self._kind == "lsf":
+            width = np.array([self._sharpness(c) for c in code.tolist()]) / scale
+            size = np.exp2(np.ceil(np.log2(2.0 / width))).astype(int)
+        else:
+            width = np.sqrt(sigma**2 - self._inres**2)
+            width = width / scale if self._kind == "lambda" else width
+        code, which = np.unique(code | size, return_inverse=True)
+        grids = [self._grid(c) for c in code.tolist()]
+        sizes = np.array([g[-1].size for g in grids])[which]
         out = np.empty((len(samples), self._pixels.size))
-        for first, last in np.unique(ends, axis=0):
-            rows = np.flatnonzero((ends == (first, last)).all(axis=1))
-            self._smooth(first, last, rows, samples, sigma, scale, out)
+        for n in np.unique(sizes):
+            rows = np.flatnonzero(sizes == n)
+            some, place = np.unique(which[rows], return_inverse=True)
+            index, fraction, step, grid = (
+                np.stack(part)[place] for part in zip(*(grids[i] for i in some), strict=True)
+            )
+            light = samples[rows[:, None], index]
+            light += fraction * (samples[rows[:, None], index + 1] - light)
+            frequency = np.arange(n // 2 + 1) / (n * step[:, None])
+            taper = np.exp((-2.0 * np.pi**2) * (width[rows, None] * frequency) ** 2)
+            light = fft.irfft(fft.rfft(light) * taper, n)
+            for row, at, values in zip(rows, grid, light, strict=True):
+                out[row] = np.interp(self._pixels / scale[row], at, values)
         return out
 
     def _ends(self, sigma, scale):
@@ -209,55 +229,38 @@ class FFTSmoothing:
         first = np.searchsorted(self._wave, low / scale, side="right")
         return first, np.searchsorted(self._wave, high / scale, side="left")
 
-    def _smooth(self, first, last, rows, samples, sigma, scale, out):
-        if (first, last) not in self._grids:
-            self._grids[first, last] = self._grid(self._wave[first:last], first, last)
-        width, of_size, make = self._grids[first, last]
-        scale = scale[rows]
-        if self._kind == "lsf":
-            width, size = width / scale, 2.0 ** np.ceil(np.log2(2.0 * scale / width))
-        else:
-            width = np.sqrt(sigma[rows] ** 2 - self._inres**2)
-            width, size = width / scale if self._kind == "lambda" else width, np.zeros(len(rows))
-        for n in np.unique(size):
-            some = size == n
-            if n not in of_size:
-                of_size[n] = make(int(n))
-            index, fraction, step, grid = of_size[n]
-            light = samples[rows[some]][:, first:last]
-            light = light[:, index] + fraction * (light[:, index + 1] - light[:, index])
-            frequency = fft.rfftfreq(grid.size, d=step)
-            taper = np.exp((-2.0 * np.pi**2) * width[some, None] ** 2 * frequency**2)
-            light = fft.irfft(fft.rfft(light) * taper, grid.size)
-            for row, factor, values in zip(rows[some], scale[some], light, strict=True):
-                out[row] = np.interp(self._pixels / factor, grid, values)
-
-    def _grid(self, wave, first, last):
-        """Of some samples: width if it is fixed, grids by size, and what makes one."""
-        if self._kind == "lsf":
-            # Even in units of the dispersion.
-            share = np.gradient(wave) / self._lsf[first:last]
+    def _sharpness(self, code):
+        """Dispersions of the line-spread function in units of the samples' whole reach."""
+        if code not in self._grids:
+            at = slice(code >> 44, code >> 24 & 0xFFFFF)
+            wave = self._wave[at]
+            share = np.gradient(wave) / self._lsf[at]
             place = np.cumsum(share)
             place /= place.max()
-            width = np.nanmedian(np.gradient(place) / share)
-            return (
-                width,
-                {},
-                lambda n: _even(wave, np.interp(np.linspace(0.0, 1.0, n), place, wave), 1.0 / n),
-            )
-        n = int(2.0 ** np.ceil(np.log2(wave.size)))
-        if self._kind == "lambda":
-            grid = np.linspace(wave[0], wave[-1], n)
-            step = np.median(np.diff(grid))
+            self._grids[code] = np.nanmedian(np.gradient(place) / share), place
+        return self._grids[code][0]
+
+    def _grid(self, code):
+        """Where an even grid lies between samples, its step, and itself."""
+        if code in self._grids:
+            return self._grids[code]
+        first, last, n = code >> 44, code >> 24 & 0xFFFFF, code & 0xFFFFFF
+        wave = self._wave[first:last]
+        if self._kind == "lsf":
+            # Even in units of the dispersion.
+            place = self._grids[code - n][1]
+            grid, step = np.interp(np.linspace(0.0, 1.0, n), place, wave), 1.0 / n
         else:
-            grid = np.exp(np.linspace(np.log(wave[0]), np.log(wave[-1]), n))
-            step = LIGHTSPEED_KMS * np.median(np.diff(np.log(grid)))
-        return None, {}, lambda _: _even(wave, grid, step)
-
-
-def _even(wave, grid, step):
-    """Where a grid's points lie between samples, its step, and itself."""
-    return *_places(wave, grid), step, grid
+            n = int(2.0 ** np.ceil(np.log2(wave.size)))
+            if self._kind == "lambda":
+                grid = np.linspace(wave[0], wave[-1], n)
+                step = np.median(np.diff(grid))
+            else:
+                grid = np.exp(np.linspace(np.log(wave[0]), np.log(wave[-1]), n))
+                step = LIGHTSPEED_KMS * np.median(np.diff(np.log(grid)))
+        index, fraction = _places(wave, grid)
+        self._grids[code] = first + index, fraction, step, grid
+        return self._grids[code]
 
 
 def _places(x, at):

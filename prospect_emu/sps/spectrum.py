@@ -254,7 +254,9 @@ class _Engine:
             for half, part in zip(self.split, out, strict=True):
                 for w, wave in ((ion, slice(0, self.nion)), (light, slice(self.nion, None))):
                     both = np.concatenate([w[at, half] * low, w[at, half] * high], axis=1)
-                    part[rows[at], wave] += both @ stars[:, half, wave].reshape(both.shape[1], -1)
+                    # There may be none of one half.
+                    table = stars[:, half, wave]
+                    part[rows[at], wave] += both @ table.reshape(both.shape[1], table.shape[2])
         return *out, *lines
 
     def _extrapolated(self, light, cell, f, p):

@@ -88,3 +88,14 @@ def test_steps_that_all_leave_the_prior(name):
     y[:, coordinates._mass] = 300.0  # brighter than any mass
     _, density, logl = coordinates.evaluate(y)
     assert np.all(density == -np.inf) and np.all(logl == -np.inf)
+
+
+def test_bands_without_light():
+    """At z = 8 some vectors have no light at all in the bluest band; mass is found all the same."""
+    filters = load_filters(["sdss_g0", "jwst_f200w", "jwst_f444w"])
+    obs = {"filters": filters, "maggies": np.full(3, 1e-9), "maggies_unc": np.full(3, 1e-10)}
+    far = BatchedPosterior(SpecModel(model_params(zred=8.0)), obs, EmulatorSPS())
+    u = np.random.default_rng(0).uniform(0.05, 0.95, (8, far.ndim))
+    assert (far.maggies(far.prior_transform(u))[:, 0] == 0.0).any()
+    assert find_scale(far, u) == (far.labels.index("massmet_1"), True)
+    assert mass_coordinates(far) is not None
