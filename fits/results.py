@@ -121,7 +121,8 @@ def write_results(results, folder):
         if results.layout:
             left_out = Table.read(store.path("left_out.ecsv"), format="ascii.ecsv")["galaxy"]
             paths.append(store.path(uncover.FILE))
-            uncover.write_sps_table(uncover.sps_table(results, left_out), paths[-1])
+            catalog = _ascii(uncover.sps_table(results, left_out))
+            write_atomic(paths[-1], lambda f: catalog.write(f, format="fits"))
     except OSError as err:
         raise OutputError(f"Writing in {folder} failed ({err}); free space.") from err
     return paths

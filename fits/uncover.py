@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from astropy.table import Table
 
-from ..files import write_atomic
+from ..errors import DataError
 from ..fit.quantiles import weighted_quantiles
 from ..observe.table_files import read_table
 
@@ -57,7 +57,6 @@ def checked(sample):
 
     An ALMA error without a flux is that of a flux of zero.
     """
-    from ..errors import DataError
 
     def make(row):
         if "use_phot" in sample.table.colnames and sample.table["use_phot"][row] != 1:
@@ -82,6 +81,8 @@ def columns_of(result):
     own = result.columns()
     if result.info["zred"] is not None:
         own["zred"] = np.full(result.weights.size, result.info["zred"])
+    if "logmass" in own:
+        own.setdefault("log_mass_formed", own["logmass"])
     values = {name: own[key] for name, (key, _) in _SAME.items() if key in own}
     for n in _SPANS:
         if f"log_sfr_{n}" in own:
@@ -115,8 +116,9 @@ def sps_table(results, left_out=()):
     """
     table = results.table
     table = table[(table["repeat"] == 0) & (table["emulator"] == table["emulator"][0])]
-    galaxies = [*table["galaxy"], *left_out]
-    n, more = len(table), len(left_out)
+    # Left out of the fits with another emulator alone, a galaxy has its row already.
+    left_out = [g for g in map(str, left_out) if g not in set(table["galaxy"])]
+    galaxies, more = [*table["galaxy"], *left_out], len(left_out)
     whole = all(g.isdecimal() and len(g) < 18 and str(int(g)) == g for g in galaxies)
     out = Table({"id": np.array(galaxies, dtype=int if whole else str)})
     for name in results.kept:
@@ -134,7 +136,6 @@ def sps_table(results, left_out=()):
             out[name] = _longer(np.asarray(table[ours], dtype=float), more)
     out["state"] = [*table["state"], *["left out"] * more]
     out.sort("id")
-    assert len(out) == n + more
     out.meta = dict(table.meta)
     return out
 
@@ -144,12 +145,3 @@ def _longer(values, more):
         return np.append(values, np.full(more, ""))
     blank = np.nan if values.dtype.kind == "f" else -1 if values.dtype.kind == "i" else False
     return np.append(values, np.full(more, blank, dtype=values.dtype))
-
-
-def write_sps_table(table, path):
-    """Write it as FITS, with texts as ASCII."""
-    table = table.copy(copy_data=False)
-    for name in table.colnames:
-        if table[name].dtype.kind == "U":
-            table[name] = np.char.encode(table[name], "ascii", "backslashreplace")
-    write_atomic(path, lambda f: table.write(f, format="fits"))

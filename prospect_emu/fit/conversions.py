@@ -1,15 +1,46 @@
-"""A result in other packages' forms: a table of samples, anesthetic, ArviZ, HTML."""
+"""A result in other forms: quantiles of any function, tables, anesthetic, ArviZ, HTML."""
 
 import html
 
 import numpy as np
 from astropy.table import Table
 
-from ..errors import ProspectEmuError
+from ..errors import DataError, ProspectEmuError
 from .labels import LABELS, UNITS
+from .quantiles import weighted_quantiles
 
 # Rows of a notebook's display.
 _SHOWN = 12
+
+
+def quantiles(result, function, shares):
+    """Posterior quantiles of what a function makes of each sample.
+
+    Parameters
+    ----------
+    result : FitResult
+    function : callable
+        ``function(columns)``, with `FitResult.columns`, arrays of shape (nsample,) by name;
+        gives (nsample,) or (nsample, k).
+    shares : sequence of float
+        Between 0 and 1.
+
+    Returns
+    -------
+    ndarray, shape (nshare,) or (nshare, k)
+
+    Raises
+    ------
+    DataError
+        If the function gives another number of values.
+    """
+    values = np.asarray(function(result.columns()), dtype=float)
+    if values.shape[:1] != result.weights.shape or values.ndim > 2:
+        raise DataError(
+            f"The function gives an array of shape {values.shape} for {result.weights.size} "
+            "samples; one value, or one row, is needed for each."
+        )
+    return weighted_quantiles(values, result.weights, np.asarray(shares, dtype=float))
 
 
 def samples_table(result, draws=None, seed=0):

@@ -167,6 +167,10 @@ class FitResult:
         """Free parameters and derived quantities by name, each of shape (nsample,)."""
         return {**dict(zip(self.parameters, self.samples.T, strict=True)), **self.derived}
 
+    def quantiles(self, function: Callable, shares=(0.16, 0.5, 0.84)) -> np.ndarray:
+        """Of a function of `columns` over the posterior; `prospect_emu.fit.conversions`."""
+        return conversions.quantiles(self, function, shares)
+
     def draw(self, n: int, seed: int = 0) -> np.ndarray:
         """Indices of `n` samples drawn with their weights.
 

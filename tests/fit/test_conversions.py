@@ -43,6 +43,20 @@ def test_table_of_samples(result):
     assert abs(np.median(drawn["logmass"]) - expected["p50"]) < 0.1 * width
 
 
+def test_quantiles_of_a_function(result):
+    """Of a linear one they are the function of the quantiles."""
+    summary = result.summary()
+    row = summary[list(summary["parameter"]).index("logmass")]
+    got = result.quantiles(lambda c: 2.0 * c["logmass"] - 1.0)
+    want = np.array([row["p16"], row["p50"], row["p84"]])
+    np.testing.assert_allclose(got, 2.0 * want - 1.0, rtol=1e-12)
+    pair = result.quantiles(lambda c: np.stack([c["logmass"], -c["logmass"]], axis=1), [0.5])
+    # Copies of a sample are in another order.
+    np.testing.assert_allclose(pair[0, 0], -pair[0, 1], rtol=1e-5)
+    with pytest.raises(DataError, match="one value, or one row"):
+        result.quantiles(lambda c: 1.0)
+
+
 def test_anesthetic(result):
     pytest.importorskip("anesthetic")
     samples = result.to_anesthetic()
