@@ -58,7 +58,7 @@ def batch_costs(posterior, n=256):
     """Microseconds per vector of the parts of a batched call, the least of 30."""
     u = np.random.default_rng(0).random((n, posterior.ndim))
     theta = posterior.prior_transform(u)
-    full = posterior.emulator_theta(theta)
+    full = posterior.predictions.vectors(theta)
 
     def cost(function, argument):
         times = []
@@ -70,7 +70,7 @@ def batch_costs(posterior, n=256):
 
     return {
         "prior transform": cost(posterior.prior_transform, u),
-        "parameter map": cost(posterior.emulator_theta, theta),
+        "parameter map": cost(posterior.predictions.vectors, theta),
         "network": cost(posterior.emulator.flux_net, full[:, 1:]),
         "likelihood, all of it": cost(posterior.log_likelihood, theta),
     }

@@ -15,7 +15,7 @@ from ..sampling.settings import PRESETS
 from .sections import Config
 
 _NUMBER = (int, float)
-_POSITIVE = ("fit.dlogz", "fit.max_seconds", "catalog.mips_factor")
+_POSITIVE = ("fit.dlogz", "fit.max_error", "fit.max_seconds", "catalog.mips_factor")
 _CHOICES = {
     "catalog.kind": ("3dhst", "table", "mocks"),
     "catalog.layout": ("", "uncover"),
@@ -59,10 +59,10 @@ def read_config(path):
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as err:
         raise SetupError(f"Cannot read {path} ({err.strerror}); check the path.") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except (ValueError, RecursionError) as err:
         raise SetupError(f"{path} is not valid TOML ({err}); correct it.") from err
     return parse_config(data, path.parent, str(path))
 
@@ -208,8 +208,8 @@ def _value(hint, value, name, where):
         )
     if value is None:
         return None
-    if name == "name" and any(ord(c) < 32 for c in value):
-        raise SetupError(f"{where}: {name} = {value!r} holds a line break; give one line.")
+    if isinstance(value, str) and any(ord(c) < 32 for c in value):
+        raise SetupError(f"{where}: {name} = {value!r} holds a line break or the like; remove it.")
     if name in _POSITIVE and not 0.0 < value < math.inf:
         raise SetupError(f"{where}: {name} = {value} must be a positive number.")
     if name in _CHOICES and value not in _CHOICES[name]:

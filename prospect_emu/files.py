@@ -183,7 +183,7 @@ def find_bundled(name, known, what):
         If there is neither.
     """
     path = known.get(str(name), name)
-    if not Path(path).is_file():
+    if not isinstance(path, str | os.PathLike) or not Path(path).is_file():
         raise ModelFileError(
             f"There is no {what} {str(name)!r}: it is not a file, and the bundled ones are "
             f"{', '.join(known) or '(none)'}."

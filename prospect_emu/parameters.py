@@ -138,9 +138,9 @@ DEFAULTS = {p.name: p.default for p in _TABLE}
 INGREDIENTS = tuple(p.name for p in _TABLE if p.acts_on == STARS)
 # FSPS's own smoothing and light-weighted ages are not done here. (Prospector
 # smooths by itself; `smooth_velocity` and the rest say how.)
-FIXED = {"compute_light_ages": False, "dust_clumps": -99.0, "afe": 0.0}
-# Matter only to some of the others: which value of another makes them matter.
-_IMF_ONLY = {"imf1": 2, "imf2": 2, "imf3": 2, "vdmc": 3, "mdave": 4}
+FIXED = {"compute_light_ages": False, "afe": 0.0}
+# Matter only to some IMFs.
+_IMF_ONLY = {"imf1": (2, 4), "imf2": (2, 4), "imf3": (2,), "vdmc": (3,), "mdave": (4,)}
 # What comes from Prospector's bases beside FSPS's own parameters.
 BASIS = ("mass", "agebins", "mass_units", "tabular_time", "tabular_sfr")
 
@@ -167,11 +167,9 @@ def matters(name, values):
     """Whether an ingredient parameter acts at all, given the others' `values` (dict)."""
     get = {**DEFAULTS, **values}.__getitem__
     if name in _IMF_ONLY:
-        return get("imf_type") == _IMF_ONLY[name]
+        return get("imf_type") in _IMF_ONLY[name]
     if name == "agb_dust":
         return bool(get("add_agb_dust_model"))
-    if name in ("dell", "delt"):
-        return get("tpagb_norm_type") == 1
     if name == "frac_xrb":
         return bool(get("add_xrb_emission"))
     return True

@@ -39,7 +39,8 @@ _NOT_STARS = (
 def test_matters():
     assert matters("imf3", {"imf_type": 2}) and not matters("imf3", {"imf_type": 1})
     assert not matters("agb_dust", {"add_agb_dust_model": False})
-    assert matters("fbhb", {})
+    # FSPS adds them to whatever normalisation of the TP-AGB it has (mod_gb.f90).
+    assert matters("fbhb", {}) and matters("dell", {}) and matters("imf1", {"imf_type": 4})
 
 
 def test_constants_are_those_of_prospector():

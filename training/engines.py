@@ -17,7 +17,7 @@ from prospect_emu.networks.emulator_base import (
     reference_scale,
     unmeasured,
 )
-from prospect_emu.networks.vector import BOX, FIXED, PARAMETERS
+from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
 
 from .exact import ExactSPS
@@ -65,7 +65,9 @@ class ExactEmulator(EmulatorBase):
         return np.concatenate(parts)
 
 
-def exact_emulator(tables, filters, zred=(0.01, 12.0), quadrature="converged", dtype=torch.float32):
+def exact_emulator(
+    tables, filters, zred=(0.01, 12.0), quadrature="converged", dtype=torch.float32, fixed=None
+):
     """No emulator at all, for `EmulatorSPS`: fits whose every likelihood is exact.
 
     Parameters
@@ -78,13 +80,15 @@ def exact_emulator(tables, filters, zred=(0.01, 12.0), quadrature="converged", d
     quadrature : {"converged", "sedpy"}
     dtype : torch.dtype
         Of spectra; float32 is about twice as fast and errs by 1e-5.
+    fixed : dict, optional
+        See `ExactSPS`.
 
     Returns
     -------
     ExactEmulator
         Its residuals are zero, so that ``sps.inflate(obs)`` adds nothing.
     """
-    exact = tables if isinstance(tables, ExactSPS) else ExactSPS(tables, dtype)
+    exact = tables if isinstance(tables, ExactSPS) else ExactSPS(tables, dtype, fixed=fixed)
     curves = tuple(filters)
     return ExactEmulator(
         name="exact",
@@ -94,7 +98,7 @@ def exact_emulator(tables, filters, zred=(0.01, 12.0), quadrature="converged", d
         filter_hashes=tuple(curve_hash(f) for f in curves),
         **unmeasured(len(curves)),
         manifest={
-            "recipe": {"fixed": dict(FIXED), "quadrature": quadrature},
+            "recipe": {"fixed": exact.fixed, "quadrature": quadrature},
             "versions": exact.manifest.get("versions", {"libraries": ["unknown"]}),
             "sha256": exact.manifest.get("sha256"),
         },
@@ -112,7 +116,7 @@ def exact_engine(emulator, tables=None):
     """Exact fluxes by `ExactSPS`; see `prospect_emu.networks.loading.factored_engine`.
 
     `tables` is a file, by default what ``$PROSPECT_EMU_TABLES`` names; `SetupError` without
-    any, or if they are of other libraries.
+    any, if they are of other libraries, or if the emulator fixes what `ExactSPS` cannot change.
     """
     tables = tables or os.environ.get("PROSPECT_EMU_TABLES")
     if not tables:
@@ -122,7 +126,7 @@ def exact_engine(emulator, tables=None):
         )
     exact = exact_emulator(
         Path(tables), load_filters(emulator.filters), quadrature=_quadrature(emulator),
-        dtype=torch.float64,
+        dtype=torch.float64, fixed=emulator.fixed,
     )  # fmt: skip
     _same_libraries(emulator, exact.manifest["versions"], str(tables))
     return f"ExactSPS, {emulator.libraries}", lambda theta: exact.maggies(theta, check=False)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from prospect_emu.errors import ProspectEmuError
+from prospect_emu.errors import ProspectEmuError, SetupError
 from prospect_emu.files import read_kind
 from prospect_emu.networks import sfh
 from prospect_emu.networks.vector import FIXED, PARAMETERS, RATIO_NAMES
@@ -71,7 +71,7 @@ class ExactSPS:
     ------
     ModelFileError
         If the tables are missing, damaged or of another kind.
-    ProspectEmuError
+    SetupError
         If `fixed` asks for physics that is not here.
     """
 
@@ -79,7 +79,8 @@ class ExactSPS:
         fixed = {**FIXED, **(fixed or {})}
         other = [k for k, v in fixed.items() if FIXED.get(k) != v]
         if bad := [k for k in other if k not in _FREE]:
-            raise ProspectEmuError(f"ExactSPS cannot change {', '.join(bad)}; leave them as FIXED.")
+            raise SetupError(f"ExactSPS cannot change {', '.join(bad)}; leave them as FIXED.")
+        self.fixed = fixed
         g, self.manifest = read(tables)
         self.dtype, self.device = dtype, torch.device(device)
         self._chunk = _CHUNK.get(self.device.type, _BLOCK)

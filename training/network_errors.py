@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from prospect_emu.networks.emulator_base import reference_scale
-from prospect_emu.networks.error_table import dust_coordinate, fit_table
+from prospect_emu.networks.error_table import dust_coordinate, fit_errors
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.magnitudes import maggies_to_arsinh
 
@@ -99,7 +99,7 @@ def tables(bounds, at, squares, counts):
     """An `ErrorTable` of each emulator from what `measure` gives; `bounds` (18, 2) are theirs."""
     low, high = bounds[ZRED]
     nodes = low + (high - low) * np.array(_ALONG), np.array(_DUST2)
-    return [fit_table(*nodes, at, s, counts) for s in squares]
+    return [fit_errors(*nodes, at, s, counts) for s in squares]
 
 
 def pulls(emulators, exact, distribution="fat_tailed", redshifts=25, n=4096, progress=True):

@@ -7,6 +7,7 @@ Imports that take time are inside the functions, so that ``--help`` does not wai
 """
 
 import argparse
+import errno
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from ..errors import ProspectEmuError
 from . import fit_output
+from .convert_commands import register_convert
 from .fit_output import OUTPUTS
 from .model_commands import register_describe, register_run
 from .plot_commands import register_plot
@@ -31,6 +33,9 @@ def main(argv=None):
     """
     # Figures go to files; a notebook's backend, which it hands on, is not there.
     os.environ["MPLBACKEND"] = "Agg"
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by 2>&-
+            setattr(sys, name, open(os.devnull, "w"))
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown and not getattr(args, "takes_unknown", False):
@@ -47,6 +52,11 @@ def main(argv=None):
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()
         return 0
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        print(f"prospect-emu {args.command}: {err}; free space and start again.", file=sys.stderr)
+        return 2
 
 
 def build_parser():
@@ -191,11 +201,16 @@ def register_fit(subparsers):
 
 def _fit(args):
     from ..errors import SetupError
-    from ..fit.one_galaxy import DEFAULT_EMULATOR, PRESET, mock_galaxy, prepare
+    from ..fit import one_galaxy
     from ..observe.table_files import table_name
 
     free = args.zred == "free" or args.zred_prior
-    exact = args.model != PRESET or args.spectrum or args.lines or (free and not args.emulator)
+    exact = (
+        args.model != one_galaxy.PRESET
+        or args.spectrum
+        or args.lines
+        or (free and not args.emulator)
+    )
     if args.certify and args.magnification:
         raise SetupError("A fit with a magnification has no certificate; leave out --certify.")
     if args.certify and exact:
@@ -208,21 +223,16 @@ def _fit(args):
             f"--certify belongs to the 18-parameter model; {what} is computed exactly, so leave it "
             "out."
         )
+    if args.tables and not args.certify:
+        raise SetupError("--tables is for --certify; give both, or leave it out.")
     if (args.sampler == "amortised") != bool(args.proposal):
         raise SetupError("--sampler amortised and --proposal belong together; give both.")
     if not exact:
-        args.emulator = args.emulator or DEFAULT_EMULATOR
-    table = args.table or mock_galaxy()
+        args.emulator = args.emulator or one_galaxy.DEFAULT_EMULATOR
+    table = args.table or one_galaxy.mock_galaxy()
     out = args.out or Path(f"fit_{table_name(table)}")
-    spectral = {
-        "spectrum": args.spectrum, "resolution": args.resolution, "polyorder": args.polyorder,
-        "spectrum_unit": args.spectrum_unit, "wave_unit": args.wave_unit, "air": args.air,
-        "degrade": args.degrade, "spectrum_floor": args.spectrum_floor,
-    }  # fmt: skip
-    obs, model, sps = prepare(
-        table, args.zred, args.model, args.emulator, args.unit, args.error_floor,
-        args.zred_prior, **spectral, magnification=args.magnification, lines=args.lines,
-    )  # fmt: skip
+    options = {name: getattr(args, name) for name in one_galaxy.OPTIONS}
+    obs, model, sps = one_galaxy.prepare(table, **options)
     engine = _engine(args, sps) if args.certify else None
     # All input is good; before time is spent, make sure that it is not in vain.
     fit_output.prepare(out, args)
@@ -246,15 +256,7 @@ def _fit(args):
         "nested_maxcall": args.max_calls,
         **({"proposal": args.proposal} if args.proposal else {}),
     }
-    described = {"error_floor": args.error_floor, "emulator": args.emulator, "model": args.model}
-    if free:
-        described["zred_prior"] = args.zred_prior
-    if args.magnification is not None:
-        described["magnification"] = args.magnification
-    if args.spectrum is not None:
-        described |= spectral | {"spectrum": str(args.spectrum)}
-    if args.lines is not None:
-        described["lines"] = str(args.lines)
+    described = one_galaxy.describe_options(options)
     return fit_output.sample(
         args, out, obs, model, sps, engine=engine, described=described, **settings
     )
@@ -354,7 +356,8 @@ def _check(args):
 
 
 COMMANDS = (
-    register_fit, register_run, register_describe, register_plot, register_list, register_check
+    register_fit, register_run, register_describe, register_plot, register_list, register_check,
+    register_convert,
 )  # fmt: skip
 
 

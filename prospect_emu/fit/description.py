@@ -18,7 +18,7 @@ def describe_model(model):
             function = entry["depends_on"]
             path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
             out[name] = {"depends_on": ".".join(path) if None not in path else repr(function)}
-        elif entry["isfree"]:
+        elif entry.get("isfree"):
             prior = entry["prior"]
             settings = {k: plain(v) for k, v in getattr(prior, "params", {}).items()}
             out[name] = {"prior": type(prior).__name__, **settings}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..observe import observation
-from ..observe.magnitudes import arsinh_error_to_maggies
+from ..observe.magnitudes import with_emulator_error
 from ..prospector.version import adapter
 from .description import plain
 from .likelihood import upper_limits
@@ -82,8 +82,8 @@ def compared(obs, model, sps, fluxes, quick, weights, best, sigma=None):
     filters = observation.filter_list(obs["filters"])
     flux, unc, mask = observation.photometry(obs)
     if sigma is not None:
-        slope = arsinh_error_to_maggies(1.0, flux)
-        unc = np.where(mask, np.hypot(obs["maggies_unc_observed"], slope * sigma), unc)
+        total = with_emulator_error(obs["maggies_unc_observed"], flux, sigma)
+        unc = np.where(mask, total, unc)
     # Samples of no weight cost time and change no quantile.
     keep = np.flatnonzero(weights > 1e-9 * weights.max())
     weights = weights[keep]

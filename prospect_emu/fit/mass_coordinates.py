@@ -132,6 +132,8 @@ def find_scale(posterior, u):
     """
     theta = posterior.prior_transform(u)
     maggies = posterior.maggies(theta)
+    # Of a distant galaxy no light is left in the bluest bands, but rounding: these tell nothing.
+    seen = maggies > 1e-12 * maggies.max(axis=1, keepdims=True)
     for column in range(posterior.ndim):
         changed = theta.copy()
         changed[:, column] = np.roll(theta[:, column], 1)
@@ -139,8 +141,7 @@ def find_scale(posterior, u):
         before, after = theta[:, column], changed[:, column]
         with np.errstate(all="ignore"):
             for is_log, expected in ((True, 10.0 ** (after - before)), (False, after / before)):
-                # Bands that see no light, beyond the Lyman limit, tell nothing.
-                ratio = np.where(maggies > 0.0, scaled / maggies, expected[:, None])
+                ratio = np.where(seen, scaled / maggies, expected[:, None])
                 if np.allclose(ratio, expected[:, None], rtol=_TOLERANCE) and (ratio != 1).any():
                     return column, is_log
     return None

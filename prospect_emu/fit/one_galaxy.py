@@ -31,6 +31,16 @@ from .result import FitResult
 
 DEFAULT_EMULATOR = "mathews23-factored"
 PRESET = "mathews23"
+# Options of a spectrum.
+SPECTRAL = (
+    "spectrum", "resolution", "polyorder", "spectrum_unit", "wave_unit", "air", "degrade",
+    "spectrum_floor",
+)  # fmt: skip
+# Those of `prepare`, besides the table.
+OPTIONS = (
+    "zred", "model", "emulator", "unit", "error_floor", "zred_prior", *SPECTRAL, "magnification",
+    "lines",
+)  # fmt: skip
 # A spectrum and photometry that differ by more than this factor are told of.
 _ALIKE = 1.5
 # Of 1 + z: over so much a line-spread function changes little.
@@ -94,6 +104,15 @@ def prepare(
     DataError, FilterError, RangeError, ModelMismatchError, SetupError
         If the table, its redshift, the model or the emulator does not fit the others.
     """
+    if not isinstance(model, str):
+        raise SetupError(f"model = {model!r} must be a text, such as 'parametric_sfh+nebular'.")
+    if spectrum is None and (
+        resolution or spectrum_unit or wave_unit or air is not None or degrade or spectrum_floor
+    ):
+        raise SetupError(
+            "resolution, spectrum_unit, wave_unit, air, degrade and spectrum_floor are of a "
+            "spectrum, and none is given; give one, or leave them out."
+        )
     prior = _zred_prior(zred, zred_prior, model)
     obs = read_photometry(
         mock_galaxy() if table is None else table, "free" if prior else zred, unit, error_floor
@@ -304,28 +323,23 @@ def fit_table(
     ProspectEmuError
         Of the kinds that `prepare` and `fit_model` name.
     """
-    spectral: dict[str, Any] = {
-        "spectrum": spectrum, "resolution": resolution, "polyorder": polyorder,
-        "spectrum_unit": spectrum_unit, "wave_unit": wave_unit, "air": air, "degrade": degrade,
-        "spectrum_floor": spectrum_floor,
-    }  # fmt: skip
-    obs, built, sps = prepare(
-        table, zred, model, emulator, unit, error_floor, zred_prior, **spectral,
-        magnification=magnification, lines=lines,
-    )  # fmt: skip
+    given = locals()
+    options = {name: given[name] for name in OPTIONS}
+    obs, built, sps = prepare(table, **options)
     output = fit_model(obs, built, sps, seed=seed, progress=progress, **settings)
-    described = {"error_floor": error_floor, "emulator": emulator, "model": model, **settings}
+    described = describe_options(options) | settings
     if isinstance(settings.get("proposal"), Proposal):
         described["proposal"] = settings["proposal"].manifest["name"]
-    if zred_prior is not None:
-        described["zred_prior"] = str(zred_prior)
-    if magnification is not None:
-        described["magnification"] = str(magnification)
-    if spectrum is not None:
-        described |= spectral | {"spectrum": str(spectrum)}
-    if lines is not None:
-        described["lines"] = str(lines)
     return FitResult.from_run(output, built, obs, sps, seed=seed, settings=described)
+
+
+def describe_options(options):
+    """What a result keeps of the `OPTIONS` {name: value} that it was made with."""
+    kept = {k: options[k] for k in ("error_floor", "emulator", "model")}
+    some = ("zred_prior", "magnification", "spectrum", "lines")
+    if options["spectrum"] is not None:
+        kept |= {k: options[k] for k in SPECTRAL}
+    return kept | {k: str(options[k]) for k in some if options[k] is not None}
 
 
 def _check_truth(truth, table):

@@ -150,6 +150,8 @@ class BatchedPosterior:
                 "The fluxes of this posterior are inside Prospector's own likelihood; call "
                 "model.predict."
             )
+        if not len(theta):
+            return self.predictions.maggies(self.prior_transform(np.full((1, self.ndim), 0.5)))[:0]
         return self.predictions.maggies(theta)
 
     def spectrum(self, theta: ArrayLike) -> np.ndarray:
@@ -171,6 +173,8 @@ class BatchedPosterior:
         ProspectEmuError
             If a value is not finite: a sampler would take NaN for a small number.
         """
+        if not len(theta):
+            return np.zeros(0)
         if self.predictions is None:
             lnl = self._rows(theta)
             lnl = np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
@@ -189,6 +193,8 @@ class BatchedPosterior:
 
     def of_maggies(self, maggies, theta):
         """Log likelihood (n,) of model fluxes (n, nband), which are overwritten."""
+        if not len(maggies):  # no step of any chain is inside the prior
+            return np.zeros(0)
         impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
         lnl = self._likelihood(maggies, theta)
         if impossible is not None:
@@ -225,10 +231,6 @@ class BatchedPosterior:
     def emulator(self):
         """The emulator, restricted to the unmasked bands."""
         return self.predictions.emulator
-
-    def emulator_theta(self, theta):
-        """The emulator's vectors (n, 18) of the model's free ones (n, ndim)."""
-        return self.predictions.vectors(theta)
 
     @property
     def parameter_map(self):

@@ -190,6 +190,11 @@ class ExactFluxes:
                     parts.pop(name, None)
             self.fixed |= {"zred": 0.0, "add_igm_absorption": False}
         sps.check_ages(self.fixed, ranges)
+        if "agebins" in self.fixed and too_short(self.fixed["agebins"]):
+            raise ModelMismatchError(
+                "An age bin of the model is shorter than 1 Myr, where Prospector's FastStepBasis "
+                "stops; make it longer."
+            )
         self.compiled = None
         filters = self._targets(filters)
         if not len(filters):

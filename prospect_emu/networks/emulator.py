@@ -1,6 +1,7 @@
 """The emulator: parameter vectors in, apparent fluxes and their errors out."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Emulator(EmulatorBase):
     parts: tuple = ()
 
     KIND, SCHEMA = "prospect_emu emulator", 1
-    OLD_KINDS = ("prospect_emu stitched emulator",)
+    OLD_KINDS: ClassVar[tuple] = ("prospect_emu stitched emulator",)
 
     def __repr__(self):
         edges = ", ".join(f"{lo:g}-{hi:g}" for lo, hi in self.domains)
@@ -189,3 +190,7 @@ class _Faded:
     def reference_maggies(self, theta):
         """Fluxes at the reference mass and distance, (n, nband) of `theta` (n, 18), unchecked."""
         return sum(w * e.reference_maggies(theta) for w, e in self._weighted)
+
+    def mfrac(self, theta, check=False):
+        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked."""
+        return sum(w * e.mfrac(theta, check=False) for w, e in self._weighted)

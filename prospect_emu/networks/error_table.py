@@ -47,7 +47,7 @@ class ErrorTable:
     def weights(self, zred, dust2):
         """Of the nodes' variances, (n, nz * ndust), at redshifts and dust2 (n,)."""
         across = hats(zred, self.zred), hats(dust_coordinate(dust2), dust_coordinate(self.dust2))
-        return np.einsum("ni,nj->nij", *across).reshape(len(across[0]), -1)
+        return np.einsum("ni,nj->nij", *across).reshape(-1, self.zred.size * self.dust2.size)
 
     def at(self, zred, dust2):
         """Standard deviations (n, nband) at redshifts and dust2 (n,)."""
@@ -107,7 +107,7 @@ def _spans(nodes):
     return 0.5 * (np.r_[step, 0.0] + np.r_[0.0, step]) / step.sum()
 
 
-def fit_table(zred, dust2, at, squares, counts, rounds=30):
+def fit_errors(zred, dust2, at, squares, counts, rounds=30):
     """The table whose mean squared pull is one around every node.
 
     Parameters

@@ -190,5 +190,5 @@ class _AtRedshift:
         return flux
 
     def mfrac(self, theta, check=False):
-        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked whatever `check` is."""
+        """Surviving mass fraction (n,) of `theta` (n, 18), unchecked."""
         return self.compiled.mfrac(self._parameters(theta, self._durations))

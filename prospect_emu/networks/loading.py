@@ -8,9 +8,10 @@ from ..files import bundled, find_bundled, read_kind
 from .emulator import Emulator
 from .emulator_base import EmulatorBase
 from .factored import FactoredEmulator
+from .parrot import ParrotEmulator
 
 # What a file may hold, by the kind that it names.
-KINDS = {k: c for c in (Emulator, FactoredEmulator) for k in (c.KIND, *c.OLD_KINDS)}
+KINDS = {k: c for c in (Emulator, FactoredEmulator, ParrotEmulator) for k in (c.KIND, *c.OLD_KINDS)}
 
 
 def list_emulators() -> list[str]:
@@ -29,7 +30,7 @@ def load_emulator(name: str | Path) -> EmulatorBase:
     Returns
     -------
     EmulatorBase
-        `Emulator` or `FactoredEmulator`.
+        `Emulator`, `FactoredEmulator` or `ParrotEmulator`.
 
     Raises
     ------

@@ -46,3 +46,8 @@ def arsinh_error_to_maggies(sigma_u, maggies, u0=U0):
     """
     s = softening(u0)
     return np.asarray(sigma_u) / A * np.hypot(s, np.asarray(maggies))
+
+
+def with_emulator_error(unc, maggies, sigma_u):
+    """Errors `unc` (maggies) of observed fluxes, an emulator's (arsinh magnitudes) added."""
+    return np.hypot(unc, arsinh_error_to_maggies(sigma_u, maggies))

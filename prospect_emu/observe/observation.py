@@ -9,7 +9,7 @@ from astropy import units as u
 from ..errors import DataError
 from .filters import load_filters
 from .flux_units import flux_unit
-from .magnitudes import arsinh_error_to_maggies
+from .magnitudes import arsinh_error_to_maggies, with_emulator_error
 
 
 @dataclass(frozen=True)
@@ -253,17 +253,17 @@ def inflated(obs, emulator, covariance=False):
     # Else none was added yet, or this is another galaxy with errors of its own.
     flux, unc, mask = photometry(obs)
     bands = emulator.select(f.name for f in filter_list(obs["filters"]))
-    # Flux error per magnitude: eq. 9 for each band, and for each pair of bands.
-    slope = arsinh_error_to_maggies(1.0, flux[mask])
     total = unc.copy()
     sigma, zred = bands.sigma_mag, obs.get("zred")
     if bands.errors is not None and not covariance:
         known = isinstance(zred, (int, float, np.number))
         sigma = bands.errors.typical(float(zred) if known else None)
-    total[mask] = np.hypot(unc[mask], slope * sigma[mask])
+    total[mask] = with_emulator_error(unc[mask], flux[mask], sigma[mask])
     out = {k: v for k, v in obs.items() if k != "maggies_covariance"}
     if covariance:
         full = np.diag(unc**2)
+        # Flux error per magnitude, for each pair of bands.
+        slope = arsinh_error_to_maggies(1.0, flux[mask])
         inside = np.ix_(mask, mask)
         full[inside] += np.outer(slope, slope) * bands.covariance[inside]
         total[mask] = np.sqrt(np.diag(full)[mask])

@@ -91,6 +91,10 @@ class CorrectedBeta(prospector.Prior):
             density = priors.Tabulated(x=masses.nodes, density=masses.number * volume)
         self.joint = Beta(released, (density, masses))
 
+    def __reduce__(self):
+        # Prospector keeps priors pickled in its files.
+        return CorrectedBeta, (self.released,)
+
     def __len__(self):
         return len(self.released)
 

@@ -62,9 +62,8 @@ class ParameterFile:
     def __init__(self, path, options=()):
         self.path = Path(path)
         try:
-            source = self.path.read_text()
-            tree = ast.parse(source)
-        except (OSError, SyntaxError, UnicodeDecodeError) as err:
+            tree = ast.parse(self.path.read_bytes())
+        except (OSError, SyntaxError, ValueError) as err:
             raise SetupError(f"{path} cannot be read as Python ({err}).") from err
         with emulated_bases():
             self._module = _execute(self.path, options)

@@ -60,13 +60,14 @@ class Population:
     ----------
     params : Settings
     last : tuple or None
-        Msun left and formed, and Lsun of the lines (nline,), of the last spectrum.
+        Msun left and formed, Lsun of the lines (nline,), log10(Lsun) and log10(years) of the
+        last spectrum.
     """
 
     def __init__(self, basis, last=None):
         self._basis, self.last = basis, last
         self.params = Settings(basis)
-        self._table, self._tage = None, 0.0
+        self._table = None
 
     # ---- the grids -------------------------------------------------------------------
 
@@ -144,17 +145,19 @@ class Population:
         single = tage > 0.0
         if not single and sfh != 0:
             raise ModelMismatchError(f"tage is {tage:g} with sfh={sfh}; give one age, in Gyr.")
-        self._tage = tage
         given["tage"] = tage if single else 10.0 ** (basis.logage - 9.0)
         # Smoothing is Prospector's.
         out = spectrum(basis.ingredients_of(given), given | {"sigma_smooth": 0.0})
-        self.remember(out, single)
+        self.remember(out, given["tage"], single)
         lnu = out.lnu * (_LIGHTSPEED / out.wave**2 if peraa else 1.0)
         return out.wave.copy(), lnu[0] if single else lnu
 
-    def remember(self, out, single=True):
-        """Keep masses and lines of a `prospect_emu.sps.spectrum.Spectrum`."""
-        values = out.mfrac * out.mass, out.mass, out.line_lum
+    def remember(self, out, tage, single=True):
+        """Keep what scripts ask for of a `Spectrum` at ages in Gyr."""
+        log_age = np.atleast_1d(np.log10(tage) + 9.0)
+        with np.errstate(invalid="ignore"):
+            log_lbol = np.log10(out.lbol)
+        values = out.mfrac * out.mass, out.mass, out.line_lum, log_lbol, log_age
         self.last = tuple(v[0] if single else v for v in values)
 
     def lines_per_mass(self):
@@ -164,7 +167,7 @@ class Population:
                 "get_galaxy_elines gives the lines of the last spectrum; call "
                 "get_galaxy_spectrum first."
             )
-        _, formed, lines = self.last
+        _, formed, lines, *_ = self.last
         if np.all(self.params["sfh"] == _TABLE):
             # What Prospector takes for formed.
             formed = np.sum(self._basis.params.get("mass", 1.0))
@@ -194,9 +197,14 @@ class Population:
         return self._stat(2, "emline_luminosity")
 
     @property
+    def log_lbol(self):
+        """log10(Lsun) of the last spectrum's stars before dust."""
+        return self._stat(3, "log_lbol")
+
+    @property
     def log_age(self):
-        """log10(years): of the populations, or of the age that `get_spectrum` was given."""
-        return np.log10(self._tage) + 9.0 if self._tage > 0.0 else self.ssp_ages
+        """log10(years) of the last spectrum; before there is one, of the populations."""
+        return self.ssp_ages if self.last is None else self._stat(4, "log_age")
 
     def __getattr__(self, name):
         raise AttributeError(

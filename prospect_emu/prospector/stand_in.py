@@ -247,7 +247,9 @@ class ExactBasis:
         if self._stars != self._told:
             warn_of_other_libraries(self.ingredients, self._stars)
             self._told = self._stars
-        self.ssp.remember(out if "agebins" in given else out.per_mass())
+        binned = "agebins" in given
+        age = 10.0 ** (np.max(given["agebins"]) - 9.0) if binned else np.max(given["tage"])
+        self.ssp.remember(out if binned else out.per_mass(), age)
         self._line_specific_luminosity = None
         return out.wave.copy(), out.lnu[0] / out.mass[0], float(out.mfrac[0])
 

@@ -9,8 +9,9 @@ shape of their tail says (Vehtari et al. 2024); if they cannot, so does the verd
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
-from .mixtures import fit_mixture, log_sum
+from .mixtures import fit_mixture
 from .pareto import log_mean_ratio, pareto_smooth, pareto_threshold
 
 GOOD, GROWN, REFIT = "good", "grown", "refit"
@@ -146,7 +147,7 @@ class _Draws:
 
     def _mixed(self, log_q):
         """Log density of all proposals together; any where it is none, for no draw is there."""
-        log = log_sum(log_q + np.log(np.array(self.sizes) / sum(self.sizes)))
+        log = logsumexp(log_q + np.log(np.array(self.sizes) / sum(self.sizes)), axis=-1)
         return np.where(np.isfinite(log), log, 0.0)
 
     def reliable(self):

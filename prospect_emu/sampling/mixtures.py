@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, logsumexp
 
 # Degrees of freedom: tails that no posterior of photometry outlasts.
 _NU = 8.0
@@ -45,7 +45,7 @@ class Mixture:
 
     def log_density(self, w):
         """Of points (n, ndim), (n,)."""
-        return log_sum(self._terms(w))
+        return logsumexp(self._terms(w), axis=1)
 
     def _terms(self, w):
         """Log of share times density of each component, (n, k)."""
@@ -100,7 +100,7 @@ def fit_mixture(w, weights, rng, most=6):
         return Mixture(np.ones(1), (weights @ w)[None], chol[None])
     for _ in range(_ITERATIONS):
         terms = mix._terms(w)
-        member = np.exp(terms - log_sum(terms)[:, None]) * weights[:, None]
+        member = np.exp(terms - logsumexp(terms, axis=1, keepdims=True)) * weights[:, None]
         share = member.sum(axis=0)
         alive = share * effective > 1.0
         member, share = member[:, alive], share[alive]
@@ -141,14 +141,6 @@ def thin(weights, rng, keep):
     index = np.flatnonzero(rng.random(weights.size) < weights / high)
     kept = np.maximum(weights[index], high)
     return index, kept / kept.sum()
-
-
-def log_sum(a):
-    """ln of the sum of exponentials over the last axis, -inf where all are."""
-    top = a.max(axis=-1)
-    safe = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return safe + np.log(np.exp(a - safe[..., None]).sum(axis=-1))
 
 
 def _covariance(w, weights, mean):

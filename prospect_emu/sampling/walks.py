@@ -245,7 +245,8 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     Other parameters and returned values as for `random_walks`.
     """
     y, v, density, logl = coordinates.start(u)
-    u, z = u.copy(), learnt.forward(y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        u, z = u.copy(), learnt.forward(y)
     cheap, starts = coordinates.cheap_density(y), z.copy()
     n = len(z)
     accepted = np.zeros(n, dtype=int)
@@ -256,7 +257,8 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
         else:
             proposal = _crank_nicolson(z, rng)
             change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
-        y_new = learnt.inverse(proposal)
+        with np.errstate(over="ignore", invalid="ignore"):
+            y_new = learnt.inverse(proposal)  # far out it may overflow, and is refused
         cheap_new = coordinates.cheap_density(y_new)
         # Two stages, each reversible: most of what the prior refuses costs no likelihood.
         chance = -rng.standard_exponential((2, n))

@@ -26,7 +26,7 @@ _LIMITS = {
     "frac_obrun": (0.0, 1.0),
     "frac_nodust": (0.0, 1.0),
     "uvb": (0.0, np.inf),
-    "dust_clumps": (-np.inf, TINY),
+    "dust_clumps": (-np.inf, 0.0),
     "dust_tesc": (single(5.5), np.inf),
 }
 

@@ -17,7 +17,7 @@ from .nebular import frequency_weights
 from .nodes import family, law_ranges, skeleton
 
 # Of the light in a band, and of that absorbed or emitted by dust, for any dust in the ranges.
-TOLERANCE = 5e-5
+TOLERANCE = 4e-5
 _DUST_TOLERANCE = 3e-5
 LINES_TOLERANCE = 0.05
 # Below this the light of old stars is far from even across a band: at its end all may be.

@@ -159,7 +159,8 @@ class Folded:
         )  # fmt: skip
         self._young = Stars(g, slice(0, nyoung), c.nb, c.young, lines[0], *common)
         self._old = Stars(g, slice(nyoung, None), c.nb, c.old, lines[1], *common)
-        self._gas_varies = self._gas is not None and not all(a.fixed for a in self._gas)
+        # Those that vary, the metallicity first.
+        self._gas_free = [a for a in self._gas or () if not a.fixed]
 
     def _fold_dust(self):
         table = dust_rows(self.g, self.columns)
@@ -256,7 +257,7 @@ class Folded:
 
     def _arranged(self, p, cell):
         """Order of the rows, by cells of metallicity; None where any is as good."""
-        return np.argsort(cell, kind="stable") if self._metals is None else None
+        return np.argsort(cell, kind="stable") if self._metals is None and cell.size > 1 else None
 
     def _seen(self, p):
         """Which of the bands' columns some rows need."""
@@ -280,7 +281,7 @@ class Folded:
         metals = None
         if self._metals is None:
             metals = f.astype(np.float32)[:, None], cell, runs(cell)
-        gas = self._gas_weights(p) if self._gas_varies else None
+        gas = self._gas_weights(p) if self._gas_free else None
         seen = self._seen(p)
         (old, warms), (young, warms_young) = (
             half(share, metals, gas, seen) for half in (self._old, self._young)
@@ -301,13 +302,13 @@ class Folded:
                 old += torus
             return self._bands(p, seen, old)
         law = {k: p[k].astype(np.float32) for k in c.ranges}
-        through, absorbed, leaving = c.law.in_turn(law, seen, slice(c.nb, c.nl), slice(c.nl, None))
+        sets = seen, slice(c.nb, c.nl), slice(c.nl, None)
+        through, absorbed, leaving = c.law.in_turn(law, *sets)
         if last > first:
             warms *= absorbed[1]
             warms_young *= absorbed[0]
             warms += warms_young
-            lost = warms.sum(axis=1)
-            lost = np.where(c.law.emits(law), lost, 0.0)
+            lost = np.where(c.law.emits(law), warms.sum(axis=1), 0.0)
             dust = self._warm_dust(p, lost, formed, first, last, leaving)
         young *= through.young
         if through.diffuse is through.old is through.agn:
@@ -337,10 +338,11 @@ class Folded:
         return np.add.reduceat(light, self._start, axis=1)[:, self._order]
 
     def _gas_weights(self, p):
-        cell, weight = next(a for a in self._gas if not a.fixed).weights(p)
-        if not any(axis.fixed for axis in self._gas):
-            u, of_u = self._gas[1].weights(p)
-            cell = cell * self._gas[1].ncell + u
+        first, *second = self._gas_free
+        cell, weight = first.weights(p)
+        for axis in second:
+            u, of_u = axis.weights(p)
+            cell = cell * axis.ncell + u
             weight = (weight[:, :, None] * of_u[:, None]).reshape(len(u), -1)
         weight = weight.astype(np.float32)
         order = np.argsort(cell, kind="stable")
@@ -368,12 +370,13 @@ class Folded:
         corner = np.array([0, 1, g.dust_umin.size, g.dust_umin.size + 1])
         index = (i * g.dust_umin.size + j)[:, None] + corner
         gamma = np.minimum(np.maximum(gamma, 0.0), 1.0)
-        weight = np.empty((n, 2, 2, 2), np.float32)
-        for a, of_qpah in enumerate((1.0 - fi, fi)):
-            for b, of_umin in enumerate((1.0 - fj, fj)):
-                both = of_qpah * of_umin
-                weight[:, a, b, 1] = both * gamma
-                weight[:, a, b, 0] = both - weight[:, a, b, 1]
+        of_corner = np.empty((n, 4))
+        of_corner[:, 3] = fi * fj
+        of_corner[:, 2], of_corner[:, 1] = fi - of_corner[:, 3], fj - of_corner[:, 3]
+        of_corner[:, 0] = (1.0 - fi) - of_corner[:, 1]
+        weight = np.empty((n, 4, 2), np.float32)
+        weight[:, :, 1] = of_corner * gamma[:, None]
+        weight[:, :, 0] = of_corner - weight[:, :, 1]
         some = self._dust.take(index, axis=0).reshape(n, 8, -1)
         return (weight.reshape(n, 1, 8) @ some)[:, 0]
 
@@ -385,7 +388,7 @@ class Folded:
         else:
             power = raw @ self._lbol[0]
         fagn = p["fagn"] if "fagn" in p else self._value("fagn")
-        power = power * np.where(fagn > TINY, fagn, 0.0)
+        power = power * np.maximum(fagn, 0.0)
         if "agn_tau" not in p:
             return power.astype(np.float32)[:, None]
         cell, f = find_cell(self.g.agn_tau, p["agn_tau"])

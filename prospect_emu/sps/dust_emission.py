@@ -51,7 +51,8 @@ def escaped(absorbed, through):
     Parameters
     ----------
     absorbed : ndarray, shape (n,)
-        Lsun, of the mass that FSPS is given (see above).
+        Lsun, of the mass that FSPS is given (see above). Where it is negative, as below zero
+        optical depths make it, nothing is emitted.
     through : ndarray, shape (n,)
         ``int m T dnu / int m dnu``, share of the emission that leaves the dust.
 
@@ -61,6 +62,7 @@ def escaped(absorbed, through):
         ``absorbed (1 + r + ... + r^(k-1))`` with ``r = 1 - through`` and k the number of
         FSPS's passes. With all of them ``absorbed / through``.
     """
+    absorbed = np.maximum(absorbed, 0.0)
     stays = np.minimum(np.maximum(1.0 - np.asarray(through, dtype=float), 0.0), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         passes = np.log(LEFT_OVER / absorbed) / np.log(stays)

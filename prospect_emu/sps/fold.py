@@ -19,6 +19,7 @@ from . import inputs
 from .columns import band_targets, line_weights
 from .compiled import Folded
 from .nodes import RANGES
+from .parametric import possible
 from .redshifts import ZRED, Redshifts
 from .spectrum import spectrum
 
@@ -326,6 +327,7 @@ class Compiled:
         universe = float(age_of_universe(zred))
         limits.setdefault("tage", (0.1, min(universe / 1e9, 13.0)))
         out = {}
+        names = (*self.fixed, *self.free)
         for name in self.free:
             if name == "agebins":
                 edges = np.append(0.0, np.linspace(7.5, np.log10(universe), 7))
@@ -349,7 +351,7 @@ class Compiled:
                 out[name] = rng.uniform(low, high, n)
             else:
                 out[name] = np.full(n, float(DEFAULTS.get(name, 0.0)))
-        return out
+        return out if {"agebins", "tabular_time"} & {*names} else possible(out, self.fixed)
 
 
 def relative_error(fast, exact):

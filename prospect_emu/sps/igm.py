@@ -64,11 +64,15 @@ def transmission(wave_terms, zred, igm_factor=1.0):
     exponent, vector = wave_terms
     zred = column(zred)
     xp = namespace(zred)
-    # In the precision of the terms.
-    tau = xp.asarray((1.0 + zred) ** exponent, dtype=vector.dtype) @ vector
+
+    def rounded(x):
+        """In the precision of the terms."""
+        return x.astype(vector.dtype) if xp is np else x.to(vector.dtype)
+
+    tau = rounded((1.0 + zred) ** exponent) @ vector
     top = tau.argmax(axis=1)[:, None]
     place = xp.cumsum(xp.ones_like(tau[0]), 0) - 1.0
     tau = xp.where(place <= top, xp.amax(tau, axis=1, keepdims=True), tau)
     factor = igm_factor if np.ndim(igm_factor) == 0 else column(igm_factor)
     minus = xp.where(zred > TINY, 0.0 * zred - factor, 0.0)
-    return xp.exp(tau * xp.asarray(minus, dtype=vector.dtype))
+    return xp.exp(tau * rounded(minus))

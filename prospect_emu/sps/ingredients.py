@@ -222,6 +222,9 @@ def find_ingredients(folders=None, **parameters):
             f"{unknown[0]} is not a parameter of the stars ({what}); theirs are "
             f"{', '.join(INGREDIENTS)}."
         )
+    text = [k for k, v in parameters.items() if np.asarray(v).dtype.kind not in "fiub"]
+    if text:
+        raise SetupError(f"{text[0]} is {parameters[text[0]]!r}; give FSPS's number.")
     wanted = {k: DEFAULTS[k] for k in INGREDIENTS} | parameters
     best, fitting = None, []
     for path, manifest in list_ingredients(folders):
@@ -238,7 +241,8 @@ def find_ingredients(folders=None, **parameters):
         path, _, agb_dust = _preferred(fitting)
         return _cached(path, path.stat().st_mtime_ns, agb_dust)
     name = best[0] if best else "imf_type"
-    options = " ".join(f"{k}={_plain(wanted[k])}" for k in (best or ()))
+    # All of them: what differs from the nearest file is not all that the new one needs.
+    options = " ".join(f"{k}={_plain(wanted[k])}" for k in different(wanted, DEFAULTS))
     raise SetupError(
         f"There are no ingredients with {name}={_plain(wanted[name])}; make them of your FSPS "
         f"with `{COMMAND} {options}`."

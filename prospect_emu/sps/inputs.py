@@ -73,6 +73,8 @@ def check_values(ingredients, fixed, ranges):
     dict
         The ranges, up to those ends.
     """
+    for name, value in fixed.items():
+        _check_finite(name, np.asarray(value))
     attenuation.check({k: np.asarray(v) if k != "dust_type" else v for k, v in fixed.items()})
     ends = attenuation.limits(fixed.get("dust_type", DEFAULTS["dust_type"]))
     if fixed.get("add_dust_emission", DEFAULTS["add_dust_emission"]):
@@ -94,7 +96,19 @@ def check_values(ingredients, fixed, ranges):
 
 def settings(params):
     """Values of `SETTINGS`, which must not change between rows."""
-    return {k: _single(k, params.get(k, DEFAULTS[k])) for k in SETTINGS}
+    out = {k: _single(k, params.get(k, DEFAULTS[k])) for k in SETTINGS}
+    for name, value in out.items():
+        # FSPS takes them for integers.
+        if isinstance(DEFAULTS[name], bool) and value not in (0, 1):
+            raise RangeError(f"{name} is {value!r}; it is a switch: give True or False.")
+    if out["sfh"] not in range(6):
+        raise RangeError(f"sfh is {out['sfh']!r}; FSPS has the histories 0, 1, 3, 4 and 5.")
+    return out
+
+
+def _check_finite(name, value):
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise RangeError(f"{name} is {value[~np.isfinite(value)].flat[0]:g}; give a number.")
 
 
 def _first(value):
@@ -183,6 +197,8 @@ class Rows:
 
     def check(self, ingredients):
         """Refuse what FSPS stops at."""
+        for name, value in self.values.items():
+            _check_finite(name, value)
         attenuation.check(self.values | self.settings)
         if self.settings["add_dust_emission"]:
             check_umin(ingredients, self.get("duste_umin").max())

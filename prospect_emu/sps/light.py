@@ -5,6 +5,8 @@ sides, and (where the gas varies) in those of a few nodes of its parameters, bet
 the light per photon is an exponential.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from . import nebular
@@ -110,9 +112,9 @@ class Stars:
         neb = self._ages < g.nneb
         if gas is not None and light[:, neb].any():
             photons = share @ g.photons[:, self._ages[neb]] * (1.0 - outside)
-            kinds = [(g.neb_logline, lines.astype(np.float32))]
+            kinds = [("neb_logline", lines.astype(np.float32))]
             if continuum:
-                kinds.append((g.neb_logcont, weights.astype(np.float32)))
+                kinds.append(("neb_logcont", weights.astype(np.float32)))
             log_age = g.log_age[self._ages[neb]]
             if all(axis.fixed for axis in gas):
                 light_of_one = self._gas(gas, slice(None), log_age, kinds)[0]
@@ -163,21 +165,21 @@ class Stars:
         which : slice
             Of the nodes of both, those of ``gas_logz`` first.
         log_age : ndarray, shape (nage,)
-        kinds : list of tuple (table, columns)
+        kinds : list of tuple (name, columns)
             Tables of the gas, and what becomes of their wavelengths or lines.
         """
+        if gas[1].fixed:
+            logz, at = tuple(gas[0].nodes[which].tolist()), (gas[1].nodes[0], *log_age[[0, -1]])
+            return sum(InColumns(w)(_gas_light(self.g, name, logz, *at)) for name, w in kinds)
         nodes = np.stack(np.meshgrid(*(a.nodes for a in gas), indexing="ij"), -1).reshape(-1, 2)
         nodes = nodes[which]
         out = np.zeros((len(nodes), log_age.size, kinds[0][1].shape[1]), np.float32)
-        for table, columns in kinds:
-            in_columns = InColumns(columns)
-            if gas[1].fixed:
-                table = nebular.at_logu(self.g, table, gas[1].nodes)
+        for name, columns in kinds:
+            in_columns, table = InColumns(columns), getattr(self.g, name)
             for i, (logz, logu) in enumerate(nodes):
                 if i == 0 or logz != nodes[i - 1, 0]:
                     at = nebular.at_ages(self.g, table, logz, log_age)
-                log = at if gas[1].fixed else nebular.at_logu(self.g, at, logu)
-                out[i] += in_columns(nebular.from_log10(log))
+                out[i] += in_columns(nebular.from_log10(nebular.at_logu(self.g, at, logu)))
         return out
 
     def _fold_gas(self, gas, log_age, kinds, amount):
@@ -303,6 +305,16 @@ class Stars:
         return bands, rest
 
 
+@lru_cache(maxsize=4)
+def _gas_light(ingredients, name, logz, logu, first, last):
+    """Light of a table of the gas at some metallicities and all ages between two, per photon."""
+    log = nebular.at_logu(ingredients, getattr(ingredients, name), logu)
+    log_age = ingredients.log_age
+    log_age = log_age[(log_age >= first) & (log_age <= last)]
+    each = [nebular.at_ages(ingredients, log, z, log_age) for z in logz]
+    return nebular.from_log10(np.array(each))
+
+
 class InColumns:
     """``light @ weights`` for weights (nwave, ncol) of which most are zero."""
 
@@ -317,10 +329,11 @@ class InColumns:
 
     def __call__(self, light):
         """Columns (..., ncol) of light (..., nwave)."""
-        out = np.zeros((*light.shape[:-1], self._ncol), np.float32)
+        flat = light.reshape(-1, light.shape[-1])
+        out = np.zeros((len(flat), self._ncol), np.float32)
         for columns, seen, part in self._parts:
-            np.matmul(light[..., seen], part, out=out[..., columns])
-        return out
+            out[:, columns] = flat[:, seen] @ part
+        return out.reshape(*light.shape[:-1], self._ncol)
 
 
 def _row(metals, n):

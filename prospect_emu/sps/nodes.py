@@ -20,6 +20,7 @@ RANGES = {
     "uvb": (0.0, 3.0),
     "frac_nodust": (0.0, 1.0),
 }
+_LEAST_MWR = 0.5
 # Optical depths: never below zero in a family, and denser near it.
 _DEPTHS = ("dust1", "dust2", "dust3")
 # Of the upper limit: a lower one below this is zero.
@@ -42,6 +43,9 @@ def law_ranges(names, ranges):
         if RANGES[name][0] == 0.0 and 0.0 < low < _NEARLY * high:
             # Draws of a prior do not reach its ends, and vectors of a fit do.
             low = 0.0
+        if name == "mwr":
+            # The law divides by it.
+            low = max(low, _LEAST_MWR)
         out[name] = float(low), float(high)
     return out
 
@@ -116,7 +120,7 @@ def skeleton(curves, weight, tolerance, worst=WORST):
         size -= part**2
         basis, parts = np.column_stack([basis, q]), np.vstack([parts, part])
     matrix = np.linalg.solve(parts[:, nodes], parts)
-    return np.array(nodes), matrix * weight[nodes, None] / weight
+    return np.array(nodes, dtype=int), matrix * weight[nodes, None] / weight
 
 
 def low_rank(matrix, tolerance, scale=None, most=400):

@@ -84,6 +84,31 @@ def _check(sfh, p):
             raise RangeError(f"{name} is {p[name][bad].flat[0]:g} with sfh={sfh}: {why}.")
 
 
+def possible(drawn, fixed):
+    """Parameters `drawn` one by one, moved to where FSPS computes them together.
+
+    Parameters
+    ----------
+    drawn : dict
+        (n,) arrays.
+    fixed : dict
+        The others.
+
+    Returns
+    -------
+    dict
+    """
+    _, p = parametric_columns({"sfh": 4, **fixed, **drawn})
+    const = np.clip(p["const"], 0.0, 1.0)
+    within = {
+        "const": const,
+        "fburst": np.minimum(p["fburst"], 1.0 - const),
+        "sf_start": np.clip(p["sf_start"], 0.0, 0.9 * p["tage"]),
+        "tau": np.maximum(p["tau"], 1e-3),
+    }
+    return drawn | {k: v for k, v in within.items() if k in drawn}
+
+
 def lookback_times(p):
     """FSPS's quantities in years of lookback time, (n,) each."""
     start = p["sf_start"] * _GYR

@@ -154,7 +154,7 @@ class Redshifts(Folded):
     """
 
     # Few enough that spectra stay in cache, enough for products by cells of metallicity.
-    chunk = 128
+    chunk = 256
     # Single wavelengths and lines: nothing averages over a band.
     gas_tolerance, dust_tolerance = 1e-5, 1e-7
 

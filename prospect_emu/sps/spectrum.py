@@ -56,6 +56,8 @@ class Spectrum(NamedTuple):
         Angstrom, vacuum.
     line_lum : ndarray, shape (n, nline)
         Lsun of the mass formed, attenuated by dust.
+    lbol : ndarray, shape (n,)
+        Lsun of the mass formed, of the stars before dust.
     parts : Parts or None
     """
 
@@ -65,14 +67,16 @@ class Spectrum(NamedTuple):
     mass: np.ndarray
     line_wave: np.ndarray
     line_lum: np.ndarray
+    lbol: np.ndarray
     parts: Parts | None = None
 
     def per_mass(self):
         """The same of one Msun formed."""
         mass = self.mass[:, None]
         return self._replace(
-            lnu=self.lnu / mass, line_lum=self.line_lum / mass, mass=mass[:, 0] ** 0
-        )
+            lnu=self.lnu / mass, line_lum=self.line_lum / mass, lbol=self.lbol / self.mass,
+            mass=self.mass**0,
+        )  # fmt: skip
 
 
 def spectrum(ingredients, params, parts=False):
@@ -116,10 +120,10 @@ def spectrum(ingredients, params, parts=False):
     engine = _Engine(ingredients, rows)
     size, nwave = len(weights), ingredients.wave.size
     lnu, lines = np.empty((size, nwave)), np.empty((size, ingredients.line_wave.size))
-    left, pieces = np.empty(size), []
+    left, lbol, pieces = np.empty(size), np.empty(size), []
     for i in range(0, size, _CHUNK):
         some = slice(i, min(i + _CHUNK, size))
-        lnu[some], lines[some], left[some], piece = engine(weights[some], some, parts)
+        lnu[some], lines[some], left[some], lbol[some], piece = engine(weights[some], some, parts)
         pieces.append(piece)
     mfrac = left / formed
     formed = formed * scale
@@ -141,6 +145,7 @@ def spectrum(ingredients, params, parts=False):
         mass=total,
         line_wave=ingredients.line_wave,
         line_lum=collect(lines),
+        lbol=collect(lbol),
         parts=split,
     )
 
@@ -189,7 +194,7 @@ class _Engine:
             self.profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)
 
     def __call__(self, weights, some, parts):
-        """L_nu (n, nwave), lines (n, nline), surviving mass (n,) and parts of some rows."""
+        """L_nu (n, nwave), lines (n, nline), surviving mass and Lbol (n,), parts of some rows."""
         g = self.g
         p = {k: self.rows.get(k)[some] for k in _USED}
         cell, f = find_cell(g.logz, p["logzsol"], extrapolate=True)
@@ -203,7 +208,8 @@ class _Engine:
         if not self.on["nebemlineinspec"]:
             absorbed = absorbed + line_lost.sum(axis=1) * LNU_UNIT
         warm = self._emission(absorbed, through, p, dust)
-        torus = self._torus(weights, cell, f, through, p)
+        lbol = (10.0 ** between(g.stars_loglbol, cell, f) * weights).sum(axis=1)
+        torus = self._torus(lbol, through, p)
         if self.on["add_igm_absorption"]:
             past = igm.transmission(self.igm, p["zred"], p["igm_factor"])
             for light in (seen_young, seen_old, warm):
@@ -215,7 +221,7 @@ class _Engine:
         if parts:
             piece = [a * LNU_UNIT for a in (young, old, seen_young, seen_old, warm, torus)]
             piece.append(absorbed)
-        return lnu, lines * LNU_UNIT, mass, piece
+        return lnu, lines * LNU_UNIT, mass, lbol, piece
 
     def _light(self, weights, cell, f, p):
         """Young and old light (n, nwave) and lines (n, nline), before dust, in `LNU_UNIT`."""
@@ -248,7 +254,9 @@ class _Engine:
             for half, part in zip(self.split, out, strict=True):
                 for w, wave in ((ion, slice(0, self.nion)), (light, slice(self.nion, None))):
                     both = np.concatenate([w[at, half] * low, w[at, half] * high], axis=1)
-                    part[rows[at], wave] += both @ stars[:, half, wave].reshape(both.shape[1], -1)
+                    # There may be none of one half.
+                    table = stars[:, half, wave]
+                    part[rows[at], wave] += both @ table.reshape(both.shape[1], table.shape[2])
         return *out, *lines
 
     def _extrapolated(self, light, cell, f, p):
@@ -331,12 +339,11 @@ class _Engine:
         out[:, span] = leaves * (np.where(emits, power, 0.0) / norm / LNU_UNIT)[:, None]
         return out
 
-    def _torus(self, weights, cell, f, through, p):
+    def _torus(self, lbol, through, p):
         """AGN as it leaves the dust, (n, nwave) in `LNU_UNIT`."""
         if not (p["fagn"] > TINY).any():
-            return np.zeros((len(weights), 1))
-        lbol = 10.0 ** between(self.g.stars_loglbol, cell, f)
-        power = (lbol * weights).sum(axis=1) * np.where(p["fagn"] > TINY, p["fagn"], 0.0)
+            return np.zeros((len(lbol), 1))
+        power = lbol * np.where(p["fagn"] > TINY, p["fagn"], 0.0)
         return power[:, None] * agn.torus(self.g, p["agn_tau"]) * through.agn
 
 

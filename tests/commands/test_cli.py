@@ -390,6 +390,8 @@ def test_commands_of_other_packages(monkeypatch):
         ("--max-seconds", "-3", "max_seconds = -3.0 leaves no time"),
         ("--nlive", "1", "nlive_init = 1 is too small"),
         ("--error-floor", "5", "error floor 5.0 is not a fraction"),
+        ("--resolution", "R=100", "are of a spectrum, and none is given"),
+        ("--tables", "x.safetensors", "--tables is for --certify"),
     ],
 )
 def test_absurd_settings(fit, option, value, message):

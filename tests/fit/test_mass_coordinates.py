@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from prospect.models import SpecModel
 
-from prospect_emu import EmulatorSpecModel, EmulatorSPS
+from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
 from prospect_emu.fit.mass_coordinates import find_scale, mass_coordinates
 from prospect_emu.fit.posterior import BatchedPosterior
+from prospect_emu.observe.filters import load_filters
 from prospect_emu.prospector.mathews23 import model_params
 
 
@@ -62,3 +64,38 @@ def test_density_is_that_of_the_prior(posterior):
     expected = np.array(expected) + posterior.log_prior(v)
     # Up to the normalisation, which no ratio sees; single precision of fluxes at small steps.
     np.testing.assert_allclose(found - found[0], expected - expected[0], atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["mathews23-64", None])
+def test_steps_that_all_leave_the_prior(name):
+    """With errors that follow the vector, and with exact fluxes, no vector at all was an error.
+
+    Of 60 galaxies of a campaign with short walks, three failed by it.
+    """
+    filters = load_filters(["sdss_g0", "sdss_i0", "twomass_Ks"])
+    obs = {"filters": filters, "maggies": np.full(3, 1e-9), "maggies_unc": np.full(3, 1e-10)}
+    params = model_params(zred=1.0)
+    model, sps = SpecModel(params), EmulatorSPS()
+    if name:
+        sps = EmulatorSPS(load_emulator(name), filters=filters)
+        model, obs = EmulatorSpecModel(params), sps.inflate(obs)
+    posterior = BatchedPosterior(model, obs, sps)
+    none = np.zeros((0, posterior.ndim))
+    assert posterior.log_likelihood(none).shape == (0,)
+    assert posterior.maggies(none).shape == (0, 3)
+    coordinates = mass_coordinates(posterior)
+    y = coordinates.start(np.full((4, posterior.ndim), 0.5))[0]
+    y[:, coordinates._mass] = 300.0  # brighter than any mass
+    _, density, logl = coordinates.evaluate(y)
+    assert np.all(density == -np.inf) and np.all(logl == -np.inf)
+
+
+def test_bands_without_light():
+    """At z = 8 some vectors have no light at all in the bluest band; mass is found all the same."""
+    filters = load_filters(["sdss_g0", "jwst_f200w", "jwst_f444w"])
+    obs = {"filters": filters, "maggies": np.full(3, 1e-9), "maggies_unc": np.full(3, 1e-10)}
+    far = BatchedPosterior(SpecModel(model_params(zred=8.0)), obs, EmulatorSPS())
+    u = np.random.default_rng(0).uniform(0.05, 0.95, (8, far.ndim))
+    assert (far.maggies(far.prior_transform(u))[:, 0] == 0.0).any()
+    assert find_scale(far, u) == (far.labels.index("massmet_1"), True)
+    assert mass_coordinates(far) is not None

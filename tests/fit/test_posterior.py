@@ -185,7 +185,7 @@ def test_emulator_theta_is_the_models(problem):
     for theta in post.prior_transform(np.random.default_rng(9).random((10, post.ndim))):
         model.set_parameters(theta)
         expected = sps.theta_from_params(model.params)
-        np.testing.assert_allclose(post.emulator_theta(theta[None])[0], expected, atol=1e-10)
+        np.testing.assert_allclose(post.predictions.vectors(theta[None])[0], expected, atol=1e-10)
 
 
 def test_building_leaves_the_model_as_it_was(problem):

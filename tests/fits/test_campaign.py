@@ -333,9 +333,17 @@ def test_paths_start_from_the_configuration(tmp_path):
 def test_unreadable_configuration(tmp_path):
     with pytest.raises(SetupError, match="Cannot read"):
         read_config(tmp_path / "none.toml")
-    (tmp_path / "bad.toml").write_text("a = ")
-    with pytest.raises(SetupError, match="not valid TOML"):
-        read_config(tmp_path / "bad.toml")
+    for text in ("a = ", f"a = {5000 * '['}"):
+        (tmp_path / "bad.toml").write_text(text)
+        with pytest.raises(SetupError, match="not valid TOML"):
+            read_config(tmp_path / "bad.toml")
+
+
+def test_a_byte_order_mark_before_the_settings(tmp_path):
+    """As Windows's editor writes it; another locale's encoding is not asked either."""
+    text = 'name = "é"\noutput = "o"\nemulators = ["e"]\n[catalog]\nkind = "3dhst"\npath = "x"\n'
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_config(tmp_path / "c.toml").name == "é"
 
 
 def test_status_of_no_campaign(tmp_path):

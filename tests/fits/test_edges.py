@@ -273,6 +273,7 @@ def test_a_certificate_is_added_without_a_fit(workshop, inline, same_tables, mon
     [
         ("fit", {"dlogz": 0.0}, "fit.dlogz = 0.0 must be a positive number"),
         ("fit", {"dlogz": float("nan")}, "fit.dlogz = nan must be a positive number"),
+        ("fit", {"max_error": float("nan")}, "fit.max_error = nan must be a positive number"),
         ("fit", {"max_seconds": -1}, "fit.max_seconds = -1.0 must be a positive number"),
         ("fit", {"queue_size": 0}, "fit.queue_size = 0 is too small"),
         ("fit", {"tables": "nowhere.safetensors"}, "there is no file fit.tables = 'nowhere"),
@@ -285,6 +286,8 @@ def test_a_certificate_is_added_without_a_fit(workshop, inline, same_tables, mon
         ("select", {"range": {"z": ["a", "b"]}}, r"select.range.z must be \[lowest, highest\]"),
         ("select", {"range": {"z": [2, 1]}}, r"select.range.z must be \[lowest, highest\]"),
         ("executor", {"sbatch": ["--time=1\n#SBATCH --x"]}, "executor.sbatch holds"),
+        ("executor", {"address": "tcp://a\n"}, "executor.address = .* holds a line break"),
+        ("catalog", {"path": "x\0y"}, "catalog.path = .* holds a line break or the like"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_runs(section, setting, message):

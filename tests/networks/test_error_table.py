@@ -10,7 +10,7 @@ from prospect_emu import EmulatorSpecModel, EmulatorSPS, load_emulator
 from prospect_emu.errors import ModelFileError
 from prospect_emu.fit.likelihood import Emulated, Independent
 from prospect_emu.fit.posterior import BatchedPosterior
-from prospect_emu.networks.error_table import ErrorTable, dust_coordinate, fit_table, hats
+from prospect_emu.networks.error_table import ErrorTable, dust_coordinate, fit_errors, hats
 from prospect_emu.networks.vector import PARAMETERS
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.magnitudes import arsinh_error_to_maggies
@@ -61,7 +61,7 @@ def test_fitted_table_has_unit_pulls():
     sigma = truth.at(z, d)
     n = 500
     squares = (sigma[:, None] * rng.normal(size=(400, n, 2))) ** 2
-    found = fit_table(ZNODES, DNODES, (z, d), squares.mean(1), np.full((400, 2), float(n)))
+    found = fit_errors(ZNODES, DNODES, (z, d), squares.mean(1), np.full((400, 2), float(n)))
     pulls = squares / found.at(z, d)[:, None] ** 2
     np.testing.assert_allclose(pulls.mean((0, 1)), 1.0, atol=0.02)
     low = d < 0.01
@@ -105,7 +105,7 @@ def test_likelihood_follows_the_vector(emulator, zred):
     assert type(posterior.likelihood) is Emulated
     theta = posterior.prior_transform(np.random.default_rng(3).random((40, posterior.ndim)))
     theta[:10, posterior.labels.index("dust2")] = np.geomspace(1e-6, 0.05, 10)
-    vectors, mask = posterior.emulator_theta(theta), obs["phot_mask"]
+    vectors, mask = posterior.predictions.vectors(theta), obs["phot_mask"]
     sigma = emulator.errors.at(vectors[:, ZRED], vectors[:, DUST2])
     slope = arsinh_error_to_maggies(1.0, obs["maggies"])
     unc = np.hypot(obs["maggies_unc_observed"], slope * sigma)[:, mask]
@@ -129,7 +129,7 @@ def test_upper_limits_follow_the_vector_too(emulator):
     theta = posterior.prior_transform(np.full((1, posterior.ndim), 0.3))
     mask, flux = obs["phot_mask"], obs["maggies"]
     slope = arsinh_error_to_maggies(1.0, flux)
-    sigma = emulator.sigma_at(posterior.emulator_theta(theta))[0]
+    sigma = emulator.sigma_at(posterior.predictions.vectors(theta))[0]
     unc = np.hypot(obs["maggies_unc_observed"], slope * sigma)
     model_flux = np.empty(12)
     model_flux[mask] = posterior.maggies(theta)[0]

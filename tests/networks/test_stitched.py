@@ -350,7 +350,7 @@ def test_posterior_compiles(stitched, zred):
     obs = sps.inflate({**obs, "wavelength": None, "spectrum": None, "phot_mask": flux > 0})
     post = BatchedPosterior(model, obs, sps)
     sample = post.prior_transform(np.random.default_rng(1).random((60, post.ndim)))
-    vectors = post.emulator_theta(sample)
+    vectors = post.predictions.vectors(sample)
     np.testing.assert_allclose(post.maggies(sample), stitched.maggies(vectors), rtol=1e-5)
     assert np.isfinite(post.log_likelihood(sample)).all()
     predicted, mfrac = model.predict(sample[0], obs=fix_obs(dict(obs)), sps=sps)[1:]

@@ -5,6 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from sedpy import observate
 
 from prospect_emu.errors import DataError, FilterError
 from prospect_emu.observe import tables
@@ -328,15 +329,35 @@ def test_every_alias_belongs_to_one_role():
 # ---- what else a table may hold -----------------------------------------------------------
 
 
-def test_capital_units_and_fluxes_per_wavelength():
-    """FITS headers in capitals; of flux per wavelength the error says how to convert it."""
+def test_capital_units():
+    """FITS headers in capitals."""
     assert flux_unit("UJY") == flux_unit("uJy") and flux_unit("ABMAG") is None
     for unit in ("MJY", "mjy", "Jy/beam", "mag(ST)", "Vega", "ct/s"):  # milli or mega?
         with pytest.raises(DataError, match="is unknown"):
             flux_unit(unit)
-    for unit in ("erg/s/cm2/AA", "W m-2 um-1", "1e-17 erg/s/cm2/Angstrom"):
-        with pytest.raises(DataError, match="pivot wavelength squared over c"):
-            flux_unit(unit)
+
+
+def test_zero_points_vega_and_fluxes_per_wavelength(tmp_path):
+    """Against sedpy's zero points of the filters, and astropy at their pivot wavelengths."""
+    filters = [observate.Filter(b) for b in BANDS]
+    table = Table({"band": BANDS, "flux": [20.0, 21.0, 22.0], "error": [0.1, 0.1, 0.1]})
+    path = tmp_path / "t.ecsv"
+
+    def maggies(unit):
+        table.write(path, overwrite=True)
+        return read_photometry(path, 1.0, unit=unit, error_floor=0.0)
+
+    ab, vega = maggies("mag"), maggies("mag(Vega)")
+    off = -2.5 * np.log10(vega["maggies"] / ab["maggies"])
+    np.testing.assert_allclose(off, [-f.ab_to_vega for f in filters], atol=1e-12)
+    np.testing.assert_allclose(vega["maggies_unc"] / vega["maggies"], 0.0921034, rtol=1e-6)
+    np.testing.assert_allclose(maggies("zp 25")["maggies"], np.array([20, 21, 22]) * 1e-10)
+    unit = "1e-19 erg/s/cm2/AA"
+    want = [
+        (v * u.Unit(unit)).to_value(u.Jy, u.spectral_density(f.wave_pivot * u.AA)) / 3631.0
+        for v, f in zip(table["flux"], filters, strict=True)
+    ]
+    np.testing.assert_allclose(maggies(unit)["maggies"], want, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["fits", "ascii.ecsv", "votable"])

@@ -1,6 +1,7 @@
 """Prospector-beta as templates, and its priors in corrected form."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -88,6 +89,8 @@ def test_every_prior_has_a_corrected_form(kind):
     np.testing.assert_array_equal(x, np.array([prior.unit_transform(row) for row in u]))
     np.testing.assert_allclose(compiled.log_density(x), prior(x).sum(axis=1), rtol=1e-12)
     np.testing.assert_array_equal(prior(x + 100.0)[:, 1], -np.inf)
+    again = pickle.loads(pickle.dumps(prior, protocol=2))  # as Prospector's files hold it
+    np.testing.assert_array_equal(again.unit_transform(u[:3]), x[:3])
 
 
 def test_templates():

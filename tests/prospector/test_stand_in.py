@@ -81,6 +81,8 @@ def test_templates_against_fsps(template, extra, tolerance, basis):
         _, found, ours_mfrac = model.predict(theta, obs=obs, sps=ours)
         np.testing.assert_allclose(found, expected, rtol=tolerance)
         assert ours_mfrac == pytest.approx(mfrac, abs=1e-6)
+        for name in ("stellar_mass", "log_lbol", "log_age"):
+            assert getattr(ours.ssp, name) == pytest.approx(getattr(fsps.ssp, name), rel=1e-6)
 
 
 @pytest.mark.fsps
@@ -308,7 +310,8 @@ def test_spectra_of_ssp_against_fsps(tage, fsps_ready):
         bright = (light > 1e-4 * light.max(axis=-1, keepdims=True)) & (wave > 912.0)
         np.testing.assert_allclose(ours[1][bright], light[bright], rtol=1e-3)
     # An old population has no ionising photons: lines of 1e-70 Lsun in FSPS, none here.
-    for name in ("stellar_mass", "emline_luminosity", "log_age", "zlegend", "solar_metallicity"):
+    names = "stellar_mass emline_luminosity log_lbol log_age zlegend solar_metallicity"
+    for name in names.split():
         ours, theirs = getattr(found, name), getattr(expected, name)
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-60 + 1e-8 * np.max(theirs))
 

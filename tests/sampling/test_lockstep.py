@@ -60,7 +60,7 @@ class Gaussian:
         return float(self.logl(v[None])[0])
 
     def run(self, nlive=150, **kwargs):
-        names = ("seed", "queue_size", "fast_internals", "max_seconds", "progress")
+        names = ("seed", "queue_size", "fast_internals", "max_seconds", "spent", "progress")
         own = {k: kwargs.pop(k) for k in list(kwargs) if k in names}
         settings = NestedSettings(
             **{"nlive_init": nlive, "maxbatch": 0, "walks": 20, "max_error": 9.0} | kwargs
@@ -541,6 +541,18 @@ def test_a_budget_is_reported(limit, named, monkeypatch):
     assert np.isfinite(result.logz).all() and len(result.logwt) == len(result.samples)
     # The live points were added at the end, whatever ended the run.
     assert len(result.samples) >= 150
+
+
+def test_seconds_that_were_spent_before_count(monkeypatch):
+    runs = []
+    for budget in ({"max_seconds": 300}, {"max_seconds": 700, "spent": 400}):
+        clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # as above
+        for module in ("nested", "run"):
+            monkeypatch.setattr(f"prospect_emu.sampling.{module}.time", clock)
+        with pytest.warns(RuntimeWarning, match="max_seconds"):
+            runs.append(Gaussian(ndim=4).run(seed=1, **budget))
+    np.testing.assert_array_equal(runs[0].samples, runs[1].samples)
+    assert runs[1].status == "budget: max_seconds = 700"
 
 
 def test_a_run_without_limits_converges():

@@ -26,6 +26,8 @@ def test_self_absorption():
     rich = dust_emission.escaped(np.array([1e11]), np.array([0.3]))
     assert rich * 0.3 == pytest.approx(1e11, rel=1e-12)
     assert dust_emission.escaped(np.array([1.0, 0.0]), np.array([1.0, 0.5])).tolist() == [1.0, 0.0]
+    # FSPS emits nothing where a law of negative optical depths adds light (mwr = 15).
+    assert dust_emission.escaped(np.array([-3.0]), np.array([0.5])) == 0.0
 
 
 def test_templates_are_multilinear(toy):

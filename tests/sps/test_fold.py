@@ -45,6 +45,10 @@ MODELS = {
         STEPS | {"dust_type": 1, "dust1": 0.3, "dust2": 0.4}, "mass logzsol gas_logz fagn",
     ),
     "no dust": (STEPS, "mass logzsol"),
+    "a law without dust": (STEPS | {"dust_type": 4}, "mass logzsol dust_index frac_nodust"),
+    "birth clouds around all": (
+        GAS | {"sfh": 4, "dust_tesc": 11.0, "dust1": 0.4}, "mass logzsol tage tau dust2",
+    ),
     "fixed metallicity": (STEPS | {"logzsol": -0.31}, "mass dust1 dust2 dust_index"),
     "leaks": (
         STEPS | {"dust_type": 4, "frac_obrun": 0.2, "dust_tesc": 8.0},
@@ -171,6 +175,15 @@ def test_lines_add_flux(kroupa, filters):
     )
     assert (added > without).any() and (added >= without * (1.0 - 1e-5)).all()
     np.testing.assert_allclose(added, inside, rtol=0.03)
+
+
+def test_what_is_possible_only_together(kroupa, filters):
+    """Ranges of single parameters hold combinations that FSPS refuses: they are not tried."""
+    free = "mass tage const fburst sf_start tau mwr".split()
+    ranges = {k: (0.0, 1.02) for k in ("const", "fburst")} | {"sf_start": (0.0, 9.0)}
+    ranges["mwr"] = 0.0, 9.0
+    c = compile_sps(kroupa, filters, {"sfh": 4, "dust_type": 1, "dust2": 0.3}, free, ranges)
+    assert c.folded and max(c.error.values()) < 2e-4
 
 
 def test_bad_input(kroupa, filters):

@@ -9,6 +9,7 @@ from prospect.utils.obsutils import fix_obs
 
 from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import SetupError
+from prospect_emu.files import save_tensors
 from prospect_emu.fit.certificate import certify
 from prospect_emu.fit.fitting import fit_model
 from prospect_emu.fit.posterior import BatchedPosterior
@@ -20,6 +21,7 @@ torch = pytest.importorskip("torch", reason="torch (the train extra) is not inst
 
 from prospect_emu.training import engines  # noqa: E402
 from prospect_emu.training.exact import ExactSPS  # noqa: E402
+from prospect_emu.training.exact_tables import KIND  # noqa: E402
 
 BANDS = ("cfht_megacam_us_9301", "acs_wfc_f814w", "wfc3_ir_f160w", "spitzer_irac_ch4",
          "spitzer_mips_24")  # fmt: skip
@@ -113,6 +115,19 @@ def test_tables_of_other_libraries_are_refused(monkeypatch, exact):
     other.manifest = {"versions": {"libraries": ["a", "b"], "n_ages": 93}}
     name, _ = engines.exact_engine(emulator(), "tables")
     assert name == "ExactSPS, A/B"
+
+
+def test_the_engine_fixes_what_the_emulator_does(toy_tables, tmp_path):
+    """ExactSPS with the same parameters to 1e-7 (two codes for the distance), or a refusal."""
+    net, path = emulator(), tmp_path / "tables.safetensors"
+    save_tensors(path, toy_tables, {"kind": KIND, "versions": net.manifest["versions"]})
+    net.fixed = {"gas_logu": -2.0}
+    theta = central()[None]
+    expected = ExactSPS(toy_tables, fixed=net.fixed).photometry(theta, load_filters(BANDS))
+    np.testing.assert_allclose(engines.exact_engine(net, path)[1](theta), expected, rtol=1e-7)
+    net.fixed = {"nebemlineinspec": False}
+    with pytest.raises(SetupError, match="cannot change nebemlineinspec"):
+        engines.exact_engine(net, path)
 
 
 def test_without_fsps_the_reason_is_given(monkeypatch):
