@@ -159,8 +159,8 @@ class FitConfig:
         ExactSPS tables for that, relative to the TOML file.
     draws : int
         Keep this many draws of each posterior in its file instead of all nested samples: 1000
-        take a tenth of the space. The results table is made of all samples nevertheless.
-        0 for all.
+        take a tenth of the space, in single precision. The results table is made of all samples
+        nevertheless. 0 for all.
     sampler : str
         "nested", or "amortised": by draws of a learnt proposal where these suffice, and by nested
         sampling with the settings above where they do not.

@@ -67,6 +67,10 @@ class BatchedPosterior:
     ) -> None:
         data = adapter.observed(obs, noise, likelihood)
         self.ndim = model.ndim
+        if not self.ndim:
+            raise ModelMismatchError(
+                "The model has no free parameters; set isfree to True for those to be fitted."
+            )
         self.labels = list(model.theta_labels())
         self._priors = compile_priors(model)
         self.predictions = self._likelihood = self._joint = self.lines = None

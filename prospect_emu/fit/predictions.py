@@ -14,7 +14,7 @@ from ..cosmology import flux_factor
 from ..errors import ModelMismatchError, NotCompiledError
 from ..observe import observation
 from ..parameters import DEFAULTS, INGREDIENTS
-from ..prospector.basis_parameters import fsps_parameters, too_short
+from ..prospector.basis_parameters import fsps_parameters, of_components, too_short
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.line_table import lines_apart, own_photometry
 from ..prospector.parameter_map import ParameterMap
@@ -189,6 +189,14 @@ class ExactFluxes:
                 for name in _OF_DISTANCE:
                     parts.pop(name, None)
             self.fixed |= {"zred": 0.0, "add_igm_absorption": False}
+        self._size = None
+        if not self._binned(sps):
+            self._size = np.size(model.params.get("mass", 1.0))
+            for name, value in self.fixed.items():
+                if np.size(value) > 1:
+                    if name in SETTINGS:
+                        raise NotCompiledError(f"{name} differs between components")
+                    self.fixed[name] = of_components(np.reshape(value, (1, -1)), self._size)
         sps.check_ages(self.fixed, ranges)
         if "agebins" in self.fixed and too_short(self.fixed["agebins"]):
             raise ModelMismatchError(
@@ -254,7 +262,9 @@ class ExactFluxes:
         values = self.map(theta)
         params = {k: values[k] for k in self._varying}
         possible = np.ones(len(theta), dtype=bool)
-        for v in params.values():
+        for k, v in params.items():
+            if self._size and v.ndim == 2:
+                params[k] = of_components(v, self._size)
             possible &= np.isfinite(v.reshape(len(v), -1)).all(axis=1)
         if "agebins" in params:
             # Flexible bins may be too short, or overlap, for extreme ratios.

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from ..errors import DataError
 from ..observe.flux_units import JANSKY_PER_MAGGIE
 from .plots import DATA, FAINT, MODEL
+from .quantiles import weighted_quantiles
 
 # Lines that are named, Angstrom in vacuum; where two are close, the first of them.
 LINES = {
@@ -63,12 +64,16 @@ def spectrum_figure(result) -> Figure:
         axes[2].axhline(1, color=FAINT, lw=0.8)
         axes[2].set_ylabel("calibration")
     _shade(axes, wave, mask)
-    if result.info["zred"] is not None:
-        _name_lines(top, wave, result.info["zred"])
+    zred = result.info["zred"]
+    if zred is None and "zred" in result.parameters:
+        column = result.samples[:, [result.parameters.index("zred")]]
+        zred = weighted_quantiles(column, result.weights, [0.5])[0, 0]
+    if zred is not None:
+        _name_lines(top, wave, zred)
     chi2 = np.sum((((s["flux"] - s["best"]) / s["unc"]) ** 2)[mask])
     title = rf"{mask.sum()} of {mask.size} pixels fitted;  $\chi^2$ of the best sample {chi2:.1f}"
-    if result.info["zred"] is not None:
-        title = f"$z = {result.info['zred']:.4g}$;  " + title
+    if zred is not None:
+        title = f"$z = {zred:.4g}$;  " + title
     top.set_title(title, fontsize=10)
     top.set_ylabel(r"Flux density [$\mu$Jy]")
     top.legend(frameon=False, fontsize=8.5)

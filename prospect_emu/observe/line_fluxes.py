@@ -1,5 +1,6 @@
 """Observed fluxes of emission lines: their names, units and limits, checked."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,9 @@ def read_line_fluxes(path, unit=None):
         own = table[column[role]].unit
         text = split_name(column[role])[1] or (str(own) if own is not None else unit)
         try:
-            factor = u.Unit(text or "").to(CGS)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", u.UnitsWarning)
+                factor = u.Unit(text or "").to(CGS)
         except (u.UnitsError, ValueError, TypeError) as err:
             raise DataError(
                 f"{path}: column {column[role]!r} has {f'the unit {text!r}' if text else 'no unit'}"

@@ -132,8 +132,11 @@ def _maggies_per(unit, what):
         factor = flux_unit(unit.to_string())
     except DataError as err:
         raise DataError(f"{what} is in {unit}, which is not a flux density; give maggies.") from err
-    if factor is None:
-        raise DataError(f"{what} is in {unit}, not a flux density; give maggies, 10**(-0.4 mag).")
+    if factor is None or np.ndim(factor):
+        raise DataError(
+            f"{what} is in {unit}, which is not a flux density per frequency; give "
+            "maggies: for AB magnitudes, 10**(-0.4 m)."
+        )
     return factor
 
 

@@ -46,12 +46,15 @@ def one_row(params):
         bins = np.asarray(params["agebins"], dtype=float).reshape(-1, 2)
         return given | {"mass": mass[None], "agebins": bins}
     given["mass_units"] = str(bare(params.get("mass_units", "mformed")))
-    # One component for each mass; the last value of a shorter parameter goes on.
     for name, value in given.items():
         if isinstance(value, np.ndarray):
-            pad = np.minimum(np.arange(mass.size), value.size - 1)
-            given[name] = value[pad][None]
+            given[name] = of_components(value.reshape(1, -1), mass.size)
     return given | {"mass": mass[None]}
+
+
+def of_components(values, size):
+    """Values (n, size) of `CSPSpecBasis`'s components, one a mass; the last of fewer goes on."""
+    return values[:, np.minimum(np.arange(size), values.shape[1] - 1)]
 
 
 def bins_as_table(agebins, mformed, epsilon=EDGE):

@@ -19,7 +19,7 @@ from ..observe.filters import curve_hash
 from ..parameters import BASIS, DEFAULTS, INGREDIENTS, misspelt
 from ..sps.fold import compile_sps
 from ..sps.ingredients import find_ingredients
-from ..sps.inputs import check_names
+from ..sps.inputs import SETTINGS, check_names
 from ..sps.other_libraries import warn_of_other_libraries
 from ..sps.spectrum import spectrum
 from ..sps.universe import older_than_universe
@@ -243,7 +243,7 @@ class ExactBasis:
         if "agebins" in given and too_short(given["agebins"]):
             # A ValueError, which Prospector's likelihood takes for impossible, as of FSPS.
             raise ValueError("an age bin is shorter than 1 Myr, where FastStepBasis stops.")
-        out = spectrum(self.ingredients_of(given), given)
+        out = _components(self.ingredients_of(given), given)
         if self._stars != self._told:
             warn_of_other_libraries(self.ingredients, self._stars)
             self._told = self._stars
@@ -380,3 +380,20 @@ class ExactBasis:
                 f"{str(made_with[1])[:12]}), but here are {self.label!r} "
                 f"({str(self.checksum)[:12]}); use the same ingredients in all processes."
             )
+
+
+def _components(ingredients, given):
+    """`spectrum` of one galaxy, whose components may have other settings, such as ``sfh``."""
+    if not any(np.size(given.get(k, 0)) > 1 for k in SETTINGS):
+        return spectrum(ingredients, given)
+    parts = [
+        spectrum(ingredients, {k: v[:, i] if np.ndim(v) == 2 else v for k, v in given.items()})
+        for i in range(given["mass"].shape[1])
+    ]
+    lnu, mass, left, lines, lbol = (
+        sum(values)
+        for values in zip(
+            *((p.lnu, p.mass, p.mfrac * p.mass, p.line_lum, p.lbol) for p in parts), strict=True
+        )
+    )
+    return parts[0]._replace(lnu=lnu, mass=mass, mfrac=left / mass, line_lum=lines, lbol=lbol)

@@ -2,6 +2,10 @@
 
 import numpy as np
 
+# Weights that differ by less are equal: likelihoods in batches have such rounding, whose tail
+# means nothing, and no mean is moved by it.
+EQUAL = 1e-3
+
 
 def pareto_smooth(log_ratio):
     """Pareto-smoothed importance weights (Vehtari et al. 2024, JMLR 25, 72).
@@ -20,12 +24,12 @@ def pareto_smooth(log_ratio):
         Normalised.
     k : float
         Shape of the tail; infinite if it could not be fitted, -inf if the
-        weights are all equal.
+        weights are all equal (to `EQUAL`).
     """
     log_ratio = np.asarray(log_ratio, dtype=float)
     n = log_ratio.size
     x = log_ratio - log_ratio.max()
-    if np.ptp(x) < 1e-12:
+    if np.ptp(x) < EQUAL:
         return np.full(n, -np.log(n)), -np.inf
     size = int(min(0.2 * n, 3.0 * np.sqrt(n)))
     k = np.inf

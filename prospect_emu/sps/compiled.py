@@ -257,7 +257,7 @@ class Folded:
 
     def _arranged(self, p, cell):
         """Order of the rows, by cells of metallicity; None where any is as good."""
-        return np.argsort(cell, kind="stable") if self._metals is None and cell.size > 1 else None
+        return cell.argsort(kind="stable") if self._metals is None and cell.size > 1 else None
 
     def _seen(self, p):
         """Which of the bands' columns some rows need."""
@@ -345,7 +345,7 @@ class Folded:
             cell = cell * axis.ncell + u
             weight = (weight[:, :, None] * of_u[:, None]).reshape(len(u), -1)
         weight = weight.astype(np.float32)
-        order = np.argsort(cell, kind="stable")
+        order = cell.argsort(kind="stable")
         return order, runs(cell[order]), weight[order]
 
     def _warm_dust(self, p, lost, formed, first, last, leaves=None):

@@ -381,7 +381,8 @@ def _unfoldable(g, fixed, free, settings):
         return "dust3 does not act on lines apart"
     if "logzsol" not in free and not g.logz[0] <= value("logzsol") <= g.logz[-1]:
         return "logzsol lies beyond the metallicities of the populations"
-    if any(np.ndim(v) and np.size(v) > 1 for k, v in fixed.items() if k not in _ARRAYS):
+    arrays = _ARRAYS if "agebins" in {*fixed, *free} else set(_ARRAYS) - {"mass"}
+    if any(np.ndim(v) and np.size(v) > 1 for k, v in fixed.items() if k not in arrays):
         return "fixed parameters by component"
     if "agebins" in fixed and np.ndim(fixed["agebins"]) != 2:
         return "fixed age bins differ between rows"

@@ -345,6 +345,6 @@ def _row(metals, n):
 
 def runs(cells):
     """Runs (value, start, stop) of a sorted array of integers."""
-    edges = np.flatnonzero(cells[1:] != cells[:-1]) + 1
+    edges = (cells[1:] != cells[:-1]).nonzero()[0] + 1
     starts = [0, *edges.tolist()]
     return list(zip(cells[starts].tolist(), starts, [*edges.tolist(), cells.size], strict=True))

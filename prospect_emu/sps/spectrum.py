@@ -188,7 +188,7 @@ class _Engine:
         shared = {k: v[0] for k, v in rows.values.items() if np.ptp(v) == 0}
         self.law = attenuation.prepare(int(self.on["dust_type"]), g.wave, shared)
         self.free = [k for k in self.law.parameters if k in rows.values and k not in shared]
-        self.igm = igm.terms(g.wave)
+        self.igm = igm.terms(g.wave) if self.on["add_igm_absorption"] else None
         self.profiles = None
         if self.on["add_neb_emission"] and self.on["nebemlineinspec"]:
             self.profiles = nebular.line_profiles(g.wave, g.resolution, g.line_wave)

@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from prospect_emu import EmulatorSPS, FitResult
+from prospect_emu import BatchedPosterior, EmulatorSPS, FitResult
 from prospect_emu.commands import cli
 from prospect_emu.fit.one_galaxy import _with_spectrum, prepare
 from prospect_emu.observe.tables import make_obs
@@ -74,11 +74,35 @@ def test_fit_with_a_spectrum(files, tmp_path, monkeypatch, capsys):
         (["--resolution", "R=100", "--polyorder", "-1"], "does not suit a spectrum of 117 pixels"),
         (["--resolution", "R=100", "--polyorder", "117"], "does not suit a spectrum of 117"),
         (["--resolution", "R=100", "--spectrum-floor", "-1"], "is not a fraction"),
+        (["--resolution", "R=100", "--zred-prior", "uniform:1,3"], "narrower than 10 % of 1 + z"),
+        (["--resolution", "R=100", "--lines", "nothing.csv"], "Cannot read nothing.csv"),
     ],
 )
 def test_one_sentence(files, tmp_path, capsys, more, match):
     assert cli.main(command(files, "--out", str(tmp_path / "out"), *more)) == 2
     assert match in capsys.readouterr().err
+
+
+def test_a_narrow_redshift_prior_and_lines(files, tmp_path):
+    """The redshift is free, the resolution that of the prior's middle; lines join the data."""
+    lines = tmp_path / "lines.csv"
+    lines.write_text("line,flux [erg/s/cm2],error [erg/s/cm2]\nBa-alpha 6563,1e-17,1e-18\n")
+    obs, model, sps = prepare(
+        files / "phot.ecsv", None, MODEL, zred_prior="uniform:1.98,2.02", lines=lines,
+        spectrum=files / "spec.ecsv", resolution="R=100", polyorder=2,
+    )  # fmt: skip
+    _, fixed, _ = prepare(
+        files / "phot.ecsv", 2.0, MODEL, spectrum=files / "spec.ecsv", resolution="R=100",
+        polyorder=2,
+    )  # fmt: skip
+    assert "zred" in model.free_params
+    np.testing.assert_array_equal(model.params["sigma_smooth"], fixed.params["sigma_smooth"])
+    posterior = BatchedPosterior(model, obs, sps)
+    theta = posterior.prior_transform(np.full((2, model.ndim), 0.5))
+    assert np.isfinite(posterior.log_likelihood(theta)).all()
+    assert posterior.predictions.quick and posterior.lines is not None
+    # The preset model is then computed exactly too.
+    assert isinstance(prepare(None, lines=lines)[2], EmulatorSPS)
 
 
 def test_degraded_and_of_another_brightness(files, tmp_path):

@@ -93,6 +93,14 @@ def test_drop_in_and_batched(template, fixed, what, todo):
     sentence((what, todo), error)
 
 
+def test_nothing_free():
+    params = {k: dict(v, isfree=False) for k, v in TemplateLibrary["ssp"].items()}
+    with pytest.raises(ProspectEmuError, match="no free parameters; set isfree"):
+        BatchedPosterior(SpecModel(params), observation(), EmulatorSPS())
+    # Switches alone, as one of the templates.
+    assert cli.main(["describe", "type_defaults"]) == 0
+
+
 SCRIPT = """
 import json, numpy as np
 from prospect.models import SpecModel

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from prospect.models.sedmodel import PolySpecModel
 from prospect.models.templates import TemplateLibrary
 from sedpy.observate import load_filters
 
-from prospect_emu import EmulatorSPS
+from prospect_emu import BatchedPosterior, EmulatorSPS
 from prospect_emu.errors import ModelMismatchError, SetupError
 from prospect_emu.prospector.stand_in import ExactBasis
 
@@ -114,6 +115,27 @@ def test_get_spectrum_is_prospectors(outwave, basis):
     bright = expected[0] > 1e-6 * expected[0].max()
     np.testing.assert_allclose(found[0][bright], expected[0][bright], rtol=1e-3)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-3)
+
+
+@pytest.mark.fsps
+@pytest.mark.parametrize("fixed", [{"tage": [1.0, 5.0]}, {"sfh": [0, 4], "dust_type": [0, 2]}])
+def test_components_against_fsps(fixed, basis):
+    """One component for each mass, of its own age, history or law: 1e-3, as `MODELS`."""
+    mass = np.array([1e9, 1e10])
+    model = make_model("parametric_sfh", (), **fixed)
+    model.params["mass"] = mass
+    expected = basis(model.params).get_galaxy_spectrum(**model.params)
+    found = EmulatorSPS().get_galaxy_spectrum(**model.params)
+    np.testing.assert_allclose(found[1][found[0] > 912.0], expected[1][found[0] > 912.0], rtol=1e-3)
+    assert found[2] == pytest.approx(expected[2], abs=1e-6)
+    # The same in batches.
+    config = model.config_dict | {"mass": {"N": 2, "isfree": False, "init": mass}}
+    model, obs = SpecModel(config), observation(phot_mask=np.ones(len(BANDS), dtype=bool))
+    theta = model.prior_transform(np.full(model.ndim, 0.5))
+    with warnings.catch_warnings(action="ignore"):
+        found = BatchedPosterior(model, obs, EmulatorSPS()).maggies(theta[None])[0]
+    expected = model.predict(theta, obs=obs, sps=EmulatorSPS())[1]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
 def test_models_run_without_fsps():

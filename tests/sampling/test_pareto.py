@@ -47,6 +47,16 @@ def test_equal_weights_need_no_smoothing():
     assert pareto.log_mean_ratio(np.full(300, -7.0), log_weights) == pytest.approx((-7.0, 0.0))
 
 
+def test_rounding_is_no_tail():
+    """Likelihoods of another batch: a few differ by 1e-7, most not at all. Their k was 398."""
+    log_ratio = np.zeros(400)
+    log_ratio[::40] = 1e-7 * np.arange(10)
+    log_weights, k = pareto.pareto_smooth(log_ratio)
+    assert k == -np.inf
+    np.testing.assert_allclose(log_weights, -np.log(400))
+    assert pareto.log_mean_ratio(log_ratio, log_weights)[0] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_gaussians_are_corrected_and_their_evidence_too():
     """Draws from N(0, 1), target N(0.3, 0.8) times e^2.5: mean, width, ln of the mean ratio."""
     rng = np.random.default_rng(5)
