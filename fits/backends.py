@@ -22,7 +22,7 @@ from ..networks.proposal import load_proposal
 from ..prospector.drop_in import EmulatorSpecModel, EmulatorSPS
 from ..prospector.mathews23 import model_params
 from ..prospector.parameter_file import ParameterFile
-from ..prospector.redshift_prior import redshift_prior
+from ..prospector.redshift_prior import OWN, redshift_prior
 from ..prospector.templates import template_model
 from ..prospector.version import adapter
 from ..sampling.settings import NestedSettings
@@ -205,7 +205,7 @@ class ExactBackend(Backend):
                     "build_model."
                 )
             model = _parameter_file(config.params, config.params_options).model_at(zred)
-            if prior is not None:
+            if prior is not None and prior != OWN:
                 model.config_dict["zred"]["prior"] = prior
             return model
         if config.model:

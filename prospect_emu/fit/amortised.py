@@ -131,7 +131,7 @@ def _recognise(posterior, data, model, proposal):
         return refused("the likelihood is not that of independent Gaussian errors")
     if "magnification" in model.params:
         return refused("it is magnified, and the proposal learnt galaxies that are not")
-    names = [f.name for f in data["filters"]]
+    names = [f.name for f in getattr(data["filters"], "filters", data["filters"])]
     bands, mask = proposal.manifest["bands"], np.asarray(data["phot_mask"], dtype=bool)
     foreign = [n for n, used in zip(names, mask, strict=True) if used and n not in bands]
     if foreign:

@@ -251,7 +251,9 @@ def _resolve(data):
     """Put plain arrays into data, in place of what has masks and units."""
     if data.get("maggies") is not None:
         data["maggies"], data["maggies_unc"], data["phot_mask"] = observation.photometry(data)
-        data["filters"] = observation.filter_list(data["filters"])
+        if data.get("spectrum") is not None or not hasattr(data["filters"], "trans"):
+            # Else a FilterSet, whose photometry is of a grid of its own.
+            data["filters"] = observation.filter_list(data["filters"])
         if data.get("upper_limits") is not None:
             data["upper_limits"] = upper_limits(data, data["phot_mask"])
         if data.get("maggies_covariance") is not None:

@@ -17,7 +17,7 @@ from prospect.models import priors_beta as beta
 
 from ..errors import ModelMismatchError
 from . import priors
-from .prior_beta import BETA, Beta, MassFunction
+from .prior_beta import BETA, FORM, Beta, MassFunction
 
 # Nodes in redshift, some even in z and some in ln(z), and in mass.
 _NZRED, _NMASS = (1500, 500), 1001
@@ -144,5 +144,5 @@ def beta_form(model):
         if isinstance(prior, CorrectedBeta):
             return f"corrected {type(prior.released).__name__}"
         if type(prior) in BETA:
-            return f"released {type(prior).__name__}"
+            return f"{FORM} {type(prior).__name__}"
     return None

@@ -155,6 +155,11 @@ def model_params(zred=None, zred_prior=None, magnification=None):
             raise ModelMismatchError(
                 "zred is fixed and has a prior; give model_params either zred or zred_prior."
             )
+        if isinstance(zred_prior, str):
+            raise ModelMismatchError(
+                "The 18-parameter model has no prior of its redshift; give one, such as "
+                "uniform:0.01,12, or fit the model uncover."
+            )
         prior["zred"] = zred_prior
 
     init_z = zred if zred is not None else float(np.squeeze(prior["zred"].unit_transform(0.5)))

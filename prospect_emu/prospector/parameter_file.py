@@ -155,7 +155,8 @@ class ParameterFile:
         if function is None:
             raise SetupError(f"{self.path} has no function build_model, which a campaign calls.")
         model = self._call(function, zred=zred, object_redshift=zred)
-        if "zred" in model.free_params:
+        tied = model.config_dict.get("zred", {}).get("depends_on")  # to a joint prior
+        if "zred" in model.free_params or (zred is None and tied):
             return model
         if zred is None:
             raise SetupError(

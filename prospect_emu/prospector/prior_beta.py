@@ -16,6 +16,12 @@ from ..cosmology import age_of_universe
 from . import priors
 from .prior_families import _even_t2, _student_log
 
+# Prospector's development version has other names, and one class in which p(z) is its own.
+_DEVELOPED = hasattr(beta, "BetaPrior")
+FORM = "developed" if _DEVELOPED else "released"
+_MASSMET = beta.MASSMET if _DEVELOPED else beta.massmet
+_RATE = beta.SPL_TL_SFRD if _DEVELOPED else beta.spl_tl_sfrd
+_AGES = beta.WMAP9_AGE if _DEVELOPED else (beta.z_age, beta.age)
 _AMIN = 7.1295
 # Where Prospector switches from the mass functions of Leja et al. (2020) to those
 # of Tacchella et al. (2018), tabulated at whole redshifts from 4 to 12.
@@ -100,7 +106,7 @@ def _between(zred):
 
 def _mean_sigma(mass):
     """Metallicities that Gallazzi et al. (2005) saw at a mass."""
-    mean, low, high = (np.interp(mass, beta.massmet[:, 0], c) for c in beta.massmet[:, 1:4].T)
+    mean, low, high = (np.interp(mass, _MASSMET[:, 0], c) for c in _MASSMET[:, 1:4].T)
     return mean, high - low
 
 
@@ -120,12 +126,13 @@ class _ExpectedRatios:
     def __init__(self, params, own):
         self.lo, self.hi = params["logsfr_ratio_mini"], params["logsfr_ratio_maxi"]
         self.nbin, self.own = params["nbins_sfh"], own
-        rate, (lo, hi) = beta.spl_tl_sfrd, beta.tl_b19[[0, -1]]
-        knots = np.concatenate([[lo] * 3, rate.get_knots(), [hi] * 3])
+        knots = _RATE.get_knots()
+        lo, hi = knots[[0, -1]]
+        knots = np.concatenate([[lo] * 3, knots, [hi] * 3])
         # The same polynomials, evaluated four times faster; nothing forms outside the table.
-        self.formed = PPoly.from_spline(BSpline(knots, rate.get_coeffs(), 3).antiderivative())
+        self.formed = PPoly.from_spline(BSpline(knots, _RATE.get_coeffs(), 3).antiderivative())
         self.span = (lo, hi)
-        self.ages, self.redshifts = beta.age[::-1], beta.z_age[::-1]
+        self.redshifts, self.ages = (table[::-1] for table in _AGES)
         self.now = float(age_of_universe(0.0))
         self.start = float(beta.cosmo.lookback_time(15).to_value("yr"))
 
@@ -185,7 +192,10 @@ class Beta:
             tabulated = kind in (beta.ZredMassMet, beta.NzSFH) and not _redshift_is_uniform(prior)
             self.zred = prior if tabulated else None
             any_mass = kind in (beta.DymSFH, beta.DymSFHfixZred)
-            self.masses = None if any_mass else MassFunction(params, prior.mgrid)
+            self.masses = None if any_mass else MassFunction(params, _mass_grid(prior))
+        self.number = getattr(prior, "finterp_mass_norm", None)
+        if corrected or self.number is None:
+            self.number = np.ones_like
         self.ratios = None
         if "nbins_sfh" in params:
             self.ratios = _ExpectedRatios(params, corrected is not None)
@@ -233,7 +243,9 @@ class Beta:
             if self.masses is None:
                 out[:, 1] = _flat(mass, *self._uniform("mass"))
             else:
-                out[:, 1] = np.log(self.masses.phi(mass, zred))
+                number = self.number(zred)
+                number[number == 0.0] = 1.0  # outside all redshifts, where nothing is likely
+                out[:, 1] = np.log(self.masses.phi(mass, zred) / number)
             low, high = self.range
             inside = priors.truncnorm_logpdf(met, *_mean_sigma(mass), low, high)
             out[:, 2] = np.where((met >= low) & (met <= high), inside, -np.inf)
@@ -244,6 +256,14 @@ class Beta:
                 centre = self.ratios(zred[known], mass[known])
                 out[known, 3:] = _student_log(x[known, 3:], centre, self.scale, 2.0)
         return out
+
+
+def _mass_grid(prior):
+    """Masses between which Prospector finds probabilities."""
+    if not _DEVELOPED:
+        return prior.mgrid
+    bounds = prior.params["mass_mini"], prior.params["mass_maxi"]
+    return np.linspace(*bounds, prior.MASS_SUBGRID_LEN)
 
 
 def _flat(x, low, high):

@@ -177,7 +177,7 @@ class ExactBasis:
                 "delta": np.asarray(filters.delta_zred),
             }  # fmt: skip
             projector = getattr(filters, "projector", None)
-            if projector is not None:
+            if projector is not None and projector.smooth is not None:
                 numbers["smooth"] = projector.smooth.data
         described = [[curve_hash(f) for f in bands], list(free), sorted(ranges), text]
         key = ingredients.manifest.get("sha256"), digest(numbers, described)

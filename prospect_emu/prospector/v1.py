@@ -10,6 +10,7 @@ from prospect.utils.obsutils import fix_obs
 from prospect.utils.smoothing import smoothspec
 
 from ..errors import ModelMismatchError
+from ..observe.gridded import GriddedBands, GriddedSamples
 from ..observe.observation import Noise, Observed, filter_list
 from ..observe.photometry import FilterProjector
 
@@ -85,7 +86,9 @@ def _noise(noise, kind):
 
 def prepared(data):
     """What `predict` is given, with all that Prospector looks for."""
-    filters = None if data.get("filters") is None else filter_list(data["filters"])
+    filters = data.get("filters")
+    if filters is not None and not hasattr(filters, "trans"):
+        filters = filter_list(filters)
     # Scripts write None for what was not observed.
     objects = [k for k, v in data.items() if k in _NUMBERS and np.asarray(v).dtype == object]
     data = {**data, **{k: np.asarray(data[k], dtype=float) for k in objects if data[k] is not None}}
@@ -93,7 +96,13 @@ def prepared(data):
 
 
 def bands(model, data, chosen):
-    """What is compiled for the photometry: filters of the bands that are `chosen`."""
+    """What is compiled for the photometry: filters of the bands that are `chosen`.
+
+    Of a FilterSet, a function of wavelengths and of names that vary: it has a grid of its own.
+    """
+    filters = data.get("filters")
+    if hasattr(filters, "trans"):
+        return lambda wave, varies: GriddedSamples(GriddedBands([filters], wave, chosen))
     return [f for f, some in zip(filter_list(data.get("filters")), chosen, strict=True) if some]
 
 

@@ -10,7 +10,7 @@ from prospect.likelihood.kernels import Uncorrelated
 from prospect.models import SedModel, SpecModel, priors
 from prospect.models.templates import TemplateLibrary
 from prospect.utils.obsutils import fix_obs
-from sedpy.observate import load_filters
+from sedpy.observate import FilterSet, load_filters
 
 from prospect_emu import BatchedPosterior, EmulatorSPS, FitResult, fit_model
 from prospect_emu.errors import DataError, ModelMismatchError
@@ -115,6 +115,27 @@ def test_only_unmasked_bands(obs, sps):
     np.testing.assert_allclose(
         posterior.maggies(theta), full.maggies(theta)[:, some["phot_mask"]], rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("zred", [None, (0.05, 0.3)])
+def test_a_filterset_has_its_own_quadrature(zred, obs, sps):
+    """sedpy's FilterSet sums on a grid of its own, up to 2 % from lists of filters; 1e-4."""
+    config = params("parametric_sfh")
+    if zred is not None:
+        config["zred"] = {
+            "N": 1,
+            "isfree": True,
+            "init": 0.1,
+            "prior": priors.TopHat(mini=zred[0], maxi=zred[1]),
+        }
+    model, obs = SpecModel(config), obs | {"filters": FilterSet(BANDS)}
+    posterior = BatchedPosterior(model, obs, sps)
+    theta = draws(posterior, 3)
+    expected = []
+    for row in theta:
+        model.set_parameters(row)
+        expected.append(model.predict(row, obs=fix_obs(dict(obs)), sps=sps)[1])
+    np.testing.assert_allclose(posterior.maggies(theta), expected, rtol=1e-4)
 
 
 def test_a_model_with_photometry_of_its_own(obs, sps):

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from prospect_emu.errors import ModelMismatchError
 from prospect_emu.fit.one_galaxy import prepare
 from prospect_emu.prospector.batched_priors import compile_priors
 from prospect_emu.prospector.beta_corrected import CorrectedBeta, beta_form, corrected
+from prospect_emu.prospector.parameter_file import ParameterFile
 from prospect_emu.prospector.templates import template_params
 
 MASS_MET = {"mass_mini": 7.0, "mass_maxi": 12.5, "z_mini": -1.98, "z_maxi": 0.19}
@@ -93,6 +95,11 @@ def test_every_prior_has_a_corrected_form(kind):
     np.testing.assert_array_equal(again.unit_transform(u[:3]), x[:3])
 
 
+def test_a_parameter_file_whose_redshift_is_free_by_its_own_prior():
+    path = Path(__file__).parent / "scripts" / "uncover_beta.py"
+    assert beta_form(ParameterFile(path, ()).model_at(None)) == "released NzSFH"
+
+
 def test_templates():
     params, _ = template_params("uncover", zred_prior="model")
     assert params["nzsfh"]["prior"].range[0] == (0.001, 20.0)
@@ -101,6 +108,8 @@ def test_templates():
     assert params["nzsfh"]["prior"].params["zred"] == 2.0 == params["nzsfh"]["init"][0]
     with pytest.raises(ModelMismatchError, match="no prior of its redshift"):
         template_params("alpha", zred_prior="model")
+    with pytest.raises(ModelMismatchError, match="no prior of its redshift"):
+        prepare(None, "free", zred_prior="model")
     _, model, _ = prepare(None, "free", "uncover_corrected")
     assert beta_form(model) == "corrected PhiSFH"
     with pytest.raises(ModelMismatchError, match="no prior of Prospector-beta"):
