@@ -7,6 +7,7 @@ import numpy as np
 from astropy import units as u
 
 from ..errors import DataError
+from .observation import is_masked
 from .table_files import flags, numbers, read_table, split_name
 
 # Of wavelengths, relative, within which a line is the one that is meant.
@@ -121,7 +122,10 @@ def line_fluxes(given, names, wave):
     for name in ("flux", "unc"):
         try:
             unit = getattr(given[name], "unit", None) or CGS
-            values.append(np.atleast_1d(u.Quantity(given[name], unit)).to_value(CGS).astype(float))
+            masked = np.atleast_1d(is_masked(given[name]))
+            bare = np.ma.getdata(getattr(given[name], "unmasked", given[name]))
+            value = np.atleast_1d(u.Quantity(bare, unit)).to_value(CGS).astype(float)
+            values.append(np.where(masked, np.nan, value))
         except (u.UnitsError, TypeError, ValueError) as err:
             raise DataError(f"{name} of obs['lines']: {err}; give erg/s/cm^2.") from err
     upper = np.zeros(len(each), dtype=bool)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.table import Table
+from astropy.utils.masked import Masked
 from prospect.models import SpecModel, priors
 from prospect.models.templates import TemplateLibrary
 from scipy.stats import norm
@@ -13,7 +14,7 @@ from prospect_emu.errors import DataError, FilterError, ModelMismatchError
 from prospect_emu.fit.lines import LineLuminosities
 from prospect_emu.fit.restframe import RestFrame, columns_of
 from prospect_emu.observe.filters import load_filters
-from prospect_emu.observe.line_fluxes import line_fluxes, read_line_fluxes
+from prospect_emu.observe.line_fluxes import CGS, line_fluxes, read_line_fluxes
 from prospect_emu.prospector.line_table import line_table, tolerate_missing_sps_home
 
 NAMES = ["Ba-alpha 6563", "[O III] 5007", "[O II] 3726"]
@@ -130,6 +131,8 @@ def test_other_models_and_sources():
         ({"unc": [-1.0]}, "error -1; give finite"),
         ({"upper": [2.5]}, "upper true or false"),
         ({"flux": Table({"f": [1.0]}, units=["Jy"])["f"]}, "give erg/s/cm"),
+        ({"flux": np.ma.array([1e-16], mask=[True])}, "has the flux nan"),
+        ({"unc": Masked([1e-17] * CGS, mask=[True])}, "the error nan"),
     ],
 )
 def test_bad_lines(change, match):
