@@ -15,8 +15,8 @@ from ..fit.plots import sed_figure
 from ..fit.result import FitResult
 from ..observe.filters import load_filters
 from . import figures
+from .fingerprints import Key, file_name
 from .fit_table import fit_table
-from .identity import Key, file_name
 from .store import Store, write_file
 
 FOLDER = "summary"

@@ -22,7 +22,7 @@ from ..observe.table_files import flags, missing, numbers, pure_numbers, read_ta
 from ..observe.tables import make_obs
 from ..prospector.magnification import describe_magnification
 from ..prospector.redshift_prior import check_normal, describe_prior
-from . import threedhst, uncover
+from . import threedhst, uncover_catalog
 from .catalog_columns import columns_by_name, factors
 from .fields import FIELDS
 
@@ -239,8 +239,8 @@ def _read_3dhst(config):
 
 def _read_table(config):
     if config.layout:
-        plain = uncover.as_table(config)
-        return uncover.checked(_read_table(replace(plain, layout="")))
+        plain = uncover_catalog.as_table(config)
+        return uncover_catalog.checked(_read_table(replace(plain, layout="")))
     if config.band_columns:
         table, bands, notes = columns_by_name(config)
         return replace(_from_columns(config, table, bands), notes=notes)

@@ -12,10 +12,10 @@ from ..files import fingerprint as hash_of
 from ..fit.description import package_versions
 from ..fit.restframe import columns_of
 from ..observe.table_files import write_table
-from . import identity, work
+from . import fingerprints, work
 from .backends import label_of, load_backend
 from .catalogs import read_sample, select
-from .identity import Key
+from .fingerprints import Key
 from .store import DONE, FAILED, PENDING, STALLED
 
 
@@ -69,9 +69,9 @@ def make_plan(config, store):
     zred_range = max(r[0] for r in ranges), min(r[1] for r in ranges)
     rows, observed, left_out = select(sample, config.select, zred_range)
     columns_of(config.fit.restframe)  # an unknown filter is no galaxy's fault
-    used, tasks = identity.versions(), {}
+    used, tasks = fingerprints.versions(), {}
     store.tell_apart(sample.ids[row] for row in rows)
-    photometry = {row: identity.photometry_of(observed[row]) for row in rows}
+    photometry = {row: fingerprints.photometry_of(observed[row]) for row in rows}
     untimed = [label for label, b in backends.items() if not b.keeps_time]
     if untimed and config.fit.max_seconds is not None:
         raise SetupError(
@@ -88,7 +88,7 @@ def make_plan(config, store):
                     if repeat == 0:
                         left_out.append((key.galaxy, f"too few bands that {label} knows"))
                     continue
-                seed = identity.seed_of(config.seed, key.galaxy, repeat)
+                seed = fingerprints.seed_of(config.seed, key.galaxy, repeat)
                 tasks[key] = work.Task(
                     key=key,
                     path=str(store.fit_path(key).absolute()),
@@ -98,7 +98,7 @@ def make_plan(config, store):
                     fit=config.fit,
                     seed=seed,
                     layout=config.catalog.layout,
-                    fingerprint=identity.fingerprint_of(
+                    fingerprint=fingerprints.fingerprint_of(
                         key, seed, config.fit, known, identities[label], used
                     ),
                 )

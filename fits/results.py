@@ -8,7 +8,7 @@ from astropy.table import Table
 from ..errors import DataError, OutputError
 from ..files import write_atomic
 from ..observe.table_files import write_table
-from . import uncover
+from . import uncover_catalog
 from .rows import CHI, OFFSET, columns, stack
 from .store import CHANGED, DONE, STALLED, Store, key_of
 
@@ -94,8 +94,8 @@ def read_results(folder, verify=False):
     rows = stack([(there, store.rows([keys[i] for i in there]))], len(keys))
     catalog = _catalog(plan.get("catalog", {}), head["galaxy"], {*head, *rows})
     names = [n.removeprefix(CHI) for n in rows if n.startswith(CHI)]
-    layout = [n for n in rows if n.startswith(uncover.PREFIX)]
-    layout = {n.removeprefix(uncover.PREFIX): rows.pop(n) for n in layout}
+    layout = [n for n in rows if n.startswith(uncover_catalog.PREFIX)]
+    layout = {n.removeprefix(uncover_catalog.PREFIX): rows.pop(n) for n in layout}
     values = np.empty((2, len(keys), len(names)))
     for j, name in enumerate(names):
         values[0, :, j], values[1, :, j] = rows.pop(CHI + name), rows.pop(OFFSET + name)
@@ -120,8 +120,8 @@ def write_results(results, folder):
         write_atomic(paths[1], lambda f: _ascii(results.table).write(f, format="fits"))
         if results.layout:
             left_out = Table.read(store.path("left_out.ecsv"), format="ascii.ecsv")["galaxy"]
-            paths.append(store.path(uncover.FILE))
-            catalog = _ascii(uncover.sps_table(results, left_out))
+            paths.append(store.path(uncover_catalog.FILE))
+            catalog = _ascii(uncover_catalog.sps_table(results, left_out))
             write_atomic(paths[-1], lambda f: catalog.write(f, format="fits"))
     except OSError as err:
         raise OutputError(f"Writing in {folder} failed ({err}); free space.") from err

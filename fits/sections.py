@@ -35,7 +35,7 @@ class CatalogConfig:
         Masses, rates and luminosities are then those of the source.
     layout : str
         Of a table: "uncover" reads a catalog of UNCOVER's layout and writes theirs besides the
-        results, see `prospect_emu.fits.uncover`.
+        results, see `prospect_emu.fits.uncover_catalog`.
     spectrum : str
         Of a table: a column of files of spectra, relative to the catalog's folder, that are fitted
         with the photometry; galaxies without one are fitted to photometry alone.

@@ -33,7 +33,7 @@ from ..files import write_atomic
 from ..fit.result import FitResult
 from ..fit.result_file import GROUP
 from . import rows
-from .identity import Key, changed_fields, file_name, remaining
+from .fingerprints import Key, changed_fields, file_name, remaining
 from .locks import take_lock
 
 DONE, FAILED, STALLED, PENDING, CHANGED, DAMAGED = STATES = (

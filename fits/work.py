@@ -23,9 +23,9 @@ from ..fit.quantiles import weighted_quantiles
 from ..fit.result import FitResult
 from ..fit.result_file import add_certificate
 from ..observe.filters import load_filters
-from . import identity, uncover
+from . import fingerprints, uncover_catalog
 from .backends import load_backend
-from .identity import CERTIFICATE, Key, changed_fields, remaining
+from .fingerprints import CERTIFICATE, Key, changed_fields, remaining
 from .locks import take_lock
 from .sections import FitConfig
 from .store import read_record
@@ -49,7 +49,7 @@ class Task:
     backend : str
         See `prospect_emu.fits.backends`.
     photometry : dict
-        From `prospect_emu.fits.identity.photometry_of`.
+        From `prospect_emu.fits.fingerprints.photometry_of`.
     fit : FitConfig
     seed : int
     fingerprint : dict
@@ -150,9 +150,9 @@ def _fit(task, began):
 
 def _check_worker(task, backend):
     """Refuse to fit with another emulator, or with other packages, than were fingerprinted."""
-    here = identity.emulator_fields(backend.identity(task.fit))
-    here |= {f"versions.{k}": v for k, v in identity.versions().items()}
-    here |= identity.settings_fields(task.fit)
+    here = fingerprints.emulator_fields(backend.identity(task.fit))
+    here |= {f"versions.{k}": v for k, v in fingerprints.versions().items()}
+    here |= fingerprints.settings_fields(task.fit)
     wanted = {
         k: v for k, v in task.fingerprint.items()
         if k.split(".")[0] in ("emulator", "versions", "settings")
@@ -206,7 +206,7 @@ def row_of(result, layout=""):
             row[f"rank_{name}"] = float(min(below, 1.0))  # weights sum to one but for rounding
     info = result.info
     if layout:
-        row |= uncover.columns_of(result)
+        row |= uncover_catalog.columns_of(result)
     return row | {
         "logz": result.logz,
         "logz_err": result.logz_err,

@@ -16,7 +16,7 @@ from ..prospector.version import adapter
 from .description import package_versions, plain
 from .drawn import EmulatedSED, draws, fitted_spectrum, model_sed
 from .fluxes import compared
-from .lines import fitted_lines
+from .line_luminosities import fitted_lines
 from .network_fluxes import by_vector
 from .predictions import predictions
 from .quality import problems

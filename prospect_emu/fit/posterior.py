@@ -16,7 +16,7 @@ from ..observe.pixels import observed_spectrum
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.version import adapter
 from .likelihood import IMPOSSIBLE, compile_likelihood, upper_limits
-from .lines import LineLikelihood
+from .line_luminosities import LineLikelihood
 from .observations import compile_observations
 from .predictions import predictions
 from .spectra import compile_spectrum

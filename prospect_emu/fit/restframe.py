@@ -10,7 +10,7 @@ from ..observe.line_fluxes import line_index
 from ..prospector.drop_in import EmulatorSPS
 from ..prospector.line_table import line_table
 from ..prospector.stand_in import ExactBasis
-from .lines import LineLuminosities
+from .line_luminosities import LineLuminosities
 from .predictions import ExactFluxes
 
 # Short names of magnitudes and colours.

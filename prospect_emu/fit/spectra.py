@@ -21,10 +21,10 @@ from ..prospector.version import adapter
 from ..sps.sampled_bands import SampledBands
 from .calibration import Polynomial
 from .dispersion import Bounded, dispersion, scalar, smoothing
-from .elines import NSIGMA, Marginalised, Profiles
 from .likelihood import IMPOSSIBLE, Gaussian, Independent, compile_likelihood
 from .noise_terms import Scalar, noise_terms, outlier_terms
 from .predictions import ExactFluxes, prior_examples
+from .spectrum_lines import NSIGMA, Marginalised, Profiles
 
 # Of what a pixel has by the model itself; anything a subclass adds is far larger.
 _TOLERANCE = 1e-3

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from prospect_emu import BatchedPosterior, EmulatorSPS, FitResult, fit_model
 from prospect_emu.cosmology import LIGHTSPEED
 from prospect_emu.errors import DataError, FilterError, ModelMismatchError
-from prospect_emu.fit.lines import LineLuminosities
+from prospect_emu.fit.line_luminosities import LineLuminosities
 from prospect_emu.fit.restframe import RestFrame, columns_of
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.observe.line_fluxes import CGS, line_fluxes, read_line_fluxes

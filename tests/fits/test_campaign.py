@@ -12,7 +12,7 @@ from prospect_emu.fit.result import FitResult
 from prospect_emu.fits import backends
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
 from prospect_emu.fits.config import parse_config, read_config
-from prospect_emu.fits.identity import Key, changed_fields, seed_of
+from prospect_emu.fits.fingerprints import Key, changed_fields, seed_of
 from prospect_emu.fits.results import read_results, write_results
 from prospect_emu.fits.store import Store
 from prospect_emu.fits.work import obs_of, row_of
@@ -123,7 +123,7 @@ def test_changed_emulator(workshop, inline, make_emulator):
 
 def test_accepted_difference(workshop, inline, monkeypatch):
     run_campaign(workshop.config(), executor=inline)
-    monkeypatch.setattr("prospect_emu.fits.identity.versions", lambda: {"prospect_emu": "9.9"})
+    monkeypatch.setattr("prospect_emu.fits.fingerprints.versions", lambda: {"prospect_emu": "9.9"})
     with pytest.raises(OutputError, match=r"versions\.prospect_emu"):
         run_campaign(workshop.config(), executor=inline)
     config = workshop.config()
@@ -180,7 +180,7 @@ def test_a_worker_in_another_environment_stops_the_campaign(workshop, inline, mo
     store = Store(config.output)
     store.create()
     task = next(iter(make_plan(config, store).tasks.values()))
-    monkeypatch.setattr("prospect_emu.fits.identity.versions", lambda: {"numpy": "0"})
+    monkeypatch.setattr("prospect_emu.fits.fingerprints.versions", lambda: {"numpy": "0"})
     outcome = inline.function(task)
     assert outcome["state"] == "halt" and "versions.numpy" in outcome["error"]
 

@@ -33,7 +33,7 @@ from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_
 from prospect_emu.fits.campaign_report import write_summary
 from prospect_emu.fits.config import parse_config, read_config
 from prospect_emu.fits.executors import DaskExecutor, WorkerLost
-from prospect_emu.fits.identity import Key, file_name
+from prospect_emu.fits.fingerprints import Key, file_name
 from prospect_emu.fits.results import read_results, write_results
 from prospect_emu.fits.sections import ExecutorConfig, SelectConfig
 from prospect_emu.fits.slurm import write_script
@@ -552,7 +552,8 @@ def test_one_lock_file_for_all_fits(workshop, inline):
     held, free = threading.Event(), threading.Event()
     code = (
         "import sys\nfrom types import SimpleNamespace as N\n"
-        "from prospect_emu.fits.work import _claim\nfrom prospect_emu.fits.identity import Key\n"
+        "from prospect_emu.fits.fingerprints import Key\n"
+        "from prospect_emu.fits.work import _claim\n"
         "with _claim(N(lock=sys.argv[1], key=Key('toy', sys.argv[2], 0))):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )

@@ -15,7 +15,7 @@ import pytest
 from prospect_emu.errors import OutputError
 from prospect_emu.fits.campaign import campaign_status, run_campaign
 from prospect_emu.fits.config import read_config
-from prospect_emu.fits.identity import Key
+from prospect_emu.fits.fingerprints import Key
 from prospect_emu.fits.results import read_results
 from prospect_emu.fits.store import Store
 

@@ -8,7 +8,7 @@ from sedpy import observate
 
 from prospect_emu import FitResult
 from prospect_emu.errors import DataError
-from prospect_emu.fits import uncover
+from prospect_emu.fits import uncover_catalog
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalog_columns import milky_way_extinction
 from prospect_emu.fits.catalogs import read_sample, select
@@ -75,7 +75,7 @@ def test_table_of_a_campaign(tmp_path, inline):
     np.testing.assert_array_equal(table["id"], [1, 2, 3])
     assert list(table["state"]) == ["stalled", "stalled", "left out"]
     assert table["z_50"][1] == 2.5 and 0.001 < table["z_001"][0] <= table["z_999"][0] < 20.0
-    ends = [table[f"mstar_{p}"][0] for p in uncover.PERCENTILES]
+    ends = [table[f"mstar_{p}"][0] for p in uncover_catalog.PERCENTILES]
     assert ends == sorted(ends) and np.ma.is_masked(table["mstar_50"][2])
     assert table["mwa_50"].unit == "Gyr" and table["mtot_50"][0] > table["mstar_50"][0]
     for n in ("10", "30", "100"):
