@@ -7,7 +7,8 @@ times are of the processor, one thread. Errors are the largest over pixels and v
 units of the median flux; ln P is compared at vectors near the truth of a mock (chi^2 about the
 number of data) and from the prior. Without FSPS (SPS_HOME), or with --quick, the drop-in alone is
 compared. --fit fits the 18-parameter model (17 free at z = 0.7) with free gas_logu, sigma_smooth
-and spec_jitter and a polynomial of order 10 to such a mock: nlive 1000, 100 walks.
+and spec_jitter and a polynomial of order 10 to such a mock: 1000 live points, walks of 100 steps,
+one run.
 """
 
 import os
@@ -182,7 +183,7 @@ def whole_fit(sps, fsps):
         wall, start = time.perf_counter(), time.process_time()
     output = fit_model(
         obs, model, sps, (noise, None), seed=1, nested_nlive_init=1000, nested_walks=100,
-        nested_maxbatch=0, progress=True,
+        nested_forget=None, nested_max_runs=1, nested_maxbatch=0, progress=True,
     )  # fmt: skip
     spent, wall = time.process_time() - start, time.perf_counter() - wall
     result = FitResult.from_run(output, model, obs, sps)
