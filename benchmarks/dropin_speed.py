@@ -39,11 +39,10 @@ def main():
 
     emulator = load_emulator(args.emulator)
     filters = load_filters([name for name in BANDS.values() if name in emulator.filters])
-    sps = EmulatorSPS(emulator, filters=filters)
+    # An object for each model, as in a script: one that meets another model checks it anew.
     cases = {
-        "SpecModel + EmulatorSPS": (SpecModel, sps),
-        "SedModel + EmulatorSPS": (SedModel, sps),
-        "EmulatorSpecModel + EmulatorSPS": (EmulatorSpecModel, sps),
+        f"{kind.__name__} + EmulatorSPS": (kind, EmulatorSPS(emulator, filters=filters))
+        for kind in (SpecModel, SedModel, EmulatorSpecModel)
     }
     if os.environ.get("SPS_HOME"):
         from prospect.sources import FastStepBasis
@@ -57,7 +56,7 @@ def main():
     }
     theta = draws(next(iter(built.values()))[0], args.calls)
     flux = EmulatorSpecModel(model_params(zred=ZRED)).predict(
-        theta[0], obs={"filters": filters}, sps=sps
+        theta[0], obs={"filters": filters}, sps=EmulatorSPS(emulator, filters=filters)
     )[1]
     obs = {"filters": filters, "maggies": flux, "maggies_unc": 0.05 * flux, "wavelength": None,
            "spectrum": None, "phot_mask": np.ones(len(filters), dtype=bool)}  # fmt: skip
