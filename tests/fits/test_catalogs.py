@@ -10,7 +10,7 @@ from astropy.table import MaskedColumn, Table
 from sedpy import observate
 
 from prospect_emu.errors import DataError, SetupError
-from prospect_emu.fits import catalogs, identity, work
+from prospect_emu.fits import catalogs, fingerprints, work
 from prospect_emu.fits.campaign import run_campaign
 from prospect_emu.fits.catalogs import read_sample, select
 from prospect_emu.fits.config import parse_config
@@ -230,12 +230,12 @@ def test_flags_of_bands(tmp_path):
     assert first["phot_mask"].all() and first["upper_limits"].tolist() == [True, False]
     assert second["phot_mask"].tolist() == [False, True]
     assert "vista_vircam_Ks is masked: ok is false." in second["notes"]
-    kept = identity.photometry_of(first)
+    kept = fingerprints.photometry_of(first)
     assert kept["upper_limits"].tolist() == [True, False]
     assert work.obs_of(kept)["upper_limits"].tolist() == [True, False]
-    out = [identity.fingerprint_of(identity.Key("e", "g", 0), 1, FitConfig(), p, {}, {})
+    out = [fingerprints.fingerprint_of(fingerprints.Key("e", "g", 0), 1, FitConfig(), p, {}, {})
            for p in (kept, {k: v for k, v in kept.items() if k != "upper_limits"})]  # fmt: skip
-    assert identity.changed_fields(*out) == ["data.upper_limits"]
+    assert fingerprints.changed_fields(*out) == ["data.upper_limits"]
 
 
 @pytest.mark.parametrize("value", [-99.0, -99.9, -9999.0, 98.99, 99.0])

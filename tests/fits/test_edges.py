@@ -24,7 +24,7 @@ from prospect_emu.fits import (
     backends,
     campaign_commands,
     catalogs,
-    identity,
+    fingerprints,
     locks,
     rows,
     work,
@@ -41,7 +41,7 @@ from prospect_emu.fits.store import Store
 
 from .conftest import BANDS
 
-VERSIONS = identity.versions()
+VERSIONS = fingerprints.versions()
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ def test_accepted_differences_of_all_parts(workshop, inline, monkeypatch):
     workshop.catalog(4)
     config = workshop.config()
     run_campaign(config, executor=inline)
-    monkeypatch.setattr(identity, "versions", lambda: {**VERSIONS, "numpy": "9"})
+    monkeypatch.setattr(fingerprints, "versions", lambda: {**VERSIONS, "numpy": "9"})
     for part in (0, 1):
         options = Options(accept=("versions.numpy",), chunk=(part, 2))
         run_campaign(config, options, executor=inline)

@@ -6,7 +6,7 @@ from astropy.table import Table
 
 from prospect_emu import EmulatorSPS, FitResult, fit_model
 from prospect_emu.errors import OutputError, SetupError
-from prospect_emu.fits import compare, identity
+from prospect_emu.fits import compare, fingerprints
 from prospect_emu.fits.backends import nested_keywords
 from prospect_emu.fits.campaign import Options, campaign_status, make_plan, run_campaign
 from prospect_emu.fits.campaign_report import write_summary
@@ -153,7 +153,7 @@ def test_the_18_parameters_exactly(model_config, inline):
     assert run_campaign(config, executor=inline) == {"done": 3}
     table = read_results(config.output).table
     assert {"logmass_p50", "logzsol_p50", "dust1_fraction_p50"} <= set(table.colnames)
-    assert "settings.model" not in identity.fingerprint_of(
+    assert "settings.model" not in fingerprints.fingerprint_of(
         inline.seen[0], 0, config.fit, make_plan(config, Store(config.output)).tasks[
             inline.seen[0]].photometry, {}, {},
     )  # fmt: skip
