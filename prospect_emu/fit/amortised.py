@@ -8,6 +8,7 @@ from scipy.stats import chi2
 
 from ..errors import ModelMismatchError
 from ..networks.proposal import features
+from ..observe import observation
 from ..parameters import DEFAULTS
 from ..sampling.importance import REFIT, ImportanceSettings, importance_sample
 from ..sampling.mixtures import thin
@@ -131,7 +132,7 @@ def _recognise(posterior, data, model, proposal):
         return refused("the likelihood is not that of independent Gaussian errors")
     if "magnification" in model.params:
         return refused("it is magnified, and the proposal learnt galaxies that are not")
-    names = [f.name for f in getattr(data["filters"], "filters", data["filters"])]
+    names = [f.name for f in observation.filter_list(data["filters"])]
     bands, mask = proposal.manifest["bands"], np.asarray(data["phot_mask"], dtype=bool)
     foreign = [n for n, used in zip(names, mask, strict=True) if used and n not in bands]
     if foreign:

@@ -90,8 +90,8 @@ def collect(output, model, obs, sps, status="unknown", seed=None, settings=None,
         "zred": float(zred[0]) if np.ptp(zred) == 0 else None,
         "notes": [*obs.get("notes", []), *_oldest_stars(zred, predicted)],
     }
-    if beta_form(model):
-        info["prior"] = beta_form(model)
+    if form := beta_form(model):
+        info["prior"] = form
     if "magnification" in model.params:
         info["magnification"] = plain(np.squeeze(model.params["magnification"]))
         if model.params["magnification"].size > 1:
@@ -193,14 +193,13 @@ def _log_prior(model, samples, priors):
 
     Theirs too for Prospector-beta, whose own takes a millisecond a sample.
     """
-    try:
-        if beta_form(model):
-            raise ValueError
-        density = np.asarray(model.prior_product(samples), dtype=float)
-    except ValueError:
-        density = np.zeros(0)
-    if density.shape == (len(samples),):
-        return density
+    if not beta_form(model):
+        try:
+            density = np.asarray(model.prior_product(samples), dtype=float)
+        except ValueError:
+            density = np.zeros(0)
+        if density.shape == (len(samples),):
+            return density
     return sum(p.log_density(samples[:, p.columns]) for p in priors)
 
 

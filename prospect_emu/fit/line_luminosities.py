@@ -55,8 +55,12 @@ class LineLuminosities(ExactFluxes):
 
     def equivalent_widths(self, theta):
         """Angstrom at rest (n, k), positive in emission."""
+        return self.luminosities_and_widths(theta)[1]
+
+    def luminosities_and_widths(self, theta):
+        """`luminosities` and `equivalent_widths` of one evaluation."""
         light, continuum = self._both(theta)
-        return light / (continuum * LIGHTSPEED / self._wave**2)
+        return light, light / (continuum * LIGHTSPEED / self._wave**2)
 
     def zred(self, theta):
         """Redshifts (n,)."""

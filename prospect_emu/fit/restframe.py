@@ -127,9 +127,7 @@ class RestFrame:
             if bands:
                 out[name] = mags[bands[0]] - (mags[bands[1]] if bands[1:] else 0.0)
         if self._lines:
-            luminosity, width = (
-                f(theta) for f in (self._light.luminosities, self._light.equivalent_widths)
-            )
+            luminosity, width = self._light.luminosities_and_widths(theta)
             for i, name in enumerate(self._lines):
                 out[name] = (luminosity if name.startswith(_LUMINOSITY) else width)[:, i]
         return out

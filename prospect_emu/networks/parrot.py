@@ -20,7 +20,7 @@ from .vector import PARAMETERS
 
 @dataclass(frozen=True, repr=False)
 class ParrotEmulator(Emulator):
-    """A network that was converted, see `convert_parrot`.
+    """A network that was converted, see `prospect_emu.networks.foreign.convert`.
 
     Attributes
     ----------

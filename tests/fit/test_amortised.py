@@ -19,7 +19,7 @@ def tried(likelihood=None, labels=("logmass",), params=None, free=(), bands=BAND
     flux = np.ones(3)
     posterior = SimpleNamespace(labels=list(labels), likelihood=likelihood or Gaussian(flux, flux))
     model = SimpleNamespace(params={"zred": np.array([1.0])} | (params or {}), theta_index=free)
-    data |= {"filters": [SimpleNamespace(name=n) for n in bands], "phot_mask": flux > 0}
+    data |= {"filters": list(bands), "phot_mask": flux > 0}
     return attempt(posterior, data, model, PROPOSAL, 1)
 
 

@@ -92,6 +92,15 @@ class Workshop:
     def config(self, *args, **kwargs):
         return read_config(self.toml(*args, **kwargs))
 
+    def config_with(self, lines, fit=""):
+        """With more lines in [catalog]; a `fit` that names a model has no emulator."""
+        file = self.toml(fit=fit)
+        text = file.read_text().replace('unit = "mgy"', f'unit = "mgy"\n{lines}')
+        if "model" in fit:
+            text = text.replace('emulators = ["toy.safetensors"]', "")
+        file.write_text(text)
+        return read_config(file)
+
     def start(self, *words, env=None, **popen):
         """The command line in a process of its own."""
         return self.python("-m", "prospect_emu.commands.cli", *words, env=env, **popen)

@@ -10,7 +10,6 @@ from prospect_emu.errors import SetupError
 from prospect_emu.fit.one_galaxy import with_spectrum
 from prospect_emu.fits.backends import nested_keywords
 from prospect_emu.fits.campaign import make_plan, run_campaign
-from prospect_emu.fits.config import read_config
 from prospect_emu.fits.store import Store
 from prospect_emu.fits.work import obs_of
 from prospect_emu.prospector.version import adapter
@@ -35,12 +34,7 @@ def make(workshop):
         spectrum = Table({"wave": wave * u.um, "flux": np.full(40, 3.0) * u.uJy})
         spectrum["err"] = 0.3 * spectrum["flux"]
         spectrum.write(path.parent / "a.ecsv", overwrite=True)
-        file, lines = workshop.toml("c", fit=fit), f'spectrum = "file"\nspectra = {options}'
-        text = file.read_text().replace('unit = "mgy"', f'unit = "mgy"\n{lines}')
-        if "model" in fit:
-            text = text.replace('emulators = ["toy.safetensors"]', "")
-        file.write_text(text)
-        return read_config(file)
+        return workshop.config_with(f'spectrum = "file"\nspectra = {options}', fit)
 
     return make
 

@@ -9,7 +9,6 @@ from astropy.table import Table
 from prospect_emu import FitResult
 from prospect_emu.errors import DataError, RangeError
 from prospect_emu.fits.campaign import make_plan, run_campaign
-from prospect_emu.fits.config import read_config
 from prospect_emu.fits.results import read_results
 from prospect_emu.fits.store import Store
 
@@ -24,12 +23,7 @@ def make(workshop):
         table["zred"] = [0.8, 1.2, np.nan]
         table["z_err"] = [0.0, 0.05, np.nan]
         table.write(path, format="ascii.ecsv", overwrite=True)
-        file = workshop.toml("c", fit=fit)
-        text = file.read_text().replace('unit = "mgy"', f'unit = "mgy"\n{lines}')
-        if "model" in fit:
-            text = text.replace('emulators = ["toy.safetensors"]', "")
-        file.write_text(text)
-        return read_config(file)
+        return workshop.config_with(lines, fit)
 
     return make
 
