@@ -46,7 +46,7 @@ class Run:
         self.errors: list = []
 
     def queue(self, nlive):
-        return self.queue_size or int(np.clip(nlive // 4, 1, 256))
+        return self.queue_size or int(np.clip(nlive // 4, 1, 512))
 
     def start(self, prior_transform, log_likelihood, ndim, coordinates):
         s = self.settings

@@ -69,7 +69,7 @@ class NestedSettings:
     """
 
     nlive_init: int = 2000
-    dlogz_init: float = 0.02
+    dlogz_init: float = 0.3
     target_n_effective: int = 10000
     nlive_batch: int | None = None
     sample: str = "rwalk"
