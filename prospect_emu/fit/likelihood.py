@@ -233,6 +233,23 @@ class WeightedChi2:
         return self.scaled.unc
 
 
+def brightness(likelihood):
+    """How fluxes are weighted for the mean that the data know best.
+
+    Returns
+    -------
+    weight : ndarray, shape (nband,)
+        Of model fluxes; none for negative fluxes and for upper limits, which are no fluxes.
+    norm : float
+        What these weights give for the fluxes observed.
+    """
+    flux, covariance = likelihood.flux, getattr(likelihood, "covariance", None)
+    variance = likelihood.unc**2 if covariance is None else np.diag(covariance)
+    use = (flux > 0) & ~getattr(likelihood, "upper", np.zeros(1, dtype=bool))
+    weight = np.where(use, flux / variance, 0.0)
+    return weight, float(weight @ flux)
+
+
 def compile_likelihood(model, data, photometry):
     """The likelihood that Prospector would use, and its free parameters.
 

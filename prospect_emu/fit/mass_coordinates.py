@@ -1,7 +1,7 @@
-"""Coordinates of a posterior of photometry in which the mass does not depend on the rest.
+"""Coordinates of a posterior in which the mass does not depend on the rest.
 
 The mass scales all fluxes. Whatever else changes, it has to follow within the error of
-all bands together: the thinnest sheet of the posterior. Here the brightness that the mass
+all data together: the thinnest sheet of the posterior. Here the brightness that the mass
 gives is a coordinate in its place, and for any values of the others the mass follows from it.
 """
 
@@ -34,20 +34,16 @@ class MassCoordinates:
         self.prior = next(p for p in posterior.priors if self._mass in columns[p.columns])
         self.own = columns[self.prior.columns]
         self.rest = np.setdiff1d(columns, self.own)
-        likelihood = posterior.likelihood
-        # The flux of a band with an upper limit is none.
-        use = (likelihood.flux > 0) & ~getattr(likelihood, "upper", np.zeros(1, dtype=bool))
-        self._weight = np.where(use, likelihood.flux / likelihood_variance(likelihood), 0.0)
-        self._weight /= self._weight @ likelihood.flux
+        self._weight = posterior.brightness_weights()
 
     def start(self, u):
         v = self._posterior.prior_transform(u)
         y = ndtri(u)
         y[:, self.own] = v[:, self.own]
-        maggies = self._posterior.maggies(v)
+        light = self._posterior.light(v)
         with np.errstate(invalid="ignore"):
-            y[:, self._mass] = np.log10(maggies @ self._weight)
-        return y, v, self._density(v), self._posterior.of_maggies(maggies, v)
+            y[:, self._mass] = np.log10(light @ self._weight)
+        return y, v, self._density(v), self._posterior.of_light(light, v)
 
     def cheap_density(self, y):
         x = y[:, self.rest]
@@ -62,12 +58,12 @@ class MassCoordinates:
         v[:, others] = y[:, others]
         # Beyond the range of the parameters that share the prior, models have no meaning.
         possible = np.isfinite(self._density(v))
-        maggies = np.full((len(v), self._weight.size), np.nan)
+        light = np.full((len(v), self._weight.size), np.nan)
         if possible.any():
-            maggies[possible] = self._posterior.maggies(v[possible])
+            light[possible] = self._posterior.light(v[possible])
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            change = 10.0 ** y[:, self._mass] / (maggies @ self._weight)
-            maggies *= change[:, None]
+            change = 10.0 ** y[:, self._mass] / (light @ self._weight)
+            light *= change[:, None]
             if self._is_log:
                 v[:, self._mass] += np.log10(change)
             else:
@@ -76,7 +72,7 @@ class MassCoordinates:
         # Where a prior does not reach, the likelihood of what is outside is of no interest.
         logl = np.full(len(y), -np.inf)
         inside = np.isfinite(density)
-        logl[inside] = self._posterior.of_maggies(maggies[inside], v[inside])
+        logl[inside] = self._posterior.of_light(light[inside], v[inside])
         return v, density, logl
 
     def unit(self, y, v):
@@ -116,12 +112,6 @@ class MassCoordinates:
         )
 
 
-def likelihood_variance(likelihood):
-    """Variance of each band, shape (nband,), without the terms of a noise model."""
-    covariance = getattr(likelihood, "covariance", None)
-    return likelihood.unc**2 if covariance is None else np.diag(covariance)
-
-
 def find_scale(posterior, u):
     """The parameter that scales all fluxes, tried at points `u` (n, ndim).
 
@@ -131,17 +121,17 @@ def find_scale(posterior, u):
         Its column, and whether it is a logarithm to base 10; None if there is none.
     """
     theta = posterior.prior_transform(u)
-    maggies = posterior.maggies(theta)
+    light = posterior.light(theta)
     # Of a distant galaxy no light is left in the bluest bands, but rounding: these tell nothing.
-    seen = maggies > 1e-12 * maggies.max(axis=1, keepdims=True)
+    seen = light > 1e-12 * light.max(axis=1, keepdims=True)
     for column in range(posterior.ndim):
         changed = theta.copy()
         changed[:, column] = np.roll(theta[:, column], 1)
-        scaled = posterior.maggies(changed)
+        scaled = posterior.light(changed)
         before, after = theta[:, column], changed[:, column]
         with np.errstate(all="ignore"):
             for is_log, expected in ((True, 10.0 ** (after - before)), (False, after / before)):
-                ratio = np.where(seen, scaled / maggies, expected[:, None])
+                ratio = np.where(seen, scaled / light, expected[:, None])
                 if np.allclose(ratio, expected[:, None], rtol=_TOLERANCE) and (ratio != 1).any():
                     return column, is_log
     return None
@@ -149,7 +139,9 @@ def find_scale(posterior, u):
 
 def mass_coordinates(posterior):
     """`MassCoordinates` of a posterior, or None where no parameter scales the fluxes."""
-    if posterior.likelihood is None or not posterior.predictions.quick:
+    if posterior.predictions is None or not posterior.predictions.quick:
+        return None
+    if posterior.brightness_weights() is None:
         return None
     u = np.random.default_rng(0).uniform(0.05, 0.95, (8, posterior.ndim))
     scale = find_scale(posterior, u)

@@ -11,7 +11,7 @@ from ..observe import observation
 from ..prospector.stand_in import ExactBasis
 from ..prospector.version import adapter
 from .calibration import Polynomial
-from .likelihood import IMPOSSIBLE, compile_likelihood, set_likelihood
+from .likelihood import IMPOSSIBLE, brightness, compile_likelihood, set_likelihood
 from .predictions import ExactFluxes, prior_examples
 
 # Of what the model itself predicts; anything that a subclass adds is far larger.
@@ -66,9 +66,16 @@ class ObservationFluxes(ExactFluxes):
             self._predicted.append((matrix, _polynomial(o, p.polynomial)))
         return adapter.bands(self._model, self._data, self._bands)(wave, varies, nodes, lines)
 
+    def light(self, theta):
+        """Bands, samples of the spectrum and lines side by side; NaN where impossible."""
+        return super().maggies(theta)
+
     def all(self, theta):
+        """`of_light` of what `light` gives."""
+        return self.of_light(self.light(theta))
+
+    def of_light(self, values):
         """Predictions (n, ndata) for each Observation; of photometry the chosen bands."""
-        values = super().maggies(theta)
         first, stop = 0, self.nband
         light, out = values[:, stop:], []
         for p in self._predicted:
@@ -84,13 +91,18 @@ class ObservationFluxes(ExactFluxes):
         return out
 
     @property
+    def linear(self):
+        """The matrix (nsample and lines, ndata) of each Observation, if data are linear in them."""
+        return [None if isinstance(p, int) or p[1] is not None else p[0] for p in self._predicted]
+
+    @property
     def nband(self):
         """How many bands there are."""
         return int(self._bands.sum())
 
     def maggies(self, theta):
         """Fluxes (n, nband)."""
-        return super().maggies(theta)[:, : self.nband]
+        return self.light(theta)[:, : self.nband]
 
     def spectrum(self, theta):
         """The first spectrum (n, npix) in maggies, with calibration."""
@@ -136,13 +148,31 @@ class ObservationLikelihood:
     def __init__(self, fluxes, photometry, parts):
         self._fluxes, self._photometry, self._parts = fluxes, photometry, parts
 
-    def __call__(self, theta):
-        theta = np.asarray(theta, dtype=float)
-        rows = [self._rows(theta[i : i + _CHUNK]) for i in range(0, len(theta), _CHUNK)]
-        return np.concatenate(rows)
+    def light(self, theta):
+        """See `ObservationFluxes.light`."""
+        return self._fluxes.light(theta)
 
-    def _rows(self, theta):
-        values = self._fluxes.all(theta)
+    def brightness(self):
+        """As `prospect_emu.fit.likelihood.brightness`, for `light`."""
+        stop = self._fluxes.nband
+        weight, norm = np.zeros(len(self._fluxes.compiled.filters)), 0.0
+        if self._photometry is not None:
+            weight[:stop], norm = brightness(self._photometry)
+        for part, matrix in zip(self._parts, self._fluxes.linear, strict=True):
+            if part is not None and matrix is not None:
+                mask, likelihood = part
+                of_data, more = brightness(likelihood)
+                weight[stop:] += matrix[:, mask] @ of_data
+                norm += more
+        return weight, norm
+
+    def of_light(self, light, theta):
+        """Log likelihood (n,) of what `light` gives."""
+        parts = [slice(i, i + _CHUNK) for i in range(0, len(theta), _CHUNK)]
+        return np.concatenate([self._rows(light[at], theta[at]) for at in parts])
+
+    def _rows(self, light, theta):
+        values = self._fluxes.of_light(light)
         impossible = np.any([np.isnan(v[:, :1]).any(axis=1) for v in values], axis=0)
         lnl = np.zeros(len(theta))
         phot = [v for v, part in zip(values, self._parts, strict=True) if part is None]

@@ -15,7 +15,7 @@ from ..observe import observation
 from ..observe.pixels import observed_spectrum
 from ..prospector.batched_priors import compile_priors, prior_draws
 from ..prospector.version import adapter
-from .likelihood import IMPOSSIBLE, compile_likelihood, upper_limits
+from .likelihood import IMPOSSIBLE, brightness, compile_likelihood, upper_limits
 from .line_luminosities import LineLikelihood
 from .observations import compile_observations
 from .predictions import predictions
@@ -183,11 +183,24 @@ class BatchedPosterior:
             lnl = self._rows(theta)
             lnl = np.where(lnl == -np.inf, IMPOSSIBLE, lnl)
             return self._with_lines(lnl, theta)
-        if self._joint is not None:
-            lnl = self._joint(theta)
-        else:
-            return self.of_maggies(self.maggies(theta), theta)
-        return self._checked(self._with_lines(lnl, theta), theta)
+        return self.of_light(self.light(theta), theta)
+
+    def light(self, theta: np.ndarray) -> np.ndarray:
+        """What the data are predicted from, proportional to the mass, shape (n, nlight).
+
+        Fluxes in the unmasked bands, and where there is a spectrum its samples and lines.
+        """
+        theta = np.asarray(theta, dtype=float)
+        return self.maggies(theta) if self._joint is None else self._joint.light(theta)
+
+    def brightness_weights(self):
+        """Weights (nlight,) of `light` for the brightness that the data know best.
+
+        It is 1 for what is observed; None where no data tell a brightness.
+        """
+        joint = self._joint is not None
+        weight, norm = self._joint.brightness() if joint else brightness(self._likelihood)
+        return weight / norm if norm > 0.0 else None
 
     def _with_lines(self, lnl, theta):
         if self.lines is None:
@@ -195,14 +208,17 @@ class BatchedPosterior:
         more = self.lines(np.asarray(theta, dtype=float))
         return np.where(np.isnan(more) | (lnl == IMPOSSIBLE), IMPOSSIBLE, lnl + more)
 
-    def of_maggies(self, maggies, theta):
-        """Log likelihood (n,) of model fluxes (n, nband), which are overwritten."""
-        if not len(maggies):  # no step of any chain is inside the prior
+    def of_light(self, light, theta):
+        """Log likelihood (n,) of `light` (n, nlight), which is overwritten."""
+        if not len(light):  # no step of any chain is inside the prior
             return np.zeros(0)
-        impossible = np.isnan(maggies[:, 0]) if self._may_fail else None
-        lnl = self._likelihood(maggies, theta)
-        if impossible is not None:
-            lnl[impossible] = IMPOSSIBLE
+        if self._joint is not None:
+            lnl = self._joint.of_light(light, theta)
+        else:
+            impossible = np.isnan(light[:, 0]) if self._may_fail else None
+            lnl = self._likelihood(light, theta)
+            if impossible is not None:
+                lnl[impossible] = IMPOSSIBLE
         return self._checked(self._with_lines(lnl, theta), theta)
 
     def _checked(self, lnl, theta):

@@ -21,7 +21,7 @@ from ..prospector.version import adapter
 from ..sps.sampled_bands import SampledBands
 from .calibration import Polynomial
 from .dispersion import Bounded, dispersion, scalar, smoothing
-from .likelihood import IMPOSSIBLE, Gaussian, Independent, compile_likelihood
+from .likelihood import IMPOSSIBLE, Gaussian, Independent, brightness, compile_likelihood
 from .noise_terms import Scalar, noise_terms, outlier_terms
 from .predictions import ExactFluxes, prior_examples
 from .spectrum_lines import NSIGMA, Marginalised, Profiles
@@ -109,7 +109,7 @@ class SpectrumFluxes(ExactFluxes):
             weights = lines_in_bands(filters, model._ewave_obs[fitted]).T
             self._line_bands = lambda flux, scale: flux @ weights
         targets = Samples(filters, g.wave, self.smoothing.node, line, shift, fitted)
-        self._parts = targets.parts
+        self.parts = targets.parts
         return targets
 
     def _lines(self, scales):
@@ -183,7 +183,7 @@ class SpectrumFluxes(ExactFluxes):
 
     def of_light(self, values, theta):
         """`both` of what `light` gives."""
-        bands, samples, lines = self._parts
+        bands, samples, lines = self.parts
         scale = 1.0 + self._zred(theta)
         phot = values[:, bands]
         flux = values[:, lines] * (LIGHTSPEED / self._line_wave / scale)
@@ -209,6 +209,16 @@ class SpectrumFluxes(ExactFluxes):
             prepared, spectrum, flux[:, self._fitted_lines], factor, self._variance(theta)
         )
         return phot + self._line_bands(fitted, scale), spectrum, penalty
+
+    def pixels_of_samples(self):
+        """Pixels (nsample, npix) of a spectrum of which one sample is 1 and all others are 0.
+
+        At one redshift and one dispersion of the prior.
+        """
+        samples = np.eye(self.parts[1].stop - self.parts[1].start)
+        theta = np.repeat(self._draws[:1], len(samples), axis=0)
+        sigma, scale = np.ravel(self._sigma(theta)), np.ravel(1.0 + self._zred(theta))
+        return self.smoothing(samples, sigma, scale)
 
     def maggies(self, theta):
         """Fluxes (n, nband)."""
@@ -275,9 +285,26 @@ class SpectrumLikelihood:
     pixels: object
     mask: np.ndarray | None
 
-    def __call__(self, theta):
-        theta = np.asarray(theta, dtype=float)
-        light, lnl = self.predicted.light(theta), np.empty(len(theta))
+    def light(self, theta):
+        """See `SpectrumFluxes.light`."""
+        return self.predicted.light(theta)
+
+    def brightness(self):
+        """As `prospect_emu.fit.likelihood.brightness`, for `light`."""
+        weight, norm = np.zeros(len(self.predicted.compiled.filters)), 0.0
+        bands, samples, _ = self.predicted.parts
+        if self.photometry is not None:
+            weight[bands], norm = brightness(self.photometry)
+        if self.predicted.calibration is None:
+            of_pixels, more = brightness(self.pixels)
+            alone = self.predicted.pixels_of_samples()
+            weight[samples] = (alone if self.mask is None else alone[:, self.mask]) @ of_pixels
+            norm += more
+        return weight, norm
+
+    def of_light(self, light, theta):
+        """Log likelihood (n,) of what `light` gives, which is overwritten."""
+        lnl = np.empty(len(theta))
         for i in range(0, len(theta), _CHUNK):
             at = slice(i, i + _CHUNK)
             lnl[at] = self._rows(light[at], theta[at])

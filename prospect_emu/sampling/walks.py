@@ -225,6 +225,7 @@ def first_above(draw, n, loglstar, evaluate, batch):
     return (*out, ncall)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # far out a map may overflow; that is refused
 def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     """Walks in coordinates in which the live points are round.
 
@@ -245,8 +246,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     Other parameters and returned values as for `random_walks`.
     """
     y, v, density, logl = coordinates.start(u)
-    with np.errstate(over="ignore", invalid="ignore"):
-        u, z = u.copy(), learnt.forward(y)
+    u, z = u.copy(), learnt.forward(y)
     cheap, starts = coordinates.cheap_density(y), z.copy()
     n = len(z)
     accepted = np.zeros(n, dtype=int)
@@ -257,8 +257,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
         else:
             proposal = _crank_nicolson(z, rng)
             change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
-        with np.errstate(over="ignore", invalid="ignore"):
-            y_new = learnt.inverse(proposal)  # far out it may overflow, and is refused
+        y_new = learnt.inverse(proposal)
         cheap_new = coordinates.cheap_density(y_new)
         # Two stages, each reversible: most of what the prior refuses costs no likelihood.
         chance = -rng.standard_exponential((2, n))

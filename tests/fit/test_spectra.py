@@ -16,6 +16,7 @@ from sedpy.observate import getSED
 
 from prospect_emu import EmulatorSPS, FitResult, fit_model
 from prospect_emu.errors import DataError
+from prospect_emu.fit.mass_coordinates import mass_coordinates
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.prospector.line_table import tolerate_missing_sps_home
@@ -100,6 +101,44 @@ def test_equals_prospector(case, photometry):
         assert value == pytest.approx(expected, rel=0.0, abs=2e-3 + 5e-6 * chi2)
         if photometry:
             np.testing.assert_allclose(posterior.maggies(row[None])[0], phot, rtol=2e-4)
+
+
+def test_brightness_of_a_spectrum():
+    """Weights of samples give the weighted mean of the pixels that the model predicts."""
+    model, obs = problem(photometry=False, sigma_smooth=300.0)
+    posterior = BatchedPosterior(model, obs, SPS)
+    theta = posterior.prior_transform(np.random.default_rng(4).random((5, model.ndim)))
+    got = posterior.light(theta) @ posterior.brightness_weights()
+    flux, weight = obs["spectrum"], np.where(obs["mask"], obs["spectrum"] / obs["unc"] ** 2, 0.0)
+    expected = posterior.spectrum(theta) @ weight / (flux @ weight)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)  # single precision
+
+
+@pytest.mark.parametrize(
+    "case, photometry, found",
+    [
+        ("lines apart", False, True),
+        ("polynomial", True, True),
+        # The polynomial takes up any brightness.
+        ("polynomial", False, False),
+    ],
+)
+def test_brightness_in_place_of_mass(case, photometry, found):
+    """Fits walk in these coordinates where the data tell a brightness; ln L is the same there."""
+    kind, fixed = CASES[case]
+    model, obs = problem(kind, photometry, **fixed)
+    posterior = BatchedPosterior(model, obs, SPS)
+    coordinates = mass_coordinates(posterior)
+    assert (coordinates is not None) == found
+    if found:
+        u = np.random.default_rng(5).uniform(0.2, 0.8, (20, model.ndim))
+        y, v, _, logl = coordinates.start(u)
+        np.testing.assert_allclose(v, posterior.prior_transform(u), rtol=1e-12)
+        np.testing.assert_allclose(logl, posterior.log_likelihood(v), rtol=1e-12)
+        np.testing.assert_allclose(coordinates.unit(y, v), u, atol=1e-9)
+        y[:, model.theta_labels().index("logmass")] += 0.1
+        brighter, _, value = coordinates.evaluate(y)
+        np.testing.assert_allclose(value, posterior.log_likelihood(brighter), rtol=1e-5)
 
 
 FREE = {
