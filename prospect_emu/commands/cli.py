@@ -173,7 +173,7 @@ def register_fit(subparsers):
     )  # fmt: skip
     p.add_argument("--nlive", type=positive, help="live points (2000)")
     p.add_argument("--walks", type=positive, help="steps per proposal at first (40; careful: 80)")
-    p.add_argument("--dlogz", type=float, help="evidence left when sampling ends (0.02)")
+    p.add_argument("--dlogz", type=float, help="evidence left when sampling ends (0.3)")
     p.add_argument(
         "--n-eff", type=positive, metavar="N",
         help="weighted samples, added after that until they are reached (10000; quick: 1000)",

@@ -265,7 +265,7 @@ def test_likelihood_is_prospectors(sps, case):
 
 @pytest.mark.parametrize("case", ["spectrum, photometry and lines", "polynomial"])
 def test_brightness_in_place_of_mass(sps, case):
-    """Fits walk in these coordinates; near the data it is 1 (vectors differ by 5 %), ln L the same."""
+    """Fits walk in these coordinates; it is about 1 near the data."""
     names, more, make = CASES[case]
     model = make_model(*names, **more)
     posterior = compiled(model, make(model, sps), sps)
