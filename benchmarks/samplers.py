@@ -141,6 +141,30 @@ def score(results, reference):
     return error, (found[3] - found[1]) / (known[3] - known[1])
 
 
+def scatter(runs, sigma):
+    """What seeds say of the errors that runs state, as text.
+
+    Parameters
+    ----------
+    runs : list of Results
+        Of one galaxy, with a seed each.
+    sigma : ndarray, shape (ndim,)
+        Standard deviations of the posterior.
+    """
+    means = np.array([r.importance_weights() @ r.samples for r in runs]) / sigma
+    stated = np.array([r.diagnostics["mean_error"] for r in runs])
+    true, logz = means.std(axis=0, ddof=1), np.array([r.logz[-1] for r in runs])
+    of_logz = np.array([r.diagnostics["logz_error"] for r in runs])
+    worst = int(np.argmax(true))
+    return (
+        f"  {len(runs)} seeds: ln Z {logz.mean():.2f}, scatter {logz.std(ddof=1):.3f}, stated "
+        f"{of_logz.mean():.3f}; means of parameters: scatter {np.sqrt(np.mean(true**2)):.3f} rms, "
+        f"{true[worst]:.3f} the worst, stated {np.sqrt(np.mean(stated**2)):.3f} and "
+        f"{stated[:, worst].mean():.3f}; n_effective {1 / true[worst] ** 2:.0f}, stated "
+        f"{np.median([r.diagnostics['n_effective'] for r in runs]):.0f} (median)"
+    )
+
+
 def main():
     import rank_calibration
 
@@ -162,6 +186,7 @@ def main():
     print("galaxy  seed   CPU s   calls  rms error  worst  stated  width     ln Z  +-    status")
     for name in args.galaxies:
         obs, model, sps, _ = problem(name, args.catalog)
+        runs = []
         for seed in args.seeds:
             results, seconds = fit(obs, model, sps, seed=seed, **settings)
             error, width = score(results, references[name])
@@ -173,6 +198,9 @@ def main():
                 f"{results.logz[-1]:10.2f}{d['logz_error']:5.2f}  {results.status[:9]}",
                 flush=True,
             )
+            runs.append(results)
+        if len(runs) > 1:
+            print(scatter(runs, np.array(references[name]["std"])), flush=True)
 
 
 if __name__ == "__main__":
