@@ -77,7 +77,7 @@ class MassCoordinates:
 
     def unit(self, y, v):
         u = ndtr(y)
-        u[:, self.own] = self._cumulative(v[:, self.own])
+        u[:, self.own] = (self.prior.inverse or self._cumulative)(v[:, self.own])
         return u
 
     def _density(self, v):

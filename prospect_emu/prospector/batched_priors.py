@@ -18,6 +18,7 @@ from scipy.stats import qmc
 from ..errors import ModelMismatchError
 from .prior_families import FAMILIES
 from .prior_joint import JOINT
+from .priors import VectorPrior
 
 # A prior with closed form must agree with the prior object itself to the first; to
 # the second in the last 1e-9 of either tail, where Prospector's own forms lose digits,
@@ -43,6 +44,8 @@ class CompiledPrior:
         Whether one of the columns depends on the others.
     rows : bool
         Whether `quantile` runs row by row.
+    inverse : callable, optional
+        Of `quantile`, where there is a closed form.
     """
 
     columns: Any
@@ -51,6 +54,7 @@ class CompiledPrior:
     spans: tuple = ()
     joint: bool = False
     rows: bool = False
+    inverse: Any = None
 
 
 def compile_priors(model):
@@ -219,7 +223,9 @@ def _single(member, expected):
     if make is not None:
         try:
             quantile, density, comparable = make(prior, member.size)
-            compiled = CompiledPrior(columns, quantile, density or member.log_density, spans, joint)
+            inverse = prior.inverse_unit_transform if isinstance(prior, VectorPrior) else None
+            density_of = density or member.log_density
+            compiled = CompiledPrior(columns, quantile, density_of, spans, joint, inverse=inverse)
         except Exception:  # a prior of another version: its own methods are right
             pass
         else:
