@@ -1,8 +1,9 @@
 """Importance sampling with a proposal that learns: a posterior, its evidence, and a verdict.
 
 Draws of a proposal are weighted by the exact posterior. Where too few of them count, a mixture
-is fitted to the weighted draws and is the next proposal, and so on; draws of several mixtures
-are weighted by all of them together (Cornuet et al. 2012). Whether weights can be relied on, the
+is fitted to the weighted draws and is the next proposal, and so on; all draws are weighted by all
+proposals together (Cornuet et al. 2012). The learnt one stays among them, so that no mixture
+can lose what it found (Hesterberg 1995). Whether weights can be relied on, the
 shape of their tail says (Vehtari et al. 2024); if they cannot, so does the verdict.
 """
 
@@ -20,9 +21,6 @@ GOOD, GROWN, REFIT = "good", "grown", "refit"
 _PER_DIMENSION = 10
 # After so many mixtures this share of the draws that are wanted is a sign of growth.
 _PATIENCE, _HOPE = 8, 0.05
-# Draws that would carry more than the first of the evidence lie where proposals do not reach;
-# the second is how much of the posterior may lie there.
-_HEAVY, _MISSED = 0.01, 0.05
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class ImportanceSettings:
     draws : int
         Of each mixture.
     window : int
-        Mixtures, the last ones, whose draws count.
+        Mixtures, the last ones, whose draws count beside those of the learnt proposal.
     """
 
     n_eff: int = 1000
@@ -92,7 +90,7 @@ class Weighted:
 
 
 class _Draws:
-    """Draws of some proposals, with their densities by all of them.
+    """Draws of some proposals, with their densities by all of them; the first one stays.
 
     Attributes
     ----------
@@ -115,7 +113,7 @@ class _Draws:
         if known:
             self.sizes[-1] += n
         else:
-            if len(self.proposals) == self._window:
+            if len(self.proposals) == 1 + self._window:
                 self._forget()
             if self.proposals:
                 others = proposal.log_density(self.arrays["w"])[:, None]
@@ -131,9 +129,13 @@ class _Draws:
         self.smoothed()
 
     def _forget(self):
-        self.arrays = {k: v[self.sizes[0] :] for k, v in self.arrays.items()}
-        self.arrays["log_q"] = self.arrays["log_q"][:, 1:]
-        self.proposals, self.sizes = self.proposals[1:], self.sizes[1:]
+        """The oldest mixture."""
+        first, oldest, *rest = self.sizes
+        self.arrays = {
+            k: np.delete(v, slice(first, first + oldest), 0) for k, v in self.arrays.items()
+        }
+        self.arrays["log_q"] = np.delete(self.arrays["log_q"], 1, axis=1)
+        self.proposals, self.sizes = [self.proposals[0], *self.proposals[2:]], [first, *rest]
 
     def smoothed(self):
         """Weights of what is there, and what they are worth."""
@@ -157,16 +159,6 @@ class _Draws:
         """ln Z and its error."""
         return log_mean_ratio(self.log_ratio, self.log_weights)
 
-    def misses(self, first):
-        """Whether a share of the posterior, as `first` draws found it, is out of reach here.
-
-        There a draw, had it been made, would outweigh many others.
-        """
-        log_q = np.stack([p.log_density(first.arrays["w"]) for p in self.proposals], axis=1)
-        log_ratio = first.arrays["log_target"] - self._mixed(log_q)
-        far = log_ratio - self.logz()[0] > np.log(_HEAVY * self.log_ratio.size)
-        return np.exp(first.log_weights[far]).sum() > _MISSED
-
 
 def importance_sample(target, proposal, rng, settings=None):
     """Sample a posterior by a learnt proposal.
@@ -186,29 +178,27 @@ def importance_sample(target, proposal, rng, settings=None):
     Weighted
     """
     s = settings or ImportanceSettings()
-    first = _Draws(target, 1)
-    first.add(proposal, rng, s.first)
-    wanted = int(1.2 * s.first * s.n_eff / max(first.n_eff, 1e-3))
-    if first.reliable() and first.n_eff < s.n_eff and wanted <= s.most:
-        first.add(proposal, rng, wanted - s.first)
-    draws, calls, rounds, missed = first, first.log_ratio.size, 0, False
-    grown = _Draws(target, s.window)
+    draws, rounds = _Draws(target, s.window), 0
+    draws.add(proposal, rng, s.first)
+    wanted = int(1.2 * s.first * s.n_eff / max(draws.n_eff, 1e-3))
+    if draws.reliable() and draws.n_eff < s.n_eff and wanted <= s.most:
+        draws.add(proposal, rng, wanted - s.first)
+    calls = draws.log_ratio.size
+    first_k, first_efficiency = draws.k, draws.n_eff / calls
 
     def enough():
-        return draws.reliable() and draws.n_eff >= s.n_eff and not missed
+        return draws.reliable() and draws.n_eff >= s.n_eff
 
     while not enough() and rounds < s.rounds and draws.n_eff > 0:
         if rounds >= _PATIENCE and draws.n_eff < _HOPE * s.n_eff:
             break
         w = draws.arrays["w"]
-        grown.add(fit_mixture(w, _flattened(draws.log_ratio, w.shape[1]), rng), rng, s.draws)
-        draws, calls, rounds = grown, calls + s.draws, rounds + 1
-        missed = draws.reliable() and draws.n_eff >= s.n_eff and draws.misses(first)
+        draws.add(fit_mixture(w, _flattened(draws.log_ratio, w.shape[1]), rng), rng, s.draws)
+        calls, rounds = calls + s.draws, rounds + 1
     logz, logz_err = draws.logz() if draws.n_eff else (-np.inf, np.inf)
     return Weighted(
         draws.arrays["theta"], draws.arrays["logl"], draws.log_weights, logz, logz_err, draws.k,
-        draws.n_eff, first.k, first.n_eff / first.log_ratio.size,
-        *_judge(draws, missed, rounds, s), rounds, calls,
+        draws.n_eff, first_k, first_efficiency, *_judge(draws, rounds, s), rounds, calls,
     )  # fmt: skip
 
 
@@ -230,14 +220,12 @@ def _flattened(log_ratio, ndim):
     return weights(low)
 
 
-def _judge(draws, missed, rounds, settings):
+def _judge(draws, rounds, settings):
     """Verdict and reason."""
     if not draws.reliable():
         return REFIT, f"a few draws carry the posterior (Pareto k {draws.k:.2f})"
     if draws.n_eff < settings.n_eff:
         return REFIT, f"{draws.n_eff:.0f} draws are effective, of {settings.n_eff} that are wanted"
-    if missed:
-        return REFIT, "the draws do not reach all of what the learnt proposal found"
     if rounds:
         return GROWN, f"{rounds} mixtures were fitted to draws"
     return GOOD, "the draws of the learnt proposal suffice"

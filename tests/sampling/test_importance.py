@@ -98,27 +98,26 @@ def test_a_proposal_outside_the_prior_is_refused(linear):
     assert run.verdict == REFIT and run.n_eff == 0.0
 
 
-def test_a_mode_that_mixtures_miss_is_noticed(linear):
-    """Two equal modes of which the mixtures have one: the first draws know the other."""
-    from prospect_emu.sampling.importance import _Draws
+def test_what_the_proposal_found_is_not_lost(linear):
+    """Two equal modes, of which hardly a draw of the learnt proposal knows the other."""
+    step = 40.0 * np.sqrt(np.diag(linear.covariance))
 
     def two(w):
         _, logl, prior = linear(w)
-        other = linear(w - 40.0 * np.sqrt(np.diag(linear.covariance)))
+        other = linear(w - step)
         return w, np.logaddexp(logl + prior, other[1] + other[2]) - prior, prior
 
-    rng = np.random.default_rng(2)
-    both = Mixture(
-        np.full(2, 0.5),
-        linear.mean + np.outer([0.0, 40.0], np.sqrt(np.diag(linear.covariance))),
-        np.repeat(np.linalg.cholesky(linear.covariance)[None], 2, axis=0),
+    proposal = Mixture(
+        np.array([0.995, 0.005]),
+        linear.mean + np.outer([0.0, 1.0], step),
+        np.repeat(np.linalg.cholesky(2.0 * linear.covariance)[None], 2, axis=0),
     )
-    first, grown, whole = _Draws(two, 1), _Draws(two, 4), _Draws(two, 4)
-    first.add(both, rng, 2000)
-    grown.add(linear.proposal(), rng, 4000)
-    whole.add(both, rng, 4000)
-    assert grown.reliable() and grown.misses(first)
-    assert not whole.misses(first)
+    run = importance_sample(two, proposal, np.random.default_rng(2), SETTINGS)
+    assert run.verdict == GROWN
+    far = (run.theta[:, 0] - linear.mean[0]) / step[0] > 0.5
+    share = np.exp(run.log_weights)[far].sum()
+    assert share == pytest.approx(0.5, abs=5.0 * 0.5 / np.sqrt(run.n_eff))
+    assert run.logz == pytest.approx(linear.logz + np.log(2.0), abs=5.0 * run.logz_err)
 
 
 def test_the_same_seed_gives_the_same(linear):
