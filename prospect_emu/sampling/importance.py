@@ -204,10 +204,11 @@ def importance_sample(target, proposal, rng, settings=None):
 
 def _flattened(log_ratio, ndim):
     """Weights that stand for enough draws to fit a mixture: flattened as little as that takes."""
-    top = log_ratio.max()
+    top, possible = log_ratio.max(), np.isfinite(log_ratio)
 
     def weights(power):
-        w = np.exp(power * (log_ratio - top))
+        w = np.zeros(log_ratio.size)
+        w[possible] = np.exp(power * (log_ratio[possible] - top))
         return w / w.sum()
 
     def enough(power):

@@ -98,6 +98,22 @@ def test_a_proposal_outside_the_prior_is_refused(linear):
     assert run.verdict == REFIT and run.n_eff == 0.0
 
 
+def test_few_draws_inside_the_prior(linear):
+    """Too few for a mixture of their own: all count alike, and growth goes on."""
+
+    def narrow(w):
+        theta, logl, prior = linear(w)
+        far = np.abs(w - linear.mean) > 2.0 * np.sqrt(np.diag(linear.covariance))
+        return theta, logl, np.where(far.any(axis=1), -np.inf, prior)
+
+    settings = ImportanceSettings(n_eff=300, first=2048, most=2048, draws=2048)
+    proposal = linear.proposal(stretch=10.0)
+    w, _ = proposal.draw(np.random.default_rng(3), settings.first)
+    assert 0 < np.isfinite(narrow(w)[2]).sum() < 10 * NDIM  # what `_flattened` wants at least
+    run = importance_sample(narrow, proposal, np.random.default_rng(3), settings)
+    assert run.verdict == GROWN and np.isfinite(run.logz)
+
+
 def test_what_the_proposal_found_is_not_lost(linear):
     """Two equal modes, of which hardly a draw of the learnt proposal knows the other."""
     step = 40.0 * np.sqrt(np.diag(linear.covariance))
