@@ -73,9 +73,9 @@ def chains(posterior, starts, rng):
             learnt = GroupedMap([QuadraticMap.fit(y[group != g]) for g in (0, 1)], group)
             z = learnt.forward(y)
         if i % 5 == 4:
-            new, change = z + walks._differences(z.copy(), 1, rng)[0], 0.0
+            new, change = z + walks.differences(z.copy(), 1, rng)[0], 0.0
         else:
-            new = walks._crank_nicolson(z, rng)
+            new = walks.crank_nicolson(z, rng)
             change = 0.5 * ((new * new).sum(axis=1) - (z * z).sum(axis=1))
         y_new = learnt.inverse(new)
         cheap_new = coordinates.cheap_density(y_new)

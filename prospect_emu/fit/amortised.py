@@ -10,8 +10,7 @@ from ..errors import ModelMismatchError
 from ..networks.proposal import features
 from ..observe import observation
 from ..parameters import DEFAULTS
-from ..sampling.importance import REFIT, ImportanceSettings, importance_sample
-from ..sampling.mixtures import thin
+from ..sampling.importance import REFIT, ImportanceSettings, importance_sample, thin
 from ..sampling.nested import FitResults
 from ..sampling.run import CONVERGED
 from ..workers import single_thread
@@ -85,9 +84,9 @@ def attempt(posterior, data, model, proposal, seed, settings=None):
         "n_effective": float(run.n_eff),
         "n_call": run.n_call,
         "pareto_k": float(run.pareto_k),
-        "first_k": float(run.first_k),
-        "first_efficiency": float(run.first_efficiency),
-        "mixtures": run.rounds,
+        "efficiency": float(run.efficiency),
+        "rounds": run.rounds,
+        "drift": run.drift,
         "best_chi2": best,
         "seconds": time.perf_counter() - start,
         "settings": asdict(settings),

@@ -47,9 +47,9 @@ def fit(live, clan, coordinates):
     return {"u": live.copy(), "clan": clan, "group": group, **arrays}
 
 
-def balanced(sizes):
+def balanced(sizes, groups=GROUPS):
     """The group of each clan, the largest clan first, each into the smallest group."""
-    group, total = np.empty(len(sizes), dtype=int), [0] * GROUPS
+    group, total = np.empty(len(sizes), dtype=int), [0] * groups
     for i in np.argsort(-sizes, kind="stable").tolist():
         group[i] = total.index(min(total))
         total[group[i]] += int(sizes[i])

@@ -1,26 +1,22 @@
-"""Importance sampling with a proposal that learns: a posterior, its evidence, and a verdict.
+"""Importance sampling with a learnt proposal: a posterior, its evidence, and a verdict.
 
-Draws of a proposal are weighted by the exact posterior. Where too few of them count, a mixture
-is fitted to the weighted draws and is the next proposal, and so on; all draws are weighted by all
-proposals together (Cornuet et al. 2012). The learnt one stays among them, so that no mixture
-can lose what it found (Hesterberg 1995). Whether weights can be relied on, the
-shape of their tail says (Vehtari et al. 2024); if they cannot, so does the verdict.
+Draws of the proposal are weighted by the exact posterior. Whether weights can be relied on, the
+shape of their tail says (Vehtari et al. 2024). Where they cannot, or too few draws count, Markov
+chains start at the weighted draws (`chains`); whether these have arrived, they say themselves.
+If they have not, so does the verdict.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
-from .mixtures import fit_mixture
+from .chains import run_chains
 from .pareto import log_mean_ratio, pareto_smooth, pareto_threshold
 
 GOOD, GROWN, REFIT = "good", "grown", "refit"
 
-# Effective draws per dimension that a mixture is fitted to: weights are flattened for it.
+# Effective draws per dimension at which chains start: weights are flattened for it.
 _PER_DIMENSION = 10
-# After so many mixtures this share of the draws that are wanted is a sign of growth.
-_PATIENCE, _HOPE = 8, 0.05
 
 
 @dataclass(frozen=True)
@@ -35,20 +31,25 @@ class ImportanceSettings:
         Draws of the learnt proposal at first.
     most : int
         Draws of it at most: as many are made as `n_eff` seems to need, if not more.
-    rounds : int
-        Mixtures that are fitted, at most.
-    draws : int
-        Of each mixture.
-    window : int
-        Mixtures, the last ones, whose draws count beside those of the learnt proposal.
+    chains, steps : int
+        Chains that start where that does not suffice, and their steps in a round.
+    least, rounds : int
+        Rounds, at least and at most.
+    independent : int
+        Chains go on until as many independent draws would know the worst mean as well,
+    drift : float
+        and until no mean drifts by more than this, in standard deviations of the posterior.
     """
 
     n_eff: int = 1000
     first: int = 8192
     most: int = 40960
+    chains: int = 1000
+    steps: int = 40
+    least: int = 6
     rounds: int = 24
-    draws: int = 8192
-    window: int = 12
+    independent: int = 300
+    drift: float = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +61,21 @@ class Weighted:
     theta : ndarray, shape (n, ndim)
     logl : ndarray, shape (n,)
     log_weights : ndarray, shape (n,)
-        Pareto-smoothed and normalised.
+        Normalised; Pareto-smoothed, or those of chains, all equal.
     logz, logz_err : float
-    pareto_k, n_eff : float
-    first_k, first_efficiency : float
+    n_eff : float
+        Effective draws; of chains, independent ones that would know the worst mean as well.
+    pareto_k, efficiency : float
         Of the learnt proposal's own draws: shape of the tail, and effective draws per draw.
     verdict : str
-        "good": the learnt proposal did; "grown": mixtures did; "refit": neither.
+        "good": the learnt proposal did; "grown": chains did; "refit": neither.
     reason : str
     rounds : int
-        Mixtures that were fitted.
+        Of chains.
+    drift : float
+        Of chains; see `prospect_emu.sampling.chains.Chains`.
     n_call : int
-        Draws that were made in all, a likelihood each.
+        Likelihoods that were computed.
     """
 
     theta: np.ndarray
@@ -79,85 +83,41 @@ class Weighted:
     log_weights: np.ndarray
     logz: float
     logz_err: float
-    pareto_k: float
     n_eff: float
-    first_k: float
-    first_efficiency: float
+    pareto_k: float
+    efficiency: float
     verdict: str
     reason: str
     rounds: int
+    drift: float
     n_call: int
 
 
 class _Draws:
-    """Draws of some proposals, with their densities by all of them; the first one stays.
+    """Draws of a proposal and their weights."""
 
-    Attributes
-    ----------
-    arrays : dict of ndarray
-        ``w``, ``theta``, ``logl``, ``log_target`` (n, ...) and ``log_q`` (n, nproposal).
-    """
+    def __init__(self, target, proposal, rng):
+        self._target, self._proposal, self._rng = target, proposal, rng
+        self.w, self.theta, self.logl, self.log_ratio = None, None, None, np.zeros(0)
 
-    def __init__(self, target, window):
-        self._target, self._window = target, window
-        self.proposals, self.sizes, self.arrays = [], [], {}
-        self.smoothed()
-
-    def add(self, proposal, rng, n):
-        """Draw from a proposal, a new one or the last; the oldest of too many goes."""
-        w, log_own = proposal.draw(rng, n)
+    def add(self, n):
+        w, log_q = self._proposal.draw(self._rng, n)
         theta, logl, log_prior = self._target(w)
         with np.errstate(invalid="ignore"):
-            log_target = np.where(np.isfinite(log_prior), logl + log_prior, -np.inf)
-        known = self.proposals and self.proposals[-1] is proposal
-        if known:
-            self.sizes[-1] += n
-        else:
-            if len(self.proposals) == 1 + self._window:
-                self._forget()
-            if self.proposals:
-                others = proposal.log_density(self.arrays["w"])[:, None]
-                self.arrays["log_q"] = np.concatenate([self.arrays["log_q"], others], axis=1)
-            self.proposals.append(proposal)
-            self.sizes.append(n)
-        log_q = [p.log_density(w) for p in self.proposals[:-1]] + [log_own]
-        new = {"w": w, "theta": theta, "logl": logl, "log_target": log_target,
-               "log_q": np.stack(log_q, axis=1)}  # fmt: skip
-        if self.arrays:
-            new = {k: np.concatenate([self.arrays[k], v]) for k, v in new.items()}
-        self.arrays = new
-        self.smoothed()
-
-    def _forget(self):
-        """The oldest mixture."""
-        first, oldest, *rest = self.sizes
-        self.arrays = {
-            k: np.delete(v, slice(first, first + oldest), 0) for k, v in self.arrays.items()
-        }
-        self.arrays["log_q"] = np.delete(self.arrays["log_q"], 1, axis=1)
-        self.proposals, self.sizes = [self.proposals[0], *self.proposals[2:]], [first, *rest]
-
-    def smoothed(self):
-        """Weights of what is there, and what they are worth."""
-        self.log_ratio, self.k, self.n_eff = np.full(1, -np.inf), np.inf, 0.0
-        if self.arrays:
-            self.log_ratio = self.arrays["log_target"] - self._mixed(self.arrays["log_q"])
-        self.log_weights = np.full(self.log_ratio.size, -np.log(self.log_ratio.size))
+            log_ratio = np.where(np.isfinite(log_prior), logl + log_prior - log_q, -np.inf)
+        new = {"w": w, "theta": theta, "logl": logl, "log_ratio": log_ratio}
+        for name, value in new.items():
+            old = getattr(self, name) if self.log_ratio.size else value[:0]
+            new[name] = np.concatenate([old, value])
+        vars(self).update(new)
+        size = self.log_ratio.size
+        self.log_weights, self.k, self.n_eff = np.full(size, -np.log(size)), np.inf, 0.0
         if np.isfinite(self.log_ratio).any():
             self.log_weights, self.k = pareto_smooth(self.log_ratio)
             self.n_eff = float(1.0 / np.sum(np.exp(2.0 * self.log_weights)))
 
-    def _mixed(self, log_q):
-        """Log density of all proposals together; any where it is none, for no draw is there."""
-        log = logsumexp(log_q + np.log(np.array(self.sizes) / sum(self.sizes)), axis=-1)
-        return np.where(np.isfinite(log), log, 0.0)
-
     def reliable(self):
         return self.k <= pareto_threshold(self.log_ratio.size)
-
-    def logz(self):
-        """ln Z and its error."""
-        return log_mean_ratio(self.log_ratio, self.log_weights)
 
 
 def importance_sample(target, proposal, rng, settings=None):
@@ -169,7 +129,7 @@ def importance_sample(target, proposal, rng, settings=None):
         Points (n, ndim) -> parameters (n, ndim), ln likelihood (n,) and log prior density (n,)
         of the points, normalised.
     proposal : object
-        ``draw(rng, n)`` gives points and their log density, ``log_density(w)`` that of others.
+        ``draw(rng, n)`` gives points and their log density.
     rng : numpy.random.Generator
     settings : ImportanceSettings, optional
 
@@ -178,32 +138,44 @@ def importance_sample(target, proposal, rng, settings=None):
     Weighted
     """
     s = settings or ImportanceSettings()
-    draws, rounds = _Draws(target, s.window), 0
-    draws.add(proposal, rng, s.first)
+    draws = _Draws(target, proposal, rng)
+    draws.add(s.first)
     wanted = int(1.2 * s.first * s.n_eff / max(draws.n_eff, 1e-3))
     if draws.reliable() and draws.n_eff < s.n_eff and wanted <= s.most:
-        draws.add(proposal, rng, wanted - s.first)
+        draws.add(wanted - s.first)
     calls = draws.log_ratio.size
-    first_k, first_efficiency = draws.k, draws.n_eff / calls
-
-    def enough():
-        return draws.reliable() and draws.n_eff >= s.n_eff
-
-    while not enough() and rounds < s.rounds and draws.n_eff > 0:
-        if rounds >= _PATIENCE and draws.n_eff < _HOPE * s.n_eff:
-            break
-        w = draws.arrays["w"]
-        draws.add(fit_mixture(w, _flattened(draws.log_ratio, w.shape[1]), rng), rng, s.draws)
-        calls, rounds = calls + s.draws, rounds + 1
-    logz, logz_err = draws.logz() if draws.n_eff else (-np.inf, np.inf)
+    own = {"pareto_k": draws.k, "efficiency": draws.n_eff / calls}
+    if draws.n_eff == 0.0:
+        return Weighted(
+            draws.theta, draws.logl, draws.log_weights, -np.inf, np.inf, 0.0, **own,
+            verdict=REFIT, reason="no draw is inside the prior", rounds=0, drift=0.0, n_call=calls,
+        )  # fmt: skip
+    if draws.reliable() and draws.n_eff >= s.n_eff:
+        return Weighted(
+            draws.theta, draws.logl, draws.log_weights,
+            *log_mean_ratio(draws.log_ratio, draws.log_weights), draws.n_eff, **own,
+            verdict=GOOD, reason="the draws of the learnt proposal suffice", rounds=0, drift=0.0,
+            n_call=calls,
+        )  # fmt: skip
+    starts = _flattened(draws.log_ratio, draws.w.shape[1])
+    found = run_chains(target, draws.w, starts, rng, s)
+    verdict, reason = GROWN, f"chains started at its draws and took {found.rounds * s.steps} steps"
+    if found.drift > s.drift:
+        verdict = REFIT
+        reason = f"chains still drift, by {found.drift:.2f} standard deviations of the posterior"
+    elif found.n_effective < s.independent:
+        verdict = REFIT
+        reason = f"chains are worth {found.n_effective:.0f} draws, of {s.independent} wanted"
+    size = found.logl.size
     return Weighted(
-        draws.arrays["theta"], draws.arrays["logl"], draws.log_weights, logz, logz_err, draws.k,
-        draws.n_eff, first_k, first_efficiency, *_judge(draws, rounds, s), rounds, calls,
+        found.theta, found.logl, np.full(size, -np.log(size)), found.logz, found.logz_err,
+        found.n_effective, **own, verdict=verdict, reason=reason, rounds=found.rounds,
+        drift=found.drift, n_call=calls + found.n_call,
     )  # fmt: skip
 
 
 def _flattened(log_ratio, ndim):
-    """Weights that stand for enough draws to fit a mixture: flattened as little as that takes."""
+    """Weights that stand for enough draws to start at: flattened as little as that takes."""
     top, possible = log_ratio.max(), np.isfinite(log_ratio)
 
     def weights(power):
@@ -221,12 +193,30 @@ def _flattened(log_ratio, ndim):
     return weights(low)
 
 
-def _judge(draws, rounds, settings):
-    """Verdict and reason."""
-    if not draws.reliable():
-        return REFIT, f"a few draws carry the posterior (Pareto k {draws.k:.2f})"
-    if draws.n_eff < settings.n_eff:
-        return REFIT, f"{draws.n_eff:.0f} draws are effective, of {settings.n_eff} that are wanted"
-    if rounds:
-        return GROWN, f"{rounds} mixtures were fitted to draws"
-    return GOOD, "the draws of the learnt proposal suffice"
+def thin(weights, rng, keep):
+    """Some of many weighted draws, with weights that mean the same.
+
+    Heavy draws stay as they are. Light ones are kept with a probability that goes with their
+    weight, and all have one weight then: no mean is biased.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (n,)
+        They sum to 1.
+    rng : numpy.random.Generator
+    keep : int
+        About so many are kept.
+
+    Returns
+    -------
+    index : ndarray of int, shape (m,)
+    weights : ndarray, shape (m,)
+        They sum to 1.
+    """
+    low, high = 0.0, max(1.0, weights.max() * weights.size)
+    for _ in range(40):
+        light = 0.5 * (low + high)
+        low, high = (light, high) if np.minimum(weights / light, 1.0).sum() > keep else (low, light)
+    index = np.flatnonzero(rng.random(weights.size) < weights / high)
+    kept = np.maximum(weights[index], high)
+    return index, kept / kept.sum()

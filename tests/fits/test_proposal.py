@@ -34,12 +34,12 @@ def trained(tmp_path_factory, make_workshop):
 @pytest.fixture
 def few_draws(monkeypatch):
     """Toy posteriors need no more."""
-    few = ImportanceSettings(n_eff=200, first=1024, most=2048, rounds=6, draws=1024)
+    few = ImportanceSettings(n_eff=200, first=1024, most=2048, chains=400, least=3, rounds=8)
     monkeypatch.setattr("prospect_emu.fit.amortised.ImportanceSettings", lambda: few)
 
 
 def test_a_campaign_samples_by_it(trained, inline, few_draws):
-    """Hardly trained, it is mended by mixtures or gives way; the table says which."""
+    """Hardly trained, it is mended by chains or gives way; the table says which."""
     fit = 'sampler = "amortised"\nproposal = "p.safetensors"'
     config = read_config(trained.toml("a", fit=fit))
     states = run_campaign(config, executor=inline)
