@@ -15,8 +15,9 @@ from .pareto import log_mean_ratio, pareto_smooth, pareto_threshold
 
 GOOD, GROWN, REFIT = "good", "grown", "refit"
 
-# Effective draws per dimension at which chains start: weights are flattened for it.
-_PER_DIMENSION = 10
+# Effective draws per dimension at which chains start: weights are flattened for it; and how many
+# there must be at least.
+_PER_DIMENSION, _FEWEST = 10, 2
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,11 @@ def importance_sample(target, proposal, rng, settings=None):
         draws.add(wanted - s.first)
     calls = draws.log_ratio.size
     own = {"pareto_k": draws.k, "efficiency": draws.n_eff / calls}
-    if draws.n_eff == 0.0:
+    if np.isfinite(draws.log_ratio).sum() < _FEWEST * draws.w.shape[1]:
         return Weighted(
             draws.theta, draws.logl, draws.log_weights, -np.inf, np.inf, 0.0, **own,
-            verdict=REFIT, reason="no draw is inside the prior", rounds=0, drift=0.0, n_call=calls,
+            verdict=REFIT, reason="hardly a draw is inside the prior", rounds=0, drift=0.0,
+            n_call=calls,
         )  # fmt: skip
     if draws.reliable() and draws.n_eff >= s.n_eff:
         return Weighted(

@@ -128,12 +128,14 @@ def test_a_wrong_proposal_is_refused(linear):
     assert run.verdict == REFIT and run.reason
 
 
-def test_a_proposal_outside_the_prior_is_refused(linear):
+@pytest.mark.parametrize("possible", [0, 1])
+def test_a_proposal_outside_the_prior_is_refused(linear, possible):
     def nowhere(w):
-        return w, np.zeros(len(w)), np.full(len(w), -np.inf)
+        inside = np.arange(len(w)) < possible
+        return w, np.zeros(len(w)), np.where(inside, 0.0, -np.inf)
 
     run = importance_sample(nowhere, linear.proposal(), np.random.default_rng(1), SETTINGS)
-    assert run.verdict == REFIT and run.n_eff == 0.0
+    assert run.verdict == REFIT and run.n_eff == 0.0 and "hardly a draw" in run.reason
 
 
 def test_few_draws_inside_the_prior(linear):
