@@ -6,6 +6,7 @@ that it is fitted to. That the chains have forgotten where they began is judged 
 start, and from what the means still do.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +67,6 @@ class _State:
         for name in ("w", "theta", "logl", "log_target"):
             getattr(self, name)[rows] = getattr(new, name)[rows]
 
-    def copy(self):
-        """What later steps do not change."""
-        out = object.__new__(_State)
-        vars(out).update({k: v.copy() for k, v in vars(self).items()})
-        return out
-
 
 def run_chains(target, w, weights, rng, settings):
     """Chains that start at weighted points.
@@ -103,7 +98,7 @@ def run_chains(target, w, weights, rng, settings):
     while len(kept) < settings.rounds:
         _round(target, state, GroupedMap(maps, half), settings.steps, rng)
         maps = [QuadraticMap.fit(state.w[half != g]) for g in range(_HALVES)]
-        kept.append(state.copy())
+        kept.append(deepcopy(state))
         used = kept[len(kept) // 2 :]
         n_effective, drift = _convergence(used, clan)
         done = n_effective >= settings.independent and drift <= settings.drift
