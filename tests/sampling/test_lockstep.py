@@ -63,7 +63,14 @@ class Gaussian:
         names = ("seed", "queue_size", "fast_internals", "max_seconds", "spent", "progress")
         own = {k: kwargs.pop(k) for k in list(kwargs) if k in names}
         settings = NestedSettings(
-            **{"nlive_init": nlive, "maxbatch": 0, "walks": 20, "max_error": 9.0} | kwargs
+            **{
+                "nlive_init": nlive,
+                "maxbatch": 0,
+                "walks": 20,
+                "max_error": 9.0,
+                "dlogz_init": 0.02,
+            }
+            | kwargs
         )
         return run_nested(self.transform, self.logl, self.ndim, settings, **own)
 
