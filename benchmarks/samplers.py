@@ -72,11 +72,7 @@ def chains(posterior, starts, rng):
         if i in (0, STEPS // 6):
             learnt = GroupedMap([QuadraticMap.fit(y[group != g]) for g in (0, 1)], group)
             z = learnt.forward(y)
-        if i % 5 == 4:
-            new, change = z + walks.differences(z.copy(), 1, rng)[0], 0.0
-        else:
-            new = walks.crank_nicolson(z, rng)
-            change = 0.5 * ((new * new).sum(axis=1) - (z * z).sum(axis=1))
+        new, change = walks.learnt_proposal(i, z, z, rng)
         y_new = learnt.inverse(new)
         cheap_new = coordinates.cheap_density(y_new)
         chance = -rng.standard_exponential((2, len(z)))

@@ -14,10 +14,9 @@ from scipy.special import gammaln
 
 from . import cross_fit
 from .quadratic_map import GroupedMap, QuadraticMap
-from .walks import crank_nicolson, differences
+from .walks import learnt_proposal
 
 _HALVES = 2
-_JUMP_EVERY = 5
 # Of the Student t distribution in a map's coordinates, with which the chains are compared for ln Z.
 _NU = 8.0
 _COMPARED, _BRIDGE_STEPS = 4096, 50
@@ -119,11 +118,7 @@ def _round(target, state, learnt, steps, rng):
     z = learnt.forward(state.w)
     starts = z.copy()
     for i in range(steps):
-        if i % _JUMP_EVERY == _JUMP_EVERY - 1:
-            proposal, change = z + differences(starts, 1, rng)[0], 0.0
-        else:
-            proposal = crank_nicolson(z, rng)
-            change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
+        proposal, change = learnt_proposal(i, z, starts, rng)
         w = learnt.inverse(proposal)
         possible = np.isfinite(w).all(axis=1)
         new = _State(target, np.where(possible[:, None], w, 0.0))

@@ -71,12 +71,12 @@ class Weighted:
     verdict : str
         "good": the learnt proposal did; "grown": chains did; "refit": neither.
     reason : str
+    n_call : int
+        Likelihoods that were computed.
     rounds : int
         Of chains.
     drift : float
         Of chains; see `prospect_emu.sampling.chains.Chains`.
-    n_call : int
-        Likelihoods that were computed.
     """
 
     theta: np.ndarray
@@ -89,9 +89,9 @@ class Weighted:
     efficiency: float
     verdict: str
     reason: str
-    rounds: int
-    drift: float
     n_call: int
+    rounds: int = 0
+    drift: float = 0.0
 
 
 class _Draws:
@@ -149,15 +149,13 @@ def importance_sample(target, proposal, rng, settings=None):
     if np.isfinite(draws.log_ratio).sum() < _FEWEST * draws.w.shape[1]:
         return Weighted(
             draws.theta, draws.logl, draws.log_weights, -np.inf, np.inf, 0.0, **own,
-            verdict=REFIT, reason="hardly a draw is inside the prior", rounds=0, drift=0.0,
-            n_call=calls,
+            verdict=REFIT, reason="hardly a draw is inside the prior", n_call=calls,
         )  # fmt: skip
     if draws.reliable() and draws.n_eff >= s.n_eff:
         return Weighted(
             draws.theta, draws.logl, draws.log_weights,
             *log_mean_ratio(draws.log_ratio, draws.log_weights), draws.n_eff, **own,
-            verdict=GOOD, reason="the draws of the learnt proposal suffice", rounds=0, drift=0.0,
-            n_call=calls,
+            verdict=GOOD, reason="the draws of the learnt proposal suffice", n_call=calls,
         )  # fmt: skip
     starts = _flattened(draws.log_ratio, draws.w.shape[1])
     found = run_chains(target, draws.w, starts, rng, s)

@@ -136,7 +136,7 @@ def difference_walks(u, loglstar, walks, rng, evaluate, periodic=None):
         if not steps:
             # In blocks: a call per step costs as much as a small likelihood.
             block = min(walks - i, 32)
-            steps.extend(differences(starts, block, rng))
+            steps.extend(_differences(starts, block, rng))
         proposal = u + steps.pop()
         wrapped = None if periodic is None else np.mod(proposal[:, periodic], 1.0)
         proposal = reflect(proposal)
@@ -147,7 +147,7 @@ def difference_walks(u, loglstar, walks, rng, evaluate, periodic=None):
     return _walk(u, loglstar, walks, propose, evaluate)
 
 
-def differences(starts, m, rng):
+def _differences(starts, m, rng):
     """`m` steps of each chain of `difference_walks`, (m, n, ndim)."""
     n, ndim = starts.shape
     chains = np.arange(n)
@@ -251,12 +251,7 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     n = len(z)
     accepted = np.zeros(n, dtype=int)
     for i in range(walks):
-        if i % _JUMP_EVERY == _JUMP_EVERY - 1:
-            proposal = z + differences(starts, 1, rng)[0]
-            change = np.zeros(n)
-        else:
-            proposal = crank_nicolson(z, rng)
-            change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
+        proposal, change = learnt_proposal(i, z, starts, rng)
         y_new = learnt.inverse(proposal)
         cheap_new = coordinates.cheap_density(y_new)
         # Two stages, each reversible: most of what the prior refuses costs no likelihood.
@@ -275,7 +270,30 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
     return u, v, logl, accepted
 
 
-def crank_nicolson(z, rng):
+def learnt_proposal(i, z, starts, rng):
+    """Step `i` of chains in learnt coordinates.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n, ndim)
+        Where the chains are.
+    starts : ndarray, shape (n, ndim)
+        Whose differences some steps go along.
+
+    Returns
+    -------
+    proposal : ndarray, shape (n, ndim)
+    change : ndarray, shape (n,), or float
+        What the logarithm of the chance to go there gains, as steps are not as likely back.
+    """
+    if i % _JUMP_EVERY == _JUMP_EVERY - 1:
+        return z + _differences(starts, 1, rng)[0], 0.0
+    proposal = _crank_nicolson(z, rng)
+    change = 0.5 * (np.einsum("ij,ij->i", proposal, proposal) - np.einsum("ij,ij->i", z, z))
+    return proposal, change
+
+
+def _crank_nicolson(z, rng):
     """A step of each chain, in one, some or all dimensions."""
     n, ndim = z.shape
     chance = np.asarray(SHARES)[rng.integers(len(SHARES), size=(n, 1))]
