@@ -18,7 +18,6 @@ from scipy.stats import qmc
 from ..errors import ModelMismatchError
 from .prior_families import FAMILIES
 from .prior_joint import JOINT
-from .priors import VectorPrior
 
 # A prior with closed form must agree with the prior object itself to the first; to
 # the second in the last 1e-9 of either tail, where Prospector's own forms lose digits,
@@ -222,8 +221,7 @@ def _single(member, expected):
     make = JOINT.get(type(prior))
     if make is not None:
         try:
-            quantile, density, comparable = make(prior, member.size)
-            inverse = prior.inverse_unit_transform if isinstance(prior, VectorPrior) else None
+            quantile, density, comparable, inverse = make(prior, member.size)
             density_of = density or member.log_density
             compiled = CompiledPrior(columns, quantile, density_of, spans, joint, inverse=inverse)
         except Exception:  # a prior of another version: its own methods are right

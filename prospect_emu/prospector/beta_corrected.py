@@ -48,17 +48,25 @@ class _Masses:
         """Density (n,) in log10(mass) at redshifts (n,)."""
         return self.function.phi(mass, zred) / np.interp(zred, self.nodes, self.number)
 
-    def __call__(self, u, zred):
-        """Masses (n,) at probabilities (n,), by bisection between nodes."""
+    def _until(self, zred):
+        """Of indices (n,) of the masses: what lies below these, at redshifts (n,)."""
         row = np.searchsorted(self.nodes[1:-1], zred)
         following = np.minimum(row + 1, self.nodes.size - 1)
         width = np.maximum(self.nodes[following] - self.nodes[row], 1e-300)
         share = np.clip((zred - self.nodes[row]) / width, 0.0, 1.0)
         flat, start, stop = self.until.reshape(-1), row * _NMASS, following * _NMASS
+        return lambda i: flat[start + i] * (1.0 - share) + flat[stop + i] * share
 
-        def until(i):
-            return flat[start + i] * (1.0 - share) + flat[stop + i] * share
+    def cumulative(self, mass, zred):
+        """Probabilities (n,) of masses (n,)."""
+        until = self._until(zred)
+        low = np.clip(np.searchsorted(self.mass, mass) - 1, 0, _NMASS - 2)
+        part = (mass - self.mass[low]) / (self.mass[low + 1] - self.mass[low])
+        return until(low) * (1.0 - part) + until(low + 1) * part
 
+    def __call__(self, u, zred):
+        """Masses (n,) at probabilities (n,), by bisection between nodes."""
+        until = self._until(zred)
         low, high = np.zeros(u.size, dtype=int), np.full(u.size, _NMASS - 1)
         while (high - low > 1).any():
             middle = (low + high) // 2

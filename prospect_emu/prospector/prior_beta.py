@@ -87,14 +87,28 @@ class MassFunction:
         return density
 
     def __call__(self, u, zred):
-        total = np.cumsum(self.on_grid(zred), axis=1)
-        target = (u * total[:, -1])[:, None]
-        total[:, 0] = 0.0
+        total, whole = self._until(zred)
+        target = (u * whole)[:, None]
         above = np.clip((total < target).sum(axis=1), 1, self.grid.size - 1)
         row = np.arange(len(u))
         left, right = total[row, above - 1], total[row, above]
         step = self.grid[above] - self.grid[above - 1]
         return self.grid[above - 1] + (target[:, 0] - left) / (right - left) * step
+
+    def cumulative(self, mass, zred):
+        """Probabilities (n,) of masses (n,)."""
+        total, whole = self._until(zred)
+        above = np.clip(np.searchsorted(self.grid, mass), 1, self.grid.size - 1)
+        row = np.arange(len(mass))
+        left, right = total[row, above - 1], total[row, above]
+        step = self.grid[above] - self.grid[above - 1]
+        return (left + (mass - self.grid[above - 1]) / step * (right - left)) / whole
+
+    def _until(self, zred):
+        """What lies below each mass of the grid (n, m), and in all (n,)."""
+        total = np.cumsum(self.on_grid(zred), axis=1)
+        total[:, 0] = 0.0
+        return total, total[:, -1]
 
 
 def _between(zred):
@@ -114,6 +128,12 @@ def _metallicity(u, mass, lo, hi):
     mean, sigma = _mean_sigma(mass)
     start, end = ndtr((lo - mean) / sigma), ndtr((hi - mean) / sigma)
     return mean + sigma * ndtri(start + u * (end - start))
+
+
+def _metallicity_cumulative(met, mass, lo, hi):
+    mean, sigma = _mean_sigma(mass)
+    start, end = ndtr((lo - mean) / sigma), ndtr((hi - mean) / sigma)
+    return (ndtr((met - mean) / sigma) - start) / (end - start)
 
 
 class _ExpectedRatios:
@@ -229,6 +249,32 @@ class Beta:
             np.clip(out[:, 3:], self.ratios.lo, self.ratios.hi, out=out[:, 3:])
         return out
 
+    def cumulative(self, x):
+        """Probabilities (n, k) of values (n, k): the inverse of `quantile`."""
+        out = np.empty(x.shape)
+        zred, mass, met = x[:, :3].T
+        if self.fixed:
+            out[:, 0] = 0.5  # any gives the same redshift
+        elif self.zred is None:
+            low, high = self._uniform("zred")
+            out[:, 0] = (zred - low) / (high - low)
+        elif self.zred is self.prior:
+            table = self.prior.finterp_cdf_z
+            # Prospector's draws below its table's first entry have redshift 0.
+            out[:, 0] = np.interp(zred, table.y, table.x, left=0.0)
+        else:
+            out[:, 0] = self.zred.inverse_unit_transform(x[:, :1])[:, 0]
+        if self.masses is None:
+            low, high = self._uniform("mass")
+            out[:, 1] = (mass - low) / (high - low)
+        else:
+            out[:, 1] = self.masses.cumulative(mass, zred)
+        out[:, 2] = _metallicity_cumulative(met, mass, *self.range)
+        if self.ratios is not None:
+            around = np.clip(x[:, 3:] - self.ratios(zred, mass), -self.half, self.half)
+            out[:, 3:] = priors.t2_cumulative(around, 0.0, self.scale, -self.half, self.half)
+        return np.clip(out, 0.0, 1.0, out=out)
+
     def log_density(self, x):
         """Log density (n, k) of values (n, k), column by column as Prospector gives it."""
         x, out = np.asarray(x, dtype=float), np.zeros(np.shape(x))
@@ -271,9 +317,9 @@ def _flat(x, low, high):
 
 
 def _of_prior(prior, size):
-    """Quantiles, log density (n,), and that these are to be compared with the prior's own."""
+    """As the functions of `prospect_emu.prospector.prior_joint.JOINT`."""
     joint = Beta(prior)
-    return joint.quantile, lambda x: joint.log_density(x).sum(axis=1), True
+    return joint.quantile, lambda x: joint.log_density(x).sum(axis=1), True, joint.cumulative
 
 
 def _redshift_is_uniform(prior):

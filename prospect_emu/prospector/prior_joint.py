@@ -3,7 +3,8 @@
 `JOINT` maps the exact class of a prior to a function of (prior, number of
 columns) that gives its quantile function, (n, k) of cumulative probabilities to
 (n, k) values, its log density, (n, k) to (n,), or None where that is left to the
-prior itself, and whether the prior's own density can be compared.
+prior itself, whether the prior's own density can be compared, and the inverse of the
+quantile function.
 """
 
 import numpy as np
@@ -35,7 +36,7 @@ def _mass_metallicity(prior, size):
         out[:, 1] = mean + sigma * ndtri(start + u[:, 1] * (end - start))
         return clip(out, lo, hi)
 
-    return quantile, lambda x: prior(x).sum(axis=-1), True
+    return quantile, lambda x: prior(x).sum(axis=-1), True, prior.inverse_unit_transform
 
 
 def _multivariate_normal(prior, size):
@@ -51,15 +52,20 @@ def _multivariate_normal(prior, size):
         z = np.linalg.solve(root, np.asarray(x, dtype=float).T)
         return norm - 0.5 * (z * z).sum(axis=0)
 
-    return lambda u: ndtri(u) @ root.T, log_density, False
+    def cumulative(x):
+        return ndtr(np.linalg.solve(root, np.asarray(x, dtype=float).T).T)
+
+    return lambda u: ndtri(u) @ root.T, log_density, False, cumulative
 
 
 def _tabulated(prior, size):
-    return prior.unit_transform, lambda x: prior(x).sum(axis=-1), True
+    inverse = prior.inverse_unit_transform
+    return prior.unit_transform, lambda x: prior(x).sum(axis=-1), True, inverse
 
 
 def _corrected(prior, size):
-    return prior.joint.quantile, lambda x: prior(x).sum(axis=-1), True
+    joint = prior.joint
+    return joint.quantile, lambda x: prior(x).sum(axis=-1), True, joint.cumulative
 
 
 JOINT = {

@@ -147,6 +147,12 @@ def t2_quantile(mean, scale, lo, hi):
     return quantile
 
 
+def t2_cumulative(x, mean, scale, lo, hi):
+    """Their inverse: probabilities of values between the bounds."""
+    c0, c1 = _t2_cdf((lo - mean) / scale), _t2_cdf((hi - mean) / scale)
+    return (_t2_cdf((x - mean) / scale) - c0) / (c1 - c0)
+
+
 def t2_logpdf(x, mean, scale, lo, hi):
     """Its log density between the bounds."""
     t = (x - mean) / scale
@@ -164,10 +170,7 @@ class TruncatedStudentT2(VectorPrior):
     prior_params = ["mean", "scale", "mini", "maxi"]  # noqa: RUF012
 
     _logpdf = staticmethod(t2_logpdf)
-
-    def _cdf(self, x, mean, scale, lo, hi):
-        c0, c1 = _t2_cdf((lo - mean) / scale), _t2_cdf((hi - mean) / scale)
-        return (_t2_cdf((x - mean) / scale) - c0) / (c1 - c0)
+    _cdf = staticmethod(t2_cumulative)
 
     def _ppf(self, u, *args):
         return t2_quantile(*args)(u)

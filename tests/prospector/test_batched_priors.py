@@ -17,6 +17,7 @@ from prospect_emu.prospector.batched_priors import (
     ranges,
     unit_draws,
 )
+from prospect_emu.prospector.prior_joint import JOINT
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*wrong length prior:RuntimeWarning",
@@ -107,6 +108,17 @@ def test_quantiles(name):
     want = by_rows(prior.unit_transform, u)
     np.testing.assert_allclose(compiled.quantile(u), want, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(compiled.quantile(u[:1]), want[:1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [n for n, (prior, _) in CLOSED.items() if type(prior) in JOINT])
+def test_inverse(name):
+    """Probabilities of the prior's own draws give these draws again."""
+    prior, size = CLOSED[name]
+    (compiled,) = compile_priors(one_prior(prior, size))
+    x = by_rows(prior.unit_transform, np.random.default_rng(9).random((40, size)))
+    u = compiled.inverse(x)
+    assert ((u >= 0.0) & (u <= 1.0)).all()
+    np.testing.assert_allclose(compiled.quantile(u), x, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", [n for n in CLOSED if n != "MultiVariateNormal"])

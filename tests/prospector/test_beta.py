@@ -89,6 +89,7 @@ def test_every_prior_has_a_corrected_form(kind):
     u = np.random.default_rng(5).random((400, len(prior)))
     x = compiled.quantile(u)
     np.testing.assert_array_equal(x, np.array([prior.unit_transform(row) for row in u]))
+    np.testing.assert_allclose(compiled.quantile(compiled.inverse(x)), x, atol=1e-8)
     np.testing.assert_allclose(compiled.log_density(x), prior(x).sum(axis=1), rtol=1e-12)
     np.testing.assert_array_equal(prior(x + 100.0)[:, 1], -np.inf)
     again = pickle.loads(pickle.dumps(prior, protocol=2))  # as Prospector's files hold it
