@@ -76,29 +76,47 @@ def mocks(n, seed=0):
     return table
 
 
-def report(folder):
-    """Print outliers, scatter, coverage, times, and whether astropy takes the table."""
-    results = read_results(folder / "campaign")
-    write_results(results, folder / "campaign")
-    fits.open(folder / "campaign" / "sps_catalog.fits").verify("exception")
-    done = results.table[results.done()]
-    if not len(done):
-        return print("no fit is done yet")
-    truth = Table.read(folder / "mocks.fits")
+def photometry(galaxy):
+    """Prospector's ``obs`` of a row of the catalog."""
+    unit = 10.0 ** (-0.4 * ZEROPOINT)
+    columns = ("maggies", "f"), ("maggies_unc", "e")
+    obs = {k: unit * np.array([galaxy[f"{c}_{name}"] for name in DEPTH]) for k, c in columns}
+    filters = load_filters(filter_of_short_name(name) for name in DEPTH)
+    return obs | {"filters": filters, "wavelength": None, "spectrum": None, "unc": None}
+
+
+def compared(title, done, truth):
+    """Print outliers, scatter and coverage of fits (rows with percentiles) against the truth."""
     truth = truth[np.searchsorted(truth["id"], np.asarray(done["galaxy"], dtype=int))]
     off = (done["zred_p50"] - truth["true_zred"]) / (1.0 + truth["true_zred"])
     spread = 1.48 * np.median(np.abs(off - np.median(off)))
-    states, numbers = np.unique(results.table["state"], return_counts=True)
     print(
-        ", ".join(f"{n} {state}" for state, n in zip(states, numbers, strict=True)),
-        f"at redshifts {truth['true_zred'].min():.2f} to {truth['true_zred'].max():.2f}:",
-        f"{np.sum(np.abs(off) > 0.15)} outliers, sigma_NMAD {spread:.4f}",
+        f"{title}: {len(done)} galaxies at redshifts {truth['true_zred'].min():.2f} to "
+        f"{truth['true_zred'].max():.2f}: {np.sum(np.abs(off) > 0.15)} outliers, "
+        f"sigma_NMAD {spread:.4f}"
     )
     for name in ("zred", "log_stellar_mass", "log_sfr_100", "mass_weighted_age"):
-        true, low, high = truth[f"true_{name}"], done[f"{name}_p16"], done[f"{name}_p84"]
-        inside = np.mean((true >= low) & (true <= high))
+        true, width = truth[f"true_{name}"], done[f"{name}_p84"] - done[f"{name}_p16"]
+        error = np.abs(done[f"{name}_p50"] - true)
+        inside = np.mean((true >= done[f"{name}_p16"]) & (true <= done[f"{name}_p84"]))
         wide = np.mean((true >= done[f"{name}_p025"]) & (true <= done[f"{name}_p975"]))
-        print(f"{name}: {100 * inside:.0f} % within 68 %, {100 * wide:.0f} % within 95 %")
+        print(
+            f"    {name}: {100 * inside:.0f} % within 68 %, {100 * wide:.0f} % within 95 %, "
+            f"median width {np.median(width):.3f}, median error {np.median(error):.3f}"
+        )
+
+
+def report(folder):
+    """Print how the campaign's fits came out, their times, and whether astropy takes the table."""
+    results = read_results(folder / "campaign")
+    write_results(results, folder / "campaign")
+    fits.open(folder / "campaign" / "sps_catalog.fits").verify("exception")
+    states, numbers = np.unique(results.table["state"], return_counts=True)
+    print(", ".join(f"{n} {state}" for state, n in zip(states, numbers, strict=True)))
+    done = results.table[results.done()]
+    if not len(done):
+        return
+    compared("exact", done, Table.read(folder / "mocks.fits"))
     spent = done["seconds"] + done["seconds_outside"]
     print(
         f"{3600.0 / np.mean(spent):.1f} galaxies per core and hour of wall time, "
