@@ -18,6 +18,8 @@ from prospect_emu.fit.likelihood import Correlated, Emulated, Gaussian
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.networks.emulator_base import REFERENCE_LOGMASS, REFERENCE_MPC
 from prospect_emu.networks.error_table import OFFSET, dust_coordinate
+from prospect_emu.networks.network_inputs import network_inputs
+from prospect_emu.networks.sfh import edges_of_age
 from prospect_emu.observe.magnitudes import U0, A, softening
 from prospect_emu.prospector import priors
 
@@ -193,9 +195,12 @@ def _flux_function(emulator):
         for a in (net.in_mean, net.in_std, net.out_mean, net.out_std)
     )
     cosmology, zred = Cosmology(), emulator.index("zred")
+    size = len(layers[0][0])
 
     def flux(theta):
-        h = ((theta[:, 1:] - mean) / std).to(layers[0][0].dtype)
+        edges = 10.0 ** edges_of_age(cosmology.age(theta[:, zred]))
+        inputs = network_inputs(theta, size, torch.diff(edges))
+        h = ((inputs - mean) / std).to(layers[0][0].dtype)
         for w, b in layers[:-1]:
             h = gelu(h @ w + b, approximate="tanh")
         magnitude = (h @ layers[-1][0] + layers[-1][1]).double() * out_std + out_mean

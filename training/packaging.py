@@ -91,6 +91,7 @@ def train_emulator(
         **source,
         **({} if start is None else {"started_from": start.manifest.get("sha256")}),
         "final_validation_rmse": history[-1]["val"],
+        "validation_rmse": [round(h["val"], 5) for h in history],
         "epochs": len(history),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -15,6 +15,7 @@ from prospect_emu.errors import ProspectEmuError
 from prospect_emu.files import fingerprint, load_tensors, save_tensors
 from prospect_emu.networks.emulator_base import reference_scale
 from prospect_emu.networks.network import MLP
+from prospect_emu.networks.network_inputs import ALL, PLAIN, network_inputs
 from prospect_emu.networks.vector import BOX, PARAMETERS
 from prospect_emu.observe.magnitudes import U0, A, maggies_to_arsinh
 
@@ -44,6 +45,11 @@ class Settings:
         Within a step the rate falls to zero along half a cosine.
     epoch : int, optional
         Samples per epoch, drawn anew from all; default all.
+    half : float
+        Share of each step's epochs, from the first, that multiply in half precision (bfloat16),
+        in less than half the time. The last epochs are in single precision.
+    inputs : int
+        Of `prospect_emu.networks.network_inputs`: `PLAIN` or `ALL`.
     """
 
     width: int = 256
@@ -57,6 +63,8 @@ class Settings:
     optimizer: str = "nadam"
     anneal: bool = False
     epoch: int | None = None
+    half: float = 0.0
+    inputs: int = PLAIN
 
 
 def long_schedule(epochs, batch=512, epoch=2**18, rate=0.03):
@@ -71,6 +79,8 @@ def long_schedule(epochs, batch=512, epoch=2**18, rate=0.03):
         "optimizer": "muon",
         "anneal": True,
         "epoch": epoch,
+        "half": 0.8,
+        "inputs": ALL,
     }
 
 
@@ -225,7 +235,8 @@ def fit_network(net, data, loss, settings, checkpoint, progress=True, recipe=())
                 done = (state["epoch"] + i / len(batches)) / max_epochs
                 now = rate * 0.5 * (1 + np.cos(np.pi * done)) if settings.anneal else rate
                 net.zero_grad()
-                value = loss(net, epoch_rng, *(d[rows] for d in data))
+                with torch.autocast("cpu", torch.bfloat16, enabled=done < settings.half):
+                    value = loss(net, epoch_rng, *(d[rows] for d in data))
                 value.backward()
                 for optimizer, share in optimizers.items():
                     for group in optimizer.param_groups:
@@ -310,6 +321,13 @@ class FixedSamples:
 
 # Samples that set the normalisation of inputs and outputs.
 _N_NORMALISE = 20_000
+# Samples whose inputs are computed at a time.
+_ROWS = 100_000
+
+
+def inputs_of(theta, size):
+    """`network_inputs` of a tensor (n, 18) in single precision, likewise."""
+    return torch.from_numpy(network_inputs(theta.double().numpy(), size).astype(np.float32))
 
 
 def train_flux(samples, settings, checkpoint, start=None):
@@ -331,23 +349,26 @@ def train_flux(samples, settings, checkpoint, start=None):
     -------
     MLP, and the history of `fit_network`
     """
+    theta, mag, log_scale = samples.tensors
+    size = settings.inputs if start is None else start.widths[0]
+    x = torch.cat([inputs_of(rows, size) for rows in theta.split(_ROWS)])
     if start is None:
-        theta, mag, _ = (t[:: max(1, len(t) // _N_NORMALISE)] for t in samples.tensors)
-        in_mean, in_std = standard(theta[:, 1:].double().numpy())
-        out_mean, out_std = standard(mag.double().numpy())
+        every = slice(None, None, max(1, len(x) // _N_NORMALISE))
+        in_mean, in_std = standard(x[every].double().numpy())
+        out_mean, out_std = standard(mag[every].double().numpy())
     else:
         in_mean, in_std = start.in_mean, start.in_std
         out_mean, out_std = start.out_mean, start.out_std
     shift, width = torch.tensor(in_mean).float(), torch.tensor(in_std).float()
     mean, std = torch.tensor(out_mean).float(), torch.tensor(out_std).float()
 
-    def loss(net, rng, theta, mag, log_scale):
-        predicted = net((theta[:, 1:] - shift) / width) * std + mean
+    def loss(net, rng, x, mag, log_scale):
+        predicted = net((x - shift) / width) * std + mean
         return apparent_rmse(predicted, mag, log_scale, rng)
 
     torch.manual_seed(settings.seed)
     net = Network(len(in_mean), settings.width, settings.depth, len(out_mean))
     if start is not None:
         net.start_from(start)
-    history = fit_network(net, samples.tensors, loss, settings, checkpoint)
+    history = fit_network(net, (x, mag, log_scale), loss, settings, checkpoint)
     return net.to_mlp(in_mean, in_std, out_mean, out_std), history

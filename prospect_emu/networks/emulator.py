@@ -9,6 +9,7 @@ from ..observe.magnitudes import arsinh_to_maggies
 from . import sfh
 from .emulator_base import STATISTICS, EmulatorBase
 from .network import MLP
+from .network_inputs import ALL, PLAIN, network_inputs
 from .stitched import fading_weights, misfit, whole_bounds
 
 
@@ -58,7 +59,7 @@ class Emulator(EmulatorBase):
             return self._fade(theta, len(self.filters), lambda p, rows: p.reference_maggies(rows))
         # Column 0 is logmass, which only scales the flux. The network knows
         # magnitudes; that a flux is not negative has to be added.
-        flux = arsinh_to_maggies(self.flux_net(theta[:, 1:]))
+        flux = arsinh_to_maggies(self.flux_net(network_inputs(theta, self.flux_net.widths[0])))
         return np.maximum(flux, 0.0, out=flux)
 
     def at_redshift(self, zred):
@@ -155,10 +156,12 @@ class Emulator(EmulatorBase):
             return problem
         if self.flux_net is None:
             return self._between_parts()
-        nband, npar = len(self.filters), len(self.parameters)
-        ends = {"flux": (self.flux_net, npar - 1, nband), "mfrac": (self.mfrac_net, 2, sfh.NBINS)}
-        for name, (net, n_in, n_out) in ends.items():
-            if (net.widths[0], net.widths[-1]) != (n_in, n_out):
+        nets = {
+            "flux": (self.flux_net, (PLAIN, ALL), len(self.filters)),
+            "mfrac": (self.mfrac_net, (2,), sfh.NBINS),
+        }
+        for name, (net, n_in, n_out) in nets.items():
+            if net.widths[0] not in n_in or net.widths[-1] != n_out:
                 return f"network {name!r} is {net.widths[0]} -> {net.widths[-1]}"
             if not all(np.isfinite(a).all() for a in net.tensors("").values()):
                 return f"network {name!r} is not finite"
