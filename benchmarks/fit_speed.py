@@ -71,7 +71,7 @@ def batch_costs(posterior, n=256):
     return {
         "prior transform": cost(posterior.prior_transform, u),
         "parameter map": cost(posterior.predictions.vectors, theta),
-        "network": cost(posterior.emulator.flux_net, full[:, 1:]),
+        "network": cost(posterior.emulator.reference_maggies, full),
         "likelihood, all of it": cost(posterior.log_likelihood, theta),
     }
 

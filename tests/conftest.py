@@ -10,6 +10,7 @@ import pytest
 from prospect_emu import EmulatorSPS
 from prospect_emu.networks.emulator import Emulator
 from prospect_emu.networks.network import MLP
+from prospect_emu.networks.network_inputs import PLAIN
 from prospect_emu.networks.vector import BOX, FIXED, PARAMETERS
 from prospect_emu.observe.filters import curve_hash, load_filters
 
@@ -20,7 +21,12 @@ BANDS = (
 )  # fmt: skip
 
 
-def random_emulator(width=16, bands=BANDS, seed=0, sigma=0.05, dtype="f4"):
+# Ranges of what a network may see besides the parameters: `prospect_emu.networks.network_inputs`.
+COMBINED = [(-8.0, 0.0)] * 7 + [(-7.0, 1.4), (0.0, 8.0), (0.0, 12.0), (0.0, 28.0), (0.0, 12.0),
+                                (0.0, 6.2), (-2.3, 3.2)]  # fmt: skip
+
+
+def random_emulator(width=16, bands=BANDS, seed=0, sigma=0.05, dtype="f4", inputs=PLAIN):
     """An untrained emulator with plausible magnitudes: right interface, no physics.
 
     With `dtype` "f8" its network runs in double precision: batches and single
@@ -38,7 +44,8 @@ def random_emulator(width=16, bands=BANDS, seed=0, sigma=0.05, dtype="f4"):
         return MLP(tuple(weights), tuple(biases), mid, half, out_mean, out_std)
 
     n = len(bands)
-    flux = net([17, *[width] * 3, n], 1.5, np.linspace(19.0, 14.0, n), np.full(n, 1.0), bounds[1:])
+    seen = np.concatenate([bounds[1:], COMBINED])[:inputs]
+    flux = net([inputs, *[width] * 3, n], 1.5, np.linspace(19.0, 14.0, n), np.full(n, 1.0), seen)
     mfrac = net([2, 8, 7], 1.0, np.linspace(0.9, 0.6, 7), np.full(7, 0.01), bounds[[1, 14]])
     half = rng.normal(0, sigma, (n, 3 * n))
     return Emulator(

@@ -19,6 +19,8 @@ from ..files import check_writable, read_kind, write_atomic
 from ..networks.emulator import Emulator
 from ..networks.factored import FactoredEmulator
 from ..networks.loading import KINDS, load_emulator
+from ..networks.network_inputs import DEPTHS, LEAST_DUST2, LEAST_SHARE
+from ..sps.constants import REFERENCE
 from .fortran_factored import factored_constants, factored_tables, factored_vectors
 
 _MAGIC = 1347769681
@@ -198,7 +200,13 @@ def _galaxy_weights(emulator):
 
 
 def _galaxy_names(emulator):
-    return _box_names(emulator) | {"NPART": str(len(_parts(emulator)))}
+    return _box_names(emulator) | {
+        "NPART": str(len(_parts(emulator))),
+        "NDEPTH": str(len(DEPTHS)),
+        "DEPTHS": ", ".join(f"{at / REFERENCE!r}_dp" for at in DEPTHS),
+        "LEAST_SHARE": f"{LEAST_SHARE!r}_dp",
+        "LEAST_DUST2": f"{LEAST_DUST2!r}_dp",
+    }
 
 
 def _factored_weights(emulator):

@@ -18,6 +18,7 @@ from prospect_emu.commands.cli import main
 from prospect_emu.dust.dust_network import estimate
 from prospect_emu.errors import OutputError, SetupError
 from prospect_emu.export.fortran import export_fortran
+from prospect_emu.networks.network_inputs import ALL, PLAIN
 from prospect_emu.networks.stitched import stitch
 from prospect_emu.networks.vector import PARAMETERS
 
@@ -184,13 +185,15 @@ def galaxies(emulator, n=150, seed=2):
 
 
 @needs_compiler
-def test_galaxy(toy_emulator, tmp_path):
-    program = compiled(toy_emulator, tmp_path)
-    theta = galaxies(toy_emulator)
+@pytest.mark.parametrize("inputs", [PLAIN, ALL])
+def test_galaxy(make_emulator, tmp_path, inputs):
+    emulator = make_emulator(inputs=inputs)
+    program = compiled(emulator, tmp_path)
+    theta = galaxies(emulator)
     for how in ("batch", "single"):
         got = run(program, theta, how)
         # The cosmology is the package's own spline: no error of its own.
-        python = exact(toy_emulator)
+        python = exact(emulator)
         np.testing.assert_allclose(got[:, :-1], python.maggies(theta), rtol=1e-6, atol=1e-25)
         np.testing.assert_allclose(got[:, -1], python.mfrac(theta), rtol=1e-6)
 
@@ -200,7 +203,7 @@ def test_stitched(make_emulator, tmp_path):
     domains = np.array([[0.01, 2.25], [1.75, 4.25], [3.75, 6.25]])
     parts = []
     for i, domain in enumerate(domains):
-        part = make_emulator(seed=i)
+        part = make_emulator(seed=i, inputs=ALL if i == 1 else PLAIN)
         bounds = part.bounds.copy()
         bounds[ZRED] = domain
         parts.append(dataclasses.replace(part, name=f"part-{i}", bounds=bounds))

@@ -10,6 +10,7 @@ from prospect_emu import EmulatorSpecModel, EmulatorSPS
 from prospect_emu.errors import ModelMismatchError
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.networks.error_table import ErrorTable
+from prospect_emu.networks.network_inputs import ALL
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.prospector.mathews23 import model_params
 
@@ -44,11 +45,13 @@ CASES = {
 }
 
 
-@pytest.fixture(params=["network", "network with errors", "exact"])
-def engine(request, toy_emulator, toy_tables):
+@pytest.fixture(params=["network", "network of combinations", "network with errors", "exact"])
+def engine(request, toy_emulator, make_emulator, toy_tables):
     """An emulator and the precision of its fluxes: the network is single precision."""
     if request.param == "network":
         return toy_emulator, 1e-5
+    if request.param == "network of combinations":
+        return make_emulator(inputs=ALL), 1e-5
     if request.param == "network with errors":
         sigma = np.random.default_rng(1).uniform(0.02, 0.5, (3, 4, len(toy_emulator.filters)))
         nodes = np.array([0.5, 1.0, 3.0]), np.array([0.0, 0.05, 0.5, 4.0])

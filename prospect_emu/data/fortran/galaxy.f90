@@ -111,7 +111,8 @@ contains
       do p = 1, npart
         mine = pack([(k, k=start, last)], weight(p, :last - start + 1) > 0.0_dp)
         if (size(mine) == 0) cycle
-        magnitude(:, :size(mine)) = apply(emu%parts(p)%flux, theta(2:, mine), 1, nband)
+        magnitude(:, :size(mine)) = &
+          apply(emu%parts(p)%flux, inputs(emu, emu%parts(p)%flux, theta(:, mine)), 1, nband)
         do i = 1, size(mine)
           k = mine(i)
           scale = weight(p, k - start + 1) * 10.0_dp**(theta(i_logmass, k) - reference_logmass) &
@@ -123,6 +124,26 @@ contains
       end do
     end do
   end function maggies_many
+
+  ! What a network sees of parameters (nparam, n): those behind the mass and, if it was trained on
+  ! these, combinations of them.
+  pure function inputs(emu, net, theta) result(x)
+    type(emulator), intent(in) :: emu
+    type(network), intent(in) :: net
+    real(dp), intent(in) :: theta(:, :)
+    real(dp) :: x(size(net%in_mean), size(theta, 2)), dust1
+    real(dp), parameter :: depth(@NDEPTH@) = [@DEPTHS@]
+    integer :: k
+    x(:nparam - 1, :) = theta(2:, :)
+    if (size(x, 1) == nparam - 1) return
+    do k = 1, size(theta, 2)
+      dust1 = theta(i_dust1_fraction, k) * theta(i_dust2, k)
+      x(nparam:, k) = [ &
+        log10(shares(emu%sky, theta(:, k)) + @LEAST_SHARE@), &
+        log(theta(i_dust2, k) + @LEAST_DUST2@), dust1, dust1 + theta(i_dust2, k), &
+        theta(i_dust2, k) * depth**theta(i_dust_index, k), log(theta(i_duste_umin, k))]
+    end do
+  end function inputs
 
   pure function mfrac_one(emu, theta) result(f)
     type(emulator), intent(in) :: emu
