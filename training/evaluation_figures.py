@@ -73,6 +73,18 @@ def comparison_figure(numbers, laws, seconds, counts, floor):
     return figure
 
 
+def learning_figure(curves):
+    """Validation loss (arsinh mag) after each epoch of trainings, lists by label."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    ax = figure.subplots()
+    for label, loss in curves.items():
+        ax.semilogy(np.arange(1, len(loss) + 1), loss, lw=1, label=f"{label}, end {loss[-1]:.3g}")
+    ax.set(xlabel="epochs", ylabel="validation loss [arsinh mag]")
+    ax.yaxis.set_major_formatter(_PLAIN)
+    ax.legend(**_SMALL)
+    return figure
+
+
 def band_figure(waves, r, floor):
     """Errors of each band by wavelength, their distribution, and their correlation.
 

@@ -167,6 +167,7 @@ def write_report(scored, store, seconds, folder, floor=FLOOR, overwrite=False):
         ),
         _TIMES + (f" Not timed: {', '.join(absent)}." if absent else ""),
         _table(times),
+        *_learning(scored, folder),
         *(part for s in scored for part in _one(s, store, waves, folder, floor)),
     ]
     stored = {
@@ -242,6 +243,16 @@ def answer(numbers, floor):
         if n["width"] is None and n["good_enough_from"] <= floor
     ]  # fmt: skip
     return text + (f"; {' and '.join(others)}, without a width, is good enough." if others else ".")
+
+
+def _learning(scored, folder):
+    """The section of learning curves, where files tell them."""
+    training = {s.label: s.emulator.manifest.get("training", {}) for s in scored}
+    curves = {k: t["validation_rmse"] for k, t in training.items() if t.get("validation_rmse")}
+    if not curves:
+        return
+    save_figure(evaluation_figures.learning_figure(curves), folder / "learning.png", dpi=110)
+    yield "![Validation loss after each epoch](learning.png)"
 
 
 def _one(s, store, waves, folder, floor):
