@@ -18,8 +18,8 @@ _BISECTIONS = 54
 class MassCoordinates:
     """As `prospect_emu.sampling.coordinates.UnitCoordinates`, with brightness for mass.
 
-    The parameters that share a prior with the mass stand in their own units, the others are
-    those of `UnitCoordinates`.
+    The parameters that share a prior with the mass stand in their own units, but for one that
+    this prior holds fixed; the others are those of `UnitCoordinates`.
 
     Parameters
     ----------
@@ -32,7 +32,9 @@ class MassCoordinates:
         self._posterior, (self._mass, self._is_log) = posterior, scale
         columns = np.arange(posterior.ndim)
         self.prior = next(p for p in posterior.priors if self._mass in columns[p.columns])
-        self.own = columns[self.prior.columns]
+        self.joint = columns[self.prior.columns]
+        drawn = self.prior.quantile(np.random.default_rng(0).random((8, self.joint.size)))
+        self.own = self.joint[np.ptp(drawn, axis=0) > 0.0]
         self.rest = np.setdiff1d(columns, self.own)
         self._weight = posterior.brightness_weights()
 
@@ -77,11 +79,12 @@ class MassCoordinates:
 
     def unit(self, y, v):
         u = ndtr(y)
-        u[:, self.own] = (self.prior.inverse or self._cumulative)(v[:, self.own])
+        some = np.isin(self.joint, self.own)
+        u[:, self.own] = (self.prior.inverse or self._cumulative)(v[:, self.joint])[:, some]
         return u
 
     def _density(self, v):
-        density = self.prior.log_density(v[:, self.own])
+        density = self.prior.log_density(v[:, self.joint])
         if not self._is_log:
             with np.errstate(invalid="ignore", divide="ignore"):
                 density = density + np.log(v[:, self._mass])

@@ -9,6 +9,7 @@ from prospect_emu.fit.mass_coordinates import find_scale, mass_coordinates
 from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.prospector.mathews23 import model_params
+from prospect_emu.prospector.templates import template_model
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,16 @@ def test_bands_without_light():
     assert (far.maggies(far.prior_transform(u))[:, 0] == 0.0).any()
     assert find_scale(far, u) == (far.labels.index("massmet_1"), True)
     assert mass_coordinates(far) is not None
+
+
+def test_a_joint_prior_that_holds_the_redshift():
+    """Prospector-beta at one redshift: the first value of its prior is the same everywhere."""
+    filters = load_filters(["jwst_f200w", "jwst_f444w"])
+    obs = {"filters": filters, "maggies": np.full(2, 1e-9), "maggies_unc": np.full(2, 1e-10)}
+    posterior = BatchedPosterior(template_model("uncover", zred=2.0)[0], obs, EmulatorSPS())
+    coordinates = mass_coordinates(posterior)
+    assert posterior.labels[0] == "nzsfh_1" and 0 not in coordinates.own
+    u = np.random.default_rng(2).uniform(0.01, 0.99, (20, posterior.ndim))
+    y, v, density, _ = coordinates.start(u)
+    assert np.isfinite(density).all() and (v[:, 0] == 2.0).all()
+    np.testing.assert_allclose(coordinates.unit(y, v), u, atol=1e-9)
