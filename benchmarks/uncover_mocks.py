@@ -85,6 +85,11 @@ def photometry(galaxy):
     return obs | {"filters": filters, "wavelength": None, "spectrum": None, "unc": None}
 
 
+def fitted(results):
+    """Rows of the fits that ended, "uncertain" ones too, whose redshifts have several modes."""
+    return results.table[np.isfinite(results.table["zred_p50"])]
+
+
 def compared(title, done, truth):
     """Print outliers, scatter and coverage of fits (rows with percentiles) against the truth."""
     truth = truth[np.searchsorted(truth["id"], np.asarray(done["galaxy"], dtype=int))]
@@ -113,7 +118,7 @@ def report(folder):
     fits.open(folder / "campaign" / "sps_catalog.fits").verify("exception")
     states, numbers = np.unique(results.table["state"], return_counts=True)
     print(", ".join(f"{n} {state}" for state, n in zip(states, numbers, strict=True)))
-    done = results.table[results.done()]
+    done = fitted(results)
     if not len(done):
         return
     compared("exact", done, Table.read(folder / "mocks.fits"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.table import Table
-from uncover_mocks import DEPTH, compared, photometry
+from uncover_mocks import DEPTH, compared, fitted, photometry
 
 from prospect_emu import BatchedPosterior, EmulatorSPS
 from prospect_emu.files import load_tensors, save_tensors
@@ -143,8 +143,7 @@ def main(folder, n, epochs, report):
             done.append({"galaxy": int(galaxy["id"]), "kind": kind} | row)
             with out.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")
-    exact = read_results(folder / "campaign")
-    exact = exact.table[exact.done()]
+    exact = fitted(read_results(folder / "campaign"))
     both = {k: {d["galaxy"]: d for d in done if d["kind"] == k} for k in (ALONE, ADDED)}
     same = [int(g) for g in exact["galaxy"] if all(int(g) in b for b in both.values())]
     for kind, rows in both.items():
