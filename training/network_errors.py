@@ -17,8 +17,9 @@ from .evaluate import BRIGHT
 from .recipe import Recipe, draw_parameters
 
 ZRED, DUST2 = PARAMETERS.index("zred"), PARAMETERS.index("dust2")
-# Nodes: redshifts as shares of the range, denser towards its ends.
-_ALONG = (0.0, 0.015, 0.05, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95, 0.985, 1.0)
+# Nodes: redshifts as shares of the range, as close as breaks and lines cross bands (0.06 in
+# redshift), and closer at its ends.
+_ALONG = (0.0, 0.01, *(np.arange(1, 40) / 40).tolist(), 0.99, 1.0)
 _DUST2 = (0.0, 0.001, 0.003, 0.008, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 4.0)
 _CELLS = 64  # in dust2, of as many samples each
 # Streams of a recipe's seed, beside those of generate.STREAMS and of folded_samples.
@@ -58,7 +59,7 @@ def residuals(exact, emulators, theta):
     return np.array([m - truth for m in made]), truth < BRIGHT
 
 
-def measure(emulators, exact, each=4, n=8192, progress=True):
+def measure(emulators, exact, each=2, n=8192, progress=True):
     """Mean squared residuals of emulators of the same bands and redshifts, in cells of samples.
 
     Parameters
