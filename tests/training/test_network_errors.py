@@ -22,12 +22,12 @@ def pair(toy_emulator):
 
 
 def test_a_constant_error_is_found(pair, monkeypatch):
-    """A bias is part of the stated error: 0.03 mag to the softening of AB 30 (1e-3), pulls of 1."""
+    """A bias is part of the stated error: 0.03 mag to the softening of AB 30 (4e-3), pulls of 1."""
     exact, fainter = pair
     monkeypatch.setattr(errors, "mass_network", lambda *args: exact.mfrac_net)
     cells = errors.measure([fainter, exact], exact, each=1, n=640, progress=False)
     made, same = errors.with_errors([fainter, exact], exact, cells)
-    np.testing.assert_allclose(made.errors.sigma, 0.03, rtol=2e-3)
+    np.testing.assert_allclose(made.errors.sigma, 0.03, rtol=4e-3)
     assert same.errors.sigma.max() < 1e-5
     assert made.manifest["errors"]["mfrac_bias"] == 0.0
     assert made.errors.zred[0] == 0.5 and made.errors.zred[-1] == 3.0
