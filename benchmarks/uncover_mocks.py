@@ -30,6 +30,7 @@ DEPTH = {
     "f444w": 29.7, "f460m": 28.2, "f480m": 28.3,
 }  # fmt: skip
 ZEROPOINT, FLOOR, SNR, DRAWN = 28.9, 0.05, 10.0, 20000
+QUANTITIES = ("zred", "log_stellar_mass", "log_sfr_100", "mass_weighted_age")
 SETTINGS = """name = "mocks like UNCOVER's"
 output = "campaign"
 [catalog]
@@ -70,7 +71,7 @@ def mocks(n, seed=0):
     for i, name in enumerate(DEPTH):
         table[f"f_{name}"], table[f"e_{name}"] = flux[:n, i], error[:n, i]
     _, true = derived.quantities(theta[:n])
-    for name in ("log_stellar_mass", "log_sfr_100", "mass_weighted_age"):
+    for name in QUANTITIES[1:]:
         table[f"true_{name}"] = true[name]
     table["true_zred"] = theta[:n, 0]
     return table
@@ -100,7 +101,7 @@ def compared(title, done, truth):
         f"{truth['true_zred'].max():.2f}: {np.sum(np.abs(off) > 0.15)} outliers, "
         f"sigma_NMAD {spread:.4f}"
     )
-    for name in ("zred", "log_stellar_mass", "log_sfr_100", "mass_weighted_age"):
+    for name in QUANTITIES:
         true, width = truth[f"true_{name}"], done[f"{name}_p84"] - done[f"{name}_p16"]
         error = np.abs(done[f"{name}_p50"] - true)
         inside = np.mean((true >= done[f"{name}_p16"]) & (true <= done[f"{name}_p84"]))

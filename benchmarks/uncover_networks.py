@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.table import Table
-from uncover_mocks import DEPTH, compared, fitted, photometry
+from uncover_mocks import DEPTH, QUANTITIES, compared, fitted, photometry
 
 from prospect_emu import BatchedPosterior, EmulatorSPS
 from prospect_emu.files import load_tensors, save_tensors
@@ -117,10 +117,17 @@ def fit(model, obs, sps, net, seed):
     theta, weights = theta[keep], weights[keep]
     values = posterior.predictions.quantities(theta)[1] | {"zred": theta[:, 0]}
     row = {"ncall": int(np.sum(result.ncall)), "seconds": result.diagnostics["seconds"]}
-    for name in ("zred", "log_stellar_mass", "log_sfr_100", "mass_weighted_age"):
+    for name in QUANTITIES:
         found = weighted_quantiles(values[name], weights, QUANTILES)
         row |= dict(zip((f"{name}_p{p}" for p in PERCENTILES), found.tolist(), strict=True))
     return row
+
+
+def shift(found, exact, name):
+    """How far medians are from the exact ones, in half the exact 16-84 % widths."""
+    half = 0.5 * (exact[f"{name}_p84"] - exact[f"{name}_p16"])
+    apart = np.abs(found[f"{name}_p50"] - exact[f"{name}_p50"]) / half
+    return f"{np.median(apart):.2f} (68 % below {np.quantile(apart, 0.68):.2f})"
 
 
 def main(folder, n, epochs, report):
@@ -146,9 +153,13 @@ def main(folder, n, epochs, report):
     exact = fitted(read_results(folder / "campaign"))
     both = {k: {d["galaxy"]: d for d in done if d["kind"] == k} for k in (ALONE, ADDED)}
     same = [int(g) for g in exact["galaxy"] if all(int(g) in b for b in both.values())]
+    exact = exact[[int(g) in same for g in exact["galaxy"]]]
     for kind, rows in both.items():
-        compared(f"network, {kind}", Table([rows[g] for g in same]), table)
-    compared("exact", exact[[int(g) in same for g in exact["galaxy"]]], table)
+        found = Table([rows[g] for g in same])
+        compared(f"network, {kind}", found, table)
+        apart = {name: shift(found, exact, name) for name in QUANTITIES}
+        print("    from the exact median: " + ", ".join(f"{k} {v}" for k, v in apart.items()))
+    compared("exact", exact, table)
 
 
 if __name__ == "__main__":
