@@ -89,7 +89,9 @@ def network(folder, posterior, epochs):
     """The network, trained unless it is there, and its error in arsinh mag, (nband,)."""
     path = folder / "network.safetensors"
     if not path.exists():
-        settings = Settings(512, 5, **long_schedule(epochs, batch=1024) | {"inputs": PLAIN})
+        settings = Settings(
+            512, 5, **long_schedule(epochs, batch=1024, rate=0.03) | {"inputs": PLAIN}
+        )
         net, history = train_flux(Samples(posterior, SAMPLES), settings, folder / "checkpoint")
         theta, magnitude, log_scale = (t.double().numpy() for t in Samples(
             posterior, 16 * SHARD, HELD_OUT

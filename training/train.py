@@ -67,7 +67,7 @@ class Settings:
     inputs: int = PLAIN
 
 
-def long_schedule(epochs, batch=512, epoch=2**18, rate=0.03):
+def long_schedule(epochs, batch=512, epoch=2**18, rate=0.012):
     """Settings for training on millions of samples, each seen a few times.
 
     The recipe of the bundled networks; docs/training.md tells what else was tried.

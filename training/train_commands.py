@@ -122,7 +122,7 @@ def _network_options(p, n_train, or_fsps=""):
     about = "of 262,144 samples each (%(default)s)"
     p.add_argument("--epochs", type=positive, default=100, help=about)
     about = "learning rate, which falls to zero (%(default)s)"
-    p.add_argument("--rate", type=float, default=0.03, help=about)
+    p.add_argument("--rate", type=float, default=0.012, help=about)
     about = "nodes per hidden layer (%(default)s)"
     p.add_argument("--width", type=positive, default=256, help=about)
     p.add_argument("--depth", type=positive, default=5, help="hidden layers (%(default)s)")

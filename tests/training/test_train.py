@@ -112,7 +112,7 @@ def test_packaged_file(student, tmp_path):
     json.dumps(m)
 
 
-LONG = train.Settings(width=32, depth=2, **train.long_schedule(8, batch=64, epoch=1000))
+LONG = train.Settings(width=32, depth=2, **train.long_schedule(8, batch=64, epoch=1000, rate=0.03))
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, LONG], ids=["nadam", "muon"])
