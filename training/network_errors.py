@@ -103,7 +103,7 @@ def tables(bounds, at, squares, counts):
     return [fit_errors(*nodes, at, s, counts) for s in squares]
 
 
-def pulls(emulators, exact, distribution="fat_tailed", redshifts=25, n=4096, progress=True):
+def pulls(emulators, exact, distribution="fat_tailed", redshifts=100, n=2048, progress=True):
     """Root mean square of error over stated error, on draws that no table has seen.
 
     Of galaxies brighter than AB 30, in every fifth of the redshifts, its ends, and every tenth

@@ -77,11 +77,19 @@ class MassCoordinates:
         logl[inside] = self._posterior.of_light(light[inside], v[inside])
         return v, density, logl
 
+    def reached(self, y, v):
+        if self.prior.inverse is None:
+            return np.ones(len(y), dtype=bool)
+        u = self._own_unit(v, self.prior.inverse)
+        return ((u > 0.0) & (u < 1.0)).all(axis=1)
+
     def unit(self, y, v):
         u = ndtr(y)
-        some = np.isin(self.joint, self.own)
-        u[:, self.own] = (self.prior.inverse or self._cumulative)(v[:, self.joint])[:, some]
+        u[:, self.own] = self._own_unit(v, self.prior.inverse or self._cumulative)
         return u
+
+    def _own_unit(self, v, inverse):
+        return inverse(v[:, self.joint])[:, np.isin(self.joint, self.own)]
 
     def _density(self, v):
         density = self.prior.log_density(v[:, self.joint])

@@ -49,7 +49,7 @@ class _Masses:
         return self.function.phi(mass, zred) / np.interp(zred, self.nodes, self.number)
 
     def _until(self, zred):
-        """Of indices (n,) of the masses: what lies below these, at redshifts (n,)."""
+        """A function: indices (n,) of `mass` to probabilities (n,) below, at redshifts (n,)."""
         row = np.searchsorted(self.nodes[1:-1], zred)
         following = np.minimum(row + 1, self.nodes.size - 1)
         width = np.maximum(self.nodes[following] - self.nodes[row], 1e-300)

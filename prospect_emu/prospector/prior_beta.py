@@ -23,6 +23,7 @@ _MASSMET = beta.MASSMET if _DEVELOPED else beta.massmet
 _RATE = beta.SPL_TL_SFRD if _DEVELOPED else beta.spl_tl_sfrd
 _AGES = beta.WMAP9_AGE if _DEVELOPED else (beta.z_age, beta.age)
 _AMIN = 7.1295
+_ROUNDING = 1e-12
 # Where Prospector switches from the mass functions of Leja et al. (2020) to those
 # of Tacchella et al. (2018), tabulated at whole redshifts from 4 to 12.
 _SWITCH, _LAST = 3, 12
@@ -87,7 +88,7 @@ class MassFunction:
         return density
 
     def __call__(self, u, zred):
-        total, whole = self._until(zred)
+        total, whole = self._sums(zred)
         target = (u * whole)[:, None]
         above = np.clip((total < target).sum(axis=1), 1, self.grid.size - 1)
         row = np.arange(len(u))
@@ -97,15 +98,15 @@ class MassFunction:
 
     def cumulative(self, mass, zred):
         """Probabilities (n,) of masses (n,)."""
-        total, whole = self._until(zred)
+        total, whole = self._sums(zred)
         above = np.clip(np.searchsorted(self.grid, mass), 1, self.grid.size - 1)
         row = np.arange(len(mass))
         left, right = total[row, above - 1], total[row, above]
         step = self.grid[above] - self.grid[above - 1]
         return (left + (mass - self.grid[above - 1]) / step * (right - left)) / whole
 
-    def _until(self, zred):
-        """What lies below each mass of the grid (n, m), and in all (n,)."""
+    def _sums(self, zred):
+        """Sums of the density below each mass of the grid (n, m), and over all of it (n,)."""
         total = np.cumsum(self.on_grid(zred), axis=1)
         total[:, 0] = 0.0
         return total, total[:, -1]
@@ -250,7 +251,10 @@ class Beta:
         return out
 
     def cumulative(self, x):
-        """Probabilities (n, k) of values (n, k): the inverse of `quantile`."""
+        """Probabilities (n, k) of values (n, k): the inverse of `quantile`.
+
+        nan for ratios that have a density, but that no probability leads to.
+        """
         out = np.empty(x.shape)
         zred, mass, met = x[:, :3].T
         if self.fixed:
@@ -271,8 +275,12 @@ class Beta:
             out[:, 1] = self.masses.cumulative(mass, zred)
         out[:, 2] = _metallicity_cumulative(met, mass, *self.range)
         if self.ratios is not None:
-            around = np.clip(x[:, 3:] - self.ratios(zred, mass), -self.half, self.half)
-            out[:, 3:] = priors.t2_cumulative(around, 0.0, self.scale, -self.half, self.half)
+            around = x[:, 3:] - self.ratios(zred, mass)
+            known = np.abs(around) <= self.half + _ROUNDING
+            known &= (x[:, 3:] >= self.ratios.lo) & (x[:, 3:] <= self.ratios.hi)
+            around = np.clip(around, -self.half, self.half)
+            inside = priors.t2_cumulative(around, 0.0, self.scale, -self.half, self.half)
+            out[:, 3:] = np.where(known, inside, np.nan)
         return np.clip(out, 0.0, 1.0, out=out)
 
     def log_density(self, x):

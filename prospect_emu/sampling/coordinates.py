@@ -47,6 +47,10 @@ class UnitCoordinates:
         v = self._prior_transform(ndtr(y))
         return v, np.zeros(len(y)), self._log_likelihood(v)
 
+    def reached(self, y, v):
+        """Whether points of the unit cube lead there, (n,): a density may be wider than that."""
+        return np.ones(len(y), dtype=bool)
+
     def unit(self, y, v):
         """Points of the unit cube, shape (n, ndim)."""
         return ndtr(y)

@@ -234,6 +234,7 @@ class _Counted:
 
     def __init__(self, coordinates, pool):
         self.cheap_density, self.unit = coordinates.cheap_density, coordinates.unit
+        self.reached = coordinates.reached
         self._coordinates, self._pool = coordinates, pool
 
     def start(self, u):

@@ -261,6 +261,9 @@ def learnt_walks(u, loglstar, walks, rng, coordinates, learnt):
             continue
         v_new, density_new, logl_new = coordinates.evaluate(y_new[rows])
         good = (logl_new > loglstar) & (chance[1, rows] < density_new - density[rows])
+        if not good.any():
+            continue
+        good[good] = coordinates.reached(y_new[rows[good]], v_new[good])
         rows = rows[good]
         z[rows], y[rows], v[rows] = proposal[rows], y_new[rows], v_new[good]
         cheap[rows], density[rows], logl[rows] = cheap_new[rows], density_new[good], logl_new[good]

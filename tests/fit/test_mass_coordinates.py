@@ -10,6 +10,8 @@ from prospect_emu.fit.posterior import BatchedPosterior
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.prospector.mathews23 import model_params
 from prospect_emu.prospector.templates import template_model
+from prospect_emu.sampling.quadratic_map import QuadraticMap
+from prospect_emu.sampling.walks import learnt_walks
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,28 @@ def test_a_joint_prior_that_holds_the_redshift():
     y, v, density, _ = coordinates.start(u)
     assert np.isfinite(density).all() and (v[:, 0] == 2.0).all()
     np.testing.assert_allclose(coordinates.unit(y, v), u, atol=1e-9)
+
+
+def test_walks_stay_where_the_unit_cube_leads():
+    """Prospector-beta's ratios have a density beyond the range of its draws.
+
+    Starts at the lowest ratios, in walks of 100 steps: every chain's vector is that of its
+    point of the unit cube, to the rounding of the inverse.
+    """
+    filters = load_filters(["jwst_f200w", "jwst_f444w"])
+    obs = {"filters": filters, "maggies": np.full(2, 1e-9), "maggies_unc": np.full(2, 1e-8)}
+    posterior = BatchedPosterior(template_model("uncover", zred=2.0)[0], obs, EmulatorSPS())
+    coordinates, rng = mass_coordinates(posterior), np.random.default_rng(3)
+    u = rng.uniform(0.01, 0.99, (200, posterior.ndim))
+    ratios = [i for i, name in enumerate(posterior.labels) if name.startswith("nzsfh")][3:]
+    u[:, ratios] = rng.uniform(1e-5, 1e-3, (200, len(ratios)))
+    y, v, _, _ = coordinates.start(u)
+    assert coordinates.reached(y, v).all()
+    y_out = y.copy()
+    y_out[:, ratios[0]] = -7.0
+    v_out, density, _ = coordinates.evaluate(y_out)
+    assert np.isfinite(density).any() and not coordinates.reached(y_out, v_out).any()
+    learnt = QuadraticMap.fit(y)
+    moved, v, _, accepted = learnt_walks(u, -np.inf, 100, rng, coordinates, learnt)
+    assert accepted.all()
+    np.testing.assert_allclose(posterior.prior_transform(moved), v, atol=1e-6)
