@@ -17,9 +17,8 @@ from .evaluate import BRIGHT
 from .recipe import Recipe, draw_parameters
 
 ZRED, DUST2 = PARAMETERS.index("zred"), PARAMETERS.index("dust2")
-# Nodes: redshifts as shares of the range, as close as breaks and lines cross bands (0.06 in
-# redshift), and closer at its ends.
-_ALONG = (0.0, 0.01, *(np.arange(1, 40) / 40).tolist(), 0.99, 1.0)
+# Nodes in redshift, as close as breaks and lines cross bands, and closer at the ends of the range.
+_STEP, _END = 0.0625, 0.025
 _DUST2 = (0.0, 0.001, 0.003, 0.008, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 4.0)
 _CELLS = 64  # in dust2, of as many samples each
 # Streams of a recipe's seed, beside those of generate.STREAMS and of folded_samples.
@@ -28,12 +27,17 @@ FITTED, HELD_OUT = 4, 5
 _FAINT = 1e-3
 
 
+def nodes(low, high):
+    """Redshifts of a table's nodes."""
+    even = np.linspace(low, high, max(2, round((high - low) / _STEP)) + 1)
+    return np.unique(np.r_[even, low + _END, high - _END])
+
+
 def redshifts(low, high, each):
     """Redshifts to fit a table at, (m,): `each` in every interval of its nodes, and both ends."""
-    share = np.concatenate(
-        [a + (b - a) * (np.arange(each) + 0.5) / each for a, b in pairwise(_ALONG)]
-    )
-    return low + (high - low) * np.r_[0.0, share, 1.0]
+    share = (np.arange(each) + 0.5) / each
+    inside = [a + (b - a) * share for a, b in pairwise(nodes(low, high))]
+    return np.r_[low, np.concatenate(inside), high]
 
 
 def draws(recipe, stream, zred, n):
@@ -98,9 +102,8 @@ def measure(emulators, exact, each=2, n=8192, progress=True):
 
 def tables(bounds, at, squares, counts):
     """An `ErrorTable` of each emulator from what `measure` gives; `bounds` (18, 2) are theirs."""
-    low, high = bounds[ZRED]
-    nodes = low + (high - low) * np.array(_ALONG), np.array(_DUST2)
-    return [fit_errors(*nodes, at, s, counts) for s in squares]
+    at_nodes = nodes(*bounds[ZRED]), np.array(_DUST2)
+    return [fit_errors(*at_nodes, at, s, counts) for s in squares]
 
 
 def pulls(emulators, exact, distribution="fat_tailed", redshifts=100, n=2048, progress=True):

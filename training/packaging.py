@@ -85,6 +85,7 @@ def train_emulator(
     checkpoint = work / f"{name}.checkpoint.safetensors"
     net = None if start is None else start.flux_net
     flux_net, history = train_flux(samples, settings, checkpoint, net)
+    settings = dataclasses.replace(settings, inputs=flux_net.widths[0])
     mfrac_net = train_mfrac(*mfrac, work / "mfrac.checkpoint.safetensors")
     training = {
         "settings": dataclasses.asdict(settings),

@@ -46,8 +46,8 @@ class Settings:
     epoch : int, optional
         Samples per epoch, drawn anew from all; default all.
     half : float
-        Share of each step's epochs, from the first, that multiply in half precision (bfloat16),
-        in less than half the time. The last epochs are in single precision.
+        Share of each step's epochs, from the first, that multiply in half precision (bfloat16);
+        the last epochs are in single precision.
     inputs : int
         Of `prospect_emu.networks.network_inputs`: `PLAIN` or `ALL`.
     """
@@ -67,6 +67,12 @@ class Settings:
     inputs: int = PLAIN
 
 
+def multiplies_bfloat16():
+    """Whether the processor has instructions for it; others take ten times longer than without."""
+    has = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def long_schedule(epochs, batch=512, epoch=2**18, rate=0.012):
     """Settings for training on millions of samples, each seen a few times.
 
@@ -79,7 +85,7 @@ def long_schedule(epochs, batch=512, epoch=2**18, rate=0.012):
         "optimizer": "muon",
         "anneal": True,
         "epoch": epoch,
-        "half": 0.8,
+        "half": 0.8 if multiplies_bfloat16() else 0.0,
         "inputs": ALL,
     }
 

@@ -54,7 +54,7 @@ def register_train(subparsers):
         "--start",
         metavar="EMULATOR",
         help="go on from the weights of this network, on samples that it has not seen; with "
-        "--rate 0.01 or less, and in a WORKDIR of its own",
+        "--rate 0.005 or less, and in a WORKDIR of its own",
     )
     for name in ("network", "factored"):
         p = steps.choices[name]

@@ -162,7 +162,8 @@ class Emulator(EmulatorBase):
         }
         for name, (net, n_in, n_out) in nets.items():
             if net.widths[0] not in n_in or net.widths[-1] != n_out:
-                return f"network {name!r} is {net.widths[0]} -> {net.widths[-1]}"
+                wanted = f"{' or '.join(map(str, n_in))} -> {n_out}"
+                return f"network {name!r} is {net.widths[0]} -> {net.widths[-1]}, not {wanted}"
             if not all(np.isfinite(a).all() for a in net.tensors("").values()):
                 return f"network {name!r} is not finite"
         return None

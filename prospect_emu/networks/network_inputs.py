@@ -21,20 +21,26 @@ ALL = PLAIN + sfh.NBINS + 4 + len(DEPTHS)
 
 
 def network_inputs(theta, size, durations=None):
-    """Inputs of a network with `size` of them, (n, size).
+    """What a network with `size` inputs is given.
 
     Parameters
     ----------
     theta : ndarray or tensor, shape (n, 18)
     size : int
         `PLAIN`, the parameters behind the mass, or `ALL`, where these follow: log10 of the share
-        of the mass in each bin, ln(dust2), the depths of the birth clouds and of both dusts, the
-        diffuse dust's depth at `DEPTHS`, and ln(duste_umin).
+        of the mass in each bin, ln(dust2), the depths of the birth clouds and of both dusts at
+        5500 Angstrom, the diffuse dust's depth at `DEPTHS`, and ln(duste_umin).
     durations : ndarray or tensor, shape (n, 7), optional
-        Lengths of the bins in years, if they are known.
+        Lengths of the bins in years, if they are known; of tensors with gradients they must be.
+
+    Returns
+    -------
+    ndarray or tensor, shape (n, size)
     """
     if size == PLAIN:
         return theta[:, 1:]
+    if size != ALL:
+        raise ValueError(f"networks have {PLAIN} or {ALL} inputs, not {size}")
     xp = namespace(theta)
     if durations is None:
         durations = sfh.bin_durations(theta[:, _AT["zred"]])

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'train' (t
 from prospect_emu.errors import ProspectEmuError  # noqa: E402
 from prospect_emu.networks.emulator_base import reference_scale  # noqa: E402
 from prospect_emu.networks.loading import load_emulator  # noqa: E402
+from prospect_emu.networks.network_inputs import ALL, PLAIN  # noqa: E402
 from prospect_emu.observe.magnitudes import maggies_to_arsinh  # noqa: E402
 from prospect_emu.training import train  # noqa: E402
 from prospect_emu.training.evaluate import Residuals  # noqa: E402
@@ -143,7 +144,7 @@ def test_resume_is_bit_for_bit(stores, tmp_path, monkeypatch, settings):
 
 
 def test_muon_needs_fewer_steps(stores, tmp_path):
-    """As many samples seen, the same network, no step sizes but the defaults of each."""
+    """As many samples seen, the same network, each at a rate that suits it."""
     torch.set_num_threads(1)
     data = stores[0].load()
     samples = train.FixedSamples(data["theta"], data["maggies"])
@@ -184,3 +185,34 @@ def test_checkpoint_of_another_training_is_refused(stores, tmp_path):
     other = train.Settings(width=8, depth=1, schedule=((1e-3, 500, 2),))
     with pytest.raises(ProspectEmuError, match="other settings or samples"):
         train.train_flux(samples, other, tmp_path / "c.safetensors")
+
+
+def test_half_precision_ends_with_its_share(stores, tmp_path, monkeypatch):
+    """Outputs of the first seven of eight epochs are in bfloat16, where 80 % were asked for."""
+    monkeypatch.setattr(train, "multiplies_bfloat16", lambda: True)
+    halves = train.Settings(16, 2, **train.long_schedule(8, batch=500, epoch=500, rate=0.01))
+    kinds, real = [], train.Network.forward
+
+    def forward(self, x):
+        kinds.append((self.training, (out := real(self, x)).dtype))
+        return out
+
+    monkeypatch.setattr(train.Network, "forward", forward)
+    data = stores[0].load()
+    samples = train.FixedSamples(data["theta"], data["maggies"])
+    train.train_flux(samples, halves, tmp_path / "half.safetensors")
+    assert [kind for training, kind in kinds if training] == [torch.bfloat16] * 7 + [torch.float32]
+    monkeypatch.setattr(train, "multiplies_bfloat16", lambda: False)
+    assert train.long_schedule(8)["half"] == 0.0
+
+
+def test_a_start_keeps_its_inputs(stores, student, tmp_path):
+    """A network of the parameters alone goes on as one, whatever the settings say."""
+    data = stores[0].load()
+    samples = train.FixedSamples(data["theta"], data["maggies"])
+    mass = data["theta"], data["mfrac"]
+    few = replace(SETTINGS, schedule=((1e-4, 64, 1),), inputs=ALL)
+    made = train_emulator(
+        samples, mass, stores[1], few, "again", tmp_path, {"source": "teacher"}, start=student
+    )
+    assert made.flux_net.widths[0] == PLAIN == made.manifest["training"]["settings"]["inputs"]
