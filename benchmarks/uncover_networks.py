@@ -4,8 +4,8 @@
 
 A network of 5 x 512 learns the fluxes of the model ``uncover`` in UNCOVER's bands over
 0.001 < z < 20 from fat-tailed draws, redshifts even in z and in ln(1 + z) by halves. Then each mock
-is fitted twice, with the survey's errors alone and with the network's added. Goes on where it was
-stopped; the report sets the fits beside those of the exact emulator, on the same galaxies.
+is fitted twice, with the survey's errors alone and with the network's added. An interrupted run
+resumes; the report sets the fits beside those of the exact emulator, on the same galaxies.
 """
 
 import argparse
@@ -100,9 +100,12 @@ def network(folder, posterior, epochs):
         true = maggies_to_arsinh(arsinh_to_maggies(magnitude) * scale)
         off = maggies_to_arsinh(maggies(net, theta[:, ORDER])) - true
         sigma = np.sqrt(np.nanmean(np.where(true < BRIGHT, off, np.nan) ** 2, axis=0))
-        told = {"kind": KIND, "validation": json.dumps([h["val"] for h in history])}
+        told = {"kind": KIND, "epochs": str(epochs)}
+        told |= {"validation": json.dumps([h["val"] for h in history])}
         save_tensors(path, net.tensors("net") | {"sigma": sigma}, told)
-    tensors, _ = load_tensors(path, KIND)
+    tensors, told = load_tensors(path, KIND)
+    if told.get("epochs", "40") != str(epochs):
+        raise SystemExit(f"{path} was trained for {told['epochs']} epochs: take another folder")
     return MLP.from_tensors(tensors, "net"), tensors["sigma"]
 
 
@@ -155,6 +158,8 @@ def main(folder, n, epochs, report):
     exact = fitted(read_results(folder / "campaign"))
     both = {k: {d["galaxy"]: d for d in done if d["kind"] == k} for k in (ALONE, ADDED)}
     same = [int(g) for g in exact["galaxy"] if all(int(g) in b for b in both.values())]
+    if not same:
+        raise SystemExit("no galaxy has its exact fit (uncover_mocks.py) and both of the network")
     exact = exact[[int(g) in same for g in exact["galaxy"]]]
     for kind, rows in both.items():
         found = Table([rows[g] for g in same])

@@ -8,7 +8,7 @@ are fitted exactly by the preset ``standard``, and once more with another seed. 
 its stated errors added, then weighs the exact fit's samples by its own likelihood: what the
 medians move by is the network's doing alone, without a sampler's noise. ``--refit`` fits with
 networks as well. D as in `prospect_emu.fits.compare`; the largest of its four quantities counts.
-One file per mock in OUT; a second call makes what is missing.
+One file per mock and floor in OUT; a second call makes what is missing.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def main(given):
     found, tails = [], []
     for seed in range(given.mocks):
         more = (seed < given.repeats, given.networks, given.refit)
-        made = study(given.out / f"{seed}.npz", seed, given.floor, *more)
+        made = study(given.out / f"{given.floor:g}-{seed}.npz", seed, given.floor, *more)
         found.append(made[0])
         tails.append(made[1])
     head = " | ".join(NAMES)

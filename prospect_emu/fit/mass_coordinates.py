@@ -26,6 +26,13 @@ class MassCoordinates:
     posterior : BatchedPosterior
     scale : tuple of (int, bool)
         Column of the mass, and whether it is a logarithm; see `find_scale`.
+
+    Attributes
+    ----------
+    prior : CompiledPrior
+        The one that holds the mass.
+    joint, own, rest : ndarray of int
+        Columns of this prior, those of them that it lets vary, and all other columns.
     """
 
     def __init__(self, posterior, scale):
