@@ -7,11 +7,13 @@ Mocks of `rank_calibration.py` (3D-HST's 45 bands; fluxes by `mathews23-factored
 are fitted exactly by the preset ``standard``, and once more with another seed. Each network, with
 its stated errors added, then weighs the exact fit's samples by its own likelihood: what the
 medians move by is the network's doing alone, without a sampler's noise. ``--refit`` fits with
-networks as well. D as in `prospect_emu.fits.compare`; the largest of its four quantities counts.
-One file per mock and floor in OUT; a second call makes what is missing.
+networks as well; the last line tells what a likelihood costs. D as in
+`prospect_emu.fits.compare`; the largest of its four quantities counts. One file per mock
+and floor in OUT; a second call makes what is missing.
 """
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from prospect_emu.networks.loading import load_emulator
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.sampling.pareto import pareto_smooth, pareto_threshold
 
+ROWS, CALLS = 256, 40
 EXACT, DRAWS, LEVELS = "mathews23-factored", 4000, (0.16, 0.5, 0.84)
 NAMES = ("mass formed", "metallicity", "SFR", "age")
 
@@ -98,6 +101,23 @@ def line(title, pairs, tails=()):
     )
 
 
+def times(networks):
+    """Print microseconds per vector of the likelihood, 256 vectors at once, all in turns."""
+    mock = make_mock(load_emulator(EXACT), 0)
+    posteriors = {"exact": BatchedPosterior(obs=mock[0], model=mock[1], sps=mock[2])}
+    for name in networks:
+        obs, model, sps = with_network(mock, name)
+        posteriors[name] = BatchedPosterior(model, obs, sps)
+    u = np.random.default_rng(0).random((ROWS, mock[1].ndim))
+    theta = posteriors["exact"].prior_transform(u)
+    took = {name: [] for name in posteriors}
+    for name, posterior in list(posteriors.items()) * CALLS:
+        start = time.process_time()
+        posterior.log_likelihood(theta)
+        took[name].append(time.process_time() - start)
+    print(", ".join(f"{name} {1e6 * min(t) / ROWS:.2f} us" for name, t in took.items()))
+
+
 def main(given):
     given.out.mkdir(parents=True, exist_ok=True)
     found, tails = [], []
@@ -112,6 +132,7 @@ def main(given):
     for kind in dict.fromkeys(k for f in found for k in f if k != "exact"):
         pairs = [(f[kind], f["exact"]) for f in found if kind in f]
         line(kind, pairs, [t[kind] for t in tails if kind in t])
+    times(given.networks)
 
 
 if __name__ == "__main__":
