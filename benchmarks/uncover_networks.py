@@ -104,7 +104,7 @@ def network(folder, posterior, epochs):
         told |= {"validation": json.dumps([h["val"] for h in history])}
         save_tensors(path, net.tensors("net") | {"sigma": sigma}, told)
     tensors, told = load_tensors(path, KIND)
-    if told.get("epochs", "40") != str(epochs):
+    if told["epochs"] != str(epochs):
         raise SystemExit(f"{path} was trained for {told['epochs']} epochs: take another folder")
     return MLP.from_tensors(tensors, "net"), tensors["sigma"]
 

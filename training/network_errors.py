@@ -17,8 +17,9 @@ from .evaluate import BRIGHT
 from .recipe import Recipe, draw_parameters
 
 ZRED, DUST2 = PARAMETERS.index("zred"), PARAMETERS.index("dust2")
-# Nodes in redshift, as close as breaks and lines cross bands, and closer at the ends of the range.
-_STEP, _END = 0.0625, 0.025
+# Nodes in redshift, as close as breaks and lines cross bands, and closer at the ends of the range;
+# of a narrow range a share.
+_STEP, _END, _END_SHARE = 0.0625, 0.025, 0.01
 _DUST2 = (0.0, 0.001, 0.003, 0.008, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 4.0)
 _CELLS = 64  # in dust2, of as many samples each
 # Streams of a recipe's seed, beside those of generate.STREAMS and of folded_samples.
@@ -30,7 +31,8 @@ _FAINT = 1e-3
 def nodes(low, high):
     """Redshifts of a table's nodes."""
     even = np.linspace(low, high, max(2, round((high - low) / _STEP)) + 1)
-    return np.unique(np.r_[even, low + _END, high - _END])
+    end = min(_END, _END_SHARE * (high - low))
+    return np.unique(np.r_[even, low + end, high - end])
 
 
 def redshifts(low, high, each):

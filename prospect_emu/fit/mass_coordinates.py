@@ -43,6 +43,7 @@ class MassCoordinates:
         drawn = self.prior.quantile(np.random.default_rng(0).random((8, self.joint.size)))
         self.own = self.joint[np.ptp(drawn, axis=0) > 0.0]
         self.rest = np.setdiff1d(columns, self.own)
+        self._varying = np.isin(self.joint, self.own)
         self._weight = posterior.brightness_weights()
 
     def start(self, u):
@@ -96,7 +97,7 @@ class MassCoordinates:
         return u
 
     def _own_unit(self, v, inverse):
-        return inverse(v[:, self.joint])[:, np.isin(self.joint, self.own)]
+        return inverse(v[:, self.joint])[:, self._varying]
 
     def _density(self, v):
         density = self.prior.log_density(v[:, self.joint])

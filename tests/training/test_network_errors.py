@@ -55,3 +55,11 @@ def test_unseen_shards(tmp_path, toy_emulator):
     store = SampleStore(tmp_path, recipe, "train", 100, {"libraries": ["toy"]})
     assert store.reserve(250, first=7) == (3, [7, 8, 9])
     assert store.indices() == [7, 8, 9]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 3.0), (0.01, 12.0), (1.0, 1.02)])
+def test_nodes_stay_in_the_range(low, high):
+    """Narrow ranges too; in wide ones no two nodes are further apart than lines cross bands."""
+    nodes = errors.nodes(low, high)
+    assert nodes[0] == low and nodes[-1] == high and np.all(np.diff(nodes) > 0.0)
+    assert np.diff(nodes).max() < 0.065
