@@ -13,7 +13,7 @@ and floor in OUT; a second call makes what is missing.
 """
 
 import argparse
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,9 @@ from prospect_emu.fits.compare import OUTLIER, binomial_interval, discrepancy
 from prospect_emu.networks.loading import load_emulator
 from prospect_emu.observe.filters import load_filters
 from prospect_emu.sampling.pareto import pareto_smooth, pareto_threshold
+from prospect_emu.training import timing
 
-ROWS, CALLS = 256, 40
+ROWS = 256
 EXACT, DRAWS, LEVELS = "mathews23-factored", 4000, (0.16, 0.5, 0.84)
 NAMES = ("mass formed", "metallicity", "SFR", "age")
 
@@ -110,12 +111,12 @@ def times(networks):
         posteriors[name] = BatchedPosterior(model, obs, sps)
     u = np.random.default_rng(0).random((ROWS, mock[1].ndim))
     theta = posteriors["exact"].prior_transform(u)
-    took = {name: [] for name in posteriors}
-    for name, posterior in list(posteriors.items()) * CALLS:
-        start = time.process_time()
-        posterior.log_likelihood(theta)
-        took[name].append(time.process_time() - start)
-    print(", ".join(f"{name} {1e6 * min(t) / ROWS:.2f} us" for name, t in took.items()))
+    cases = [
+        timing.Case(name, ROWS, True, partial(posterior.log_likelihood, theta), ROWS)
+        for name, posterior in posteriors.items()
+    ]
+    took = timing.measure(cases)
+    print(", ".join(f"{name} {1e6 * t:.2f} us" for (name, *_), t in took.items()))
 
 
 def main(given):
